@@ -1,0 +1,78 @@
+"""Argument checks with one wording: what was given, and what is allowed."""
+
+from collections.abc import Collection, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+def check_choice(name: str, value: T, allowed: Collection[T]) -> T:
+    """
+    Return ``value`` if it is one of ``allowed``.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if value not in allowed:
+        choices = ", ".join(repr(choice) for choice in allowed)
+        raise ValueError(f"Invalid {name} {value!r}. Must be one of: {choices}.")
+    return value
+
+
+def check_range(
+    name: str, value: float, *, low: float = -np.inf, high: float = np.inf, open_low: bool = False
+) -> float:
+    """
+    Return ``value`` if it lies in [low, high], or in (low, high] with ``open_low``.
+
+    Raises
+    ------
+    ValueError
+        If it lies outside or is NaN.
+    """
+    above = value > low if open_low else value >= low
+    if not (above and value <= high):
+        bracket = "(" if open_low else "["
+        raise ValueError(f"Invalid {name} {value!r}. Must lie in {bracket}{low:g}, {high:g}].")
+    return value
+
+
+def check_count(name: str, value: int, *, low: int = 1, high: int | None = None) -> int:
+    """
+    Return ``value`` if it is a whole number in [low, high].
+
+    Raises
+    ------
+    TypeError
+        If it is not a whole number (a bool is none).
+    ValueError
+        If it lies outside.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"Invalid {name} {value!r}. Must be a whole number.")
+    if value < low or (high is not None and value > high):
+        span = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"Invalid {name} {value}. Must be {span}.")
+    return int(value)
+
+
+def check_same_shape(
+    first_name: str, first: Sequence[int], second_name: str, second: Sequence[int]
+) -> None:
+    """
+    Refuse two shapes that differ.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    if tuple(first) != tuple(second):
+        raise ValueError(
+            f"Shapes differ: {first_name} {tuple(first)}, {second_name} {tuple(second)}. "
+            "Must be the same."
+        )

@@ -1,0 +1,165 @@
+"""The volume contract: one xarray Dataset that every module reads and writes."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+VERTICAL_UNITS = {"depth": "m", "time": "ms"}
+_LONG_NAMES = {
+    "amplitude": "migrated amplitude",
+    "salt": "salt mask",
+    "velocity": "P-wave velocity",
+}
+
+
+def build_volume(
+    amplitude: ArrayLike,
+    *,
+    inline: ArrayLike,
+    crossline: ArrayLike,
+    vertical: ArrayLike,
+    vertical_dim: str = "depth",
+    inline_m: ArrayLike | None = None,
+    crossline_m: ArrayLike | None = None,
+    salt: ArrayLike | None = None,
+    velocity: ArrayLike | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """
+    Assemble a volume: (inline, crossline, depth) or (inline, crossline, time).
+
+    Parameters
+    ----------
+    amplitude : array of shape (n_inline, n_crossline, n_vertical)
+        Stored as float32. Arrays that are already lazy stay lazy.
+    inline, crossline : array of shape (n,)
+        Line numbers, the index along each lateral axis.
+    vertical : array of shape (n_vertical,)
+        Depth in m or two-way time in ms, increasing downward.
+    vertical_dim : {"depth", "time"}
+        Which of the two it is.
+    inline_m, crossline_m : array of shape (n,), optional
+        Distance of each line from the first, in m. Left out where unknown.
+    salt : bool array of the same shape, optional
+        True inside salt.
+    velocity : array of the same shape, optional
+        P-wave velocity in m/s, stored as float32.
+    attrs : mapping, optional
+        At least ``source`` is expected; ``seed`` where there is one. ``content_hash`` is added
+        from the arrays unless it is given.
+
+    Raises
+    ------
+    ValueError
+        If ``vertical_dim`` is unknown or a shape does not fit the coordinates.
+    """
+    if vertical_dim not in VERTICAL_UNITS:
+        raise ValueError(
+            f"Invalid vertical_dim {vertical_dim!r}. Must be one of: {', '.join(VERTICAL_UNITS)}."
+        )
+    dims = ("inline", "crossline", vertical_dim)
+    coords: dict[str, Any] = {
+        "inline": ("inline", np.asarray(inline), {"long_name": "inline number"}),
+        "crossline": ("crossline", np.asarray(crossline), {"long_name": "crossline number"}),
+        vertical_dim: (
+            vertical_dim,
+            np.asarray(vertical, dtype=np.float64),
+            {"units": VERTICAL_UNITS[vertical_dim], "positive": "down", "axis": "Z"},
+        ),
+    }
+    for name, line, metres in (
+        ("inline_m", "inline", inline_m),
+        ("crossline_m", "crossline", crossline_m),
+    ):
+        if metres is not None:
+            coords[name] = (line, np.asarray(metres, dtype=np.float64), {"units": "m"})
+    variables: dict[str, tuple[Any, Any]] = {"amplitude": (amplitude, np.float32)}
+    if salt is not None:
+        variables["salt"] = (salt, np.bool_)
+    if velocity is not None:
+        variables["velocity"] = (velocity, np.float32)
+    volume = xr.Dataset(
+        {name: xr.Variable(dims, array).astype(kind) for name, (array, kind) in variables.items()},
+        coords=coords,
+        attrs=dict(attrs or {}),
+    )
+    for name in variables:
+        volume[name].attrs["long_name"] = _LONG_NAMES[name]
+    if velocity is not None:
+        volume["velocity"].attrs["units"] = "m/s"
+    if "content_hash" not in volume.attrs:
+        volume.attrs["content_hash"] = content_hash(volume)
+    return volume
+
+
+def content_hash(volume: xr.Dataset) -> str:
+    """
+    Hash the samples and coordinates of a volume, whatever its attributes say.
+
+    Sections are hashed one by one, so that a lazy volume is never held whole.
+
+    Returns
+    -------
+    str
+        First 16 hexadecimal digits of a SHA-256.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(str(name) for name in (*volume.coords, *volume.data_vars)):
+        array = volume[name]
+        digest.update(f"{name}{array.dims}{array.shape}{array.dtype}".encode())
+        for part in array if array.ndim == 3 else (array,):
+            digest.update(np.ascontiguousarray(part.values).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def vertical_dim(volume: xr.Dataset | xr.DataArray) -> str:
+    """
+    Name of the vertical axis: ``"depth"`` (m) or ``"time"`` (ms).
+
+    Raises
+    ------
+    ValueError
+        If the volume has neither.
+    """
+    for name in VERTICAL_UNITS:
+        if name in volume.dims:
+            return name
+    raise ValueError(f"Invalid volume with dims {tuple(volume.dims)}. Must have depth or time.")
+
+
+def spacing_m(
+    volume: xr.Dataset | xr.DataArray, *, velocity_m_s: float | None = None
+) -> tuple[float, float, float] | None:
+    """
+    Median spacing along (inline, crossline, vertical) in m, or None where it is not known.
+
+    Parameters
+    ----------
+    volume : Dataset or DataArray
+        A volume.
+    velocity_m_s : float, optional
+        Turns the two-way time of a time volume into depth. Without it a time volume has no
+        spacing in metres: milliseconds never pose as metres. An axis with a single line gets the
+        spacing of the other lateral axis, so that it takes no part in any distance.
+    """
+    steps: dict[str, float] = {}
+    for line in ("inline", "crossline"):
+        metres = f"{line}_m"
+        if metres in volume.coords and volume.sizes[line] > 1:
+            steps[line] = float(np.median(np.abs(np.diff(volume[metres].values))))
+    single = [line for line in ("inline", "crossline") if volume.sizes[line] == 1]
+    if single and len(steps) == 1:
+        steps[single[0]] = next(iter(steps.values()))
+    vertical = vertical_dim(volume)
+    step = float(np.median(np.diff(volume[vertical].values)))
+    if vertical == "time":
+        if velocity_m_s is None:
+            return None
+        step = step / 1000.0 * velocity_m_s / 2.0
+    if len(steps) < 2:
+        return None
+    return steps["inline"], steps["crossline"], step
