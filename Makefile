@@ -1,0 +1,97 @@
+# The only door: people, hooks and CI all come in here. `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# What the book runs: smoke, laptop or gpu (notebooks/params/*.yml)
+PROFILE ?= laptop
+# Which interpreter .venv is made of: a version range or a path
+PYTHON ?= >=3.11,<3.14
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+HTML := _build/html
+# uv: the one on PATH, else the one that `make install` fetches
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo build/uv/bin/uv)
+
+export PYTHONUTF8 := 1
+
+.PHONY: help install lock format check test smoke book html pages site bench ci clean
+
+help:  ## List the targets
+	@echo "usage: make TARGET [PROFILE=smoke|laptop|gpu] [PYTHON=3.12]"
+	@echo
+	@sed -nE 's/^([a-z]+):.*  ## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+install: $(STAMP)  ## Make .venv from the hashed lock (quick when nothing changed)
+
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(UV) >/dev/null || $(MAKE) --no-print-directory build/uv/bin/uv
+	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python "$(PYTHON)" $(VENV)
+	$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# pip is not everywhere: Debian splits it and venv off its python3.
+build/uv/bin/uv:
+	@echo "Fetching uv"
+	@python3 -m pip install --quiet --disable-pip-version-check --target build/uv uv 2>/dev/null \
+		|| { python3 -m venv build/uv-venv >/dev/null 2>&1 \
+			&& build/uv-venv/bin/pip install --quiet --disable-pip-version-check --target build/uv uv; } \
+		|| { echo "No uv, and this python3 has neither pip nor venv to fetch it with."; \
+			echo "On Debian or Ubuntu: apt install python3-venv; elsewhere install uv. Then call make again."; \
+			rm -rf build/uv build/uv-venv; exit 1; } >&2
+
+lock: install  ## Resolve requirements.lock again from pyproject.toml
+	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+		--python-version 3.11 --all-extras --custom-compile-command "make lock" \
+		pyproject.toml --output-file requirements.lock
+
+format: install  ## Rewrite the sources in the one style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: install  ## Style, lint, types, floors, lock and environment
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -p no:cacheprovider tests/test_consistency.py
+
+test: install  ## Unit tests, then the chapters against their stored smoke outputs
+	$(BIN)/pytest -q
+	$(BIN)/pytest -q --nbval notebooks
+
+smoke: PROFILE := smoke
+smoke: book  ## The book from the smallest run
+
+book: install  ## Run the chapters with PROFILE (laptop unless said) and build the book
+	$(BIN)/python -m thesis_lib run --all --profile $(PROFILE)
+	@$(MAKE) --no-print-directory html PROFILE=$(PROFILE)
+
+site: install  ## The public site: the book from published/
+	$(BIN)/python -m thesis_lib stage --root published
+	@$(MAKE) --no-print-directory pages
+
+html: install  ## Build the book from the results that PROFILE left
+	$(BIN)/python -m thesis_lib stage --profile $(PROFILE)
+	@$(MAKE) --no-print-directory pages
+
+# Built from nothing each time: Sphinx repeats no warning about a page that it takes from its cache.
+pages: install
+	rm -rf _build
+	$(BIN)/jb build -n -W --keep-going .
+	THESIS_HTML=$(HTML) $(BIN)/pytest -q -p no:cacheprovider tests/test_book.py
+	@echo "The book: file://$(CURDIR)/$(HTML)/index.html"
+
+bench: install  ## Time the parts that cost most
+	$(BIN)/pytest -q --benchmark-only benchmarks
+
+ci: check test  ## What the forge runs: check, test, strict book of the smoke results, its pages
+	@$(MAKE) --no-print-directory html PROFILE=smoke
+
+clean:  ## Remove what was built and computed; .venv stays
+	rm -rf _build build results runs book/chapters book/results
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .benchmarks
