@@ -1,0 +1,1 @@
+"""Studies: runs keyed by content, resumed, spread over workers; tables and claims."""

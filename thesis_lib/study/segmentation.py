@@ -1,0 +1,221 @@
+"""The task behind Table 1: one network, one loss, one seed, scored on unseen volumes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from safetensors.torch import load_file
+from torch import nn
+
+from thesis_lib import _volume
+from thesis_lib._checks import check_choice
+from thesis_lib.data import Augmentation, PatchBatches
+from thesis_lib.losses import LOSSES
+from thesis_lib.metrics import dice_score, score_volume
+from thesis_lib.model import SaltUNet
+from thesis_lib.study.runs import Run
+from thesis_lib.study.splits import Splits
+from thesis_lib.training import TrainConfig, fit, predict_volume
+
+TASK = __name__
+THRESHOLD = 0.5  # the same for every loss, so that no score selects it
+N_VALIDATION_SECTIONS = 8  # of the held-out volume, watched after every epoch
+SECTIONS = "sections.nc"
+
+
+@dataclass(frozen=True)
+class SegmentationConfig:
+    """
+    Settings of one segmentation run. Runs of a study differ in loss, seed and learning rate only.
+
+    Parameters
+    ----------
+    loss : str
+        Key of :data:`thesis_lib.losses.LOSSES`.
+    train : TrainConfig
+        Optimiser, schedule, precision.
+    patch, stride : tuple of two int
+        Height and width of patches and the steps between them, in samples.
+    axes : tuple of str
+        Directions in which sections are cut, for training and for prediction.
+    batch_size : int
+        Patches per step.
+    n_patches : int or None
+        Patches drawn per epoch, all of them if None.
+    encoder : str
+        Name of a timm encoder with four stages.
+    pretrained : bool
+        Whether the encoder starts from timm's weights.
+    tolerance_m : float
+        Tolerance of the surface Dice, in m.
+    velocity_m_s : float or None
+        Turns two-way time into metres; without it a time volume gets no distances.
+    """
+
+    loss: str
+    train: TrainConfig
+    patch: tuple[int, int] = (64, 64)
+    stride: tuple[int, int] = (32, 32)
+    axes: tuple[str, ...] = ("inline", "crossline")
+    batch_size: int = 16
+    n_patches: int | None = None
+    encoder: str = "resnet34"
+    pretrained: bool = False
+    tolerance_m: float = 50.0
+    velocity_m_s: float | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("loss", self.loss, tuple(LOSSES))
+
+
+def make_run(config: SegmentationConfig, splits: Splits, *, seed: int) -> Run:
+    """Run that trains and scores one network on these volumes."""
+    return Run(TASK, asdict(config), splits.content_hash, seed)
+
+
+def build_model(config: SegmentationConfig, *, seed: int) -> SaltUNet:
+    """Build the network of a run: the seed alone decides about its initial weights."""
+    return SaltUNet(config.encoder, pretrained=config.pretrained, seed=seed)
+
+
+def load_model(config: SegmentationConfig, folder: Path, *, seed: int) -> SaltUNet:
+    """Network of a finished run, with the last weights of its schedule."""
+    model = build_model(config, seed=seed)
+    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    return model
+
+
+def train_and_score(
+    config: SegmentationConfig,
+    splits: Splits,
+    folder: Path,
+    *,
+    seed: int,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """
+    Train one network and score it in 3-D on every test volume.
+
+    A folder in which a killed run left its state is taken up from the last finished epoch.
+
+    Parameters
+    ----------
+    config : SegmentationConfig
+        Settings.
+    splits : Splits
+        Volumes to train on, to watch and to score.
+    folder : Path
+        Where ``history.csv``, ``weights.safetensors`` and ``sections.nc`` (the middle sections
+        of the first test volume, for figures) are written.
+    seed : int
+        Seed of weights, patch order and augmentation.
+    progress : bool
+        Whether to draw progress bars.
+
+    Returns
+    -------
+    dict
+        ``volumes``: one dict of scores a test volume; ``mean``: their means.
+    """
+    model = build_model(config, seed=seed)
+    batches = PatchBatches(
+        splits.train,
+        patch=config.patch,
+        stride=config.stride,
+        axes=config.axes,
+        batch_size=config.batch_size,
+        n_patches=config.n_patches,
+        augmentation=Augmentation(),
+        seed=seed,
+    )
+    fit(
+        model,
+        batches,
+        LOSSES[config.loss],
+        config.train,
+        validate=_validator(config, splits.validation),
+        folder=folder,
+        progress=progress,
+    )
+    volumes = []
+    for index, volume in enumerate(splits.test):
+        predicted = predict(model, volume, config, progress=progress)
+        if index == 0:
+            _save_sections(predicted, config.axes, folder)
+        volumes.append(_score(predicted, volume, config))
+    return {"volumes": volumes, "mean": _mean(volumes)}
+
+
+def predict(
+    model: SaltUNet, volume: xr.Dataset, config: SegmentationConfig, *, progress: bool = False
+) -> xr.Dataset:
+    """Probability of salt in a whole volume, as the study predicts it."""
+    return predict_volume(
+        model,
+        volume,
+        patch=config.patch,
+        stride=config.stride,
+        axes=config.axes,
+        batch_size=4 * config.batch_size,
+        precision=config.train.precision,
+        progress=progress,
+    )
+
+
+def _validator(
+    config: SegmentationConfig, volume: xr.Dataset | None
+) -> Callable[[nn.Module], dict[str, float]] | None:
+    """Watch the Dice score of a held-out volume; it selects nothing."""
+    if volume is None:
+        return None
+
+    axis = config.axes[0]
+    step = -(-volume.sizes[axis] // N_VALIDATION_SECTIONS)
+    sections = volume.isel({axis: slice(step // 2, None, step)}).load()
+    known = np.isfinite(sections["amplitude"].values)
+    truth = sections["salt"].values & known
+
+    def validate(model: nn.Module) -> dict[str, float]:
+        predicted = predict(model, sections, replace(config, axes=(axis,)))
+        salt = (predicted["probability"] > THRESHOLD).values & known
+        return {"validation_dice": dice_score(salt, truth)}
+
+    return validate
+
+
+def _score(
+    predicted: xr.Dataset, volume: xr.Dataset, config: SegmentationConfig
+) -> dict[str, float | None]:
+    scores = score_volume(
+        (predicted["probability"] > THRESHOLD).values,
+        volume["salt"].values,
+        spacing_m=_volume.spacing_m(volume, velocity_m_s=config.velocity_m_s),
+        tolerance_m=config.tolerance_m,
+        valid=np.isfinite(volume["amplitude"].values),
+    )
+    return asdict(scores)
+
+
+def _mean(volumes: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Mean of every score over the test volumes; unknown where it is unknown for one of them."""
+    means: dict[str, float | None] = {}
+    for name in volumes[0]:
+        values = [scores[name] for scores in volumes]
+        known = [value for value in values if value is not None]
+        means[name] = float(np.mean(known)) if len(known) == len(values) else None
+    return means
+
+
+def _save_sections(predicted: xr.Dataset, axes: Sequence[str], folder: Path) -> None:
+    """Keep the probability of the middle section along each axis, for figures."""
+    probability = predicted["probability"]
+    sections = {
+        axis: probability.isel({axis: probability.sizes[axis] // 2}).drop_vars(axis)
+        for axis in axes
+    }
+    temporary = folder / f".{SECTIONS}"
+    xr.Dataset(sections).to_netcdf(temporary, engine="h5netcdf")
+    temporary.replace(folder / SECTIONS)

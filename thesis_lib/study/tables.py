@@ -1,0 +1,169 @@
+"""Table 1, ours beside the thesis', and what the two have in common."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from thesis_lib.study.claims import Decision
+
+LOSS_NAMES = {
+    "bce": "BCE",
+    "contour": "Contour",
+    "dice": "Dice",
+    "focal": "Focal",
+    "hausdorff": "Hausdorff",
+    "jaccard": "Jaccard",
+    "kl": "KL",
+    "lovasz": "Lovász",
+    "mse": "MSE",
+    "wing": "Wing",
+    "bce_dice": "BCE + Dice (baseline)",
+}
+SCORE_NAMES = {
+    "dice": "Dice",
+    "perimetric_similarity": "PS",
+    "surface_dice": "Surface Dice",
+    "hausdorff95_m": "Hausdorff 95 % (m)",
+    "mean_surface_distance_m": "Mean surface distance (m)",
+}
+NOT_RUN = "not run"
+_DIGITS = {"hausdorff95_m": 0, "mean_surface_distance_m": 1}
+
+
+def collect_scores(outcomes: Iterable[tuple[str, int, Mapping[str, Any]]]) -> pd.DataFrame:
+    """
+    Gather the scores of runs: one row a trained network, averaged over the test volumes.
+
+    Parameters
+    ----------
+    outcomes : iterable of (loss, seed, scores)
+        ``scores`` as :func:`thesis_lib.study.segmentation.train_and_score` returns it.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``loss``, ``seed`` and one a score. A score that is not known is NaN.
+    """
+    rows = [{"loss": loss, "seed": seed, **scores["mean"]} for loss, seed, scores in outcomes]
+    return pd.DataFrame(rows).sort_values(["loss", "seed"], ignore_index=True)
+
+
+def read_thesis_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read the thesis' Table 1, indexed by loss key, in the thesis' order."""
+    return pd.read_csv(path, index_col="loss")
+
+
+def format_table1(scores: pd.DataFrame, thesis: pd.DataFrame) -> pd.DataFrame:
+    """
+    Lay out Table 1 for readers: means (and, over several seeds, their spread) beside the thesis.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        See :func:`collect_scores`.
+    thesis : DataFrame
+        See :func:`read_thesis_table`. Its losses are the rows; one that was not run says so.
+
+    Returns
+    -------
+    DataFrame of str
+        Mean, and ± one standard deviation over seeds where there are at least two.
+    """
+    rows = []
+    for loss, reported in thesis.iterrows():
+        ours = scores[scores["loss"] == loss]
+        row = {"Loss": LOSS_NAMES[str(loss)]}
+        for score, name in SCORE_NAMES.items():
+            row[name] = _format_cell(ours[score], digits=_DIGITS.get(score, 4))
+        for score in ("dice", "perimetric_similarity"):
+            row[f"Thesis: {SCORE_NAMES[score]}"] = f"{reported[score]:.4f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _format_cell(values: "pd.Series[float]", *, digits: int) -> str:
+    if values.empty:
+        return NOT_RUN
+    if values.isna().any():
+        return "–"  # not known here, for example metres on a time axis
+    mean = f"{values.mean():.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {values.std():.{digits}f}"
+
+
+def rank_correlation(scores: pd.DataFrame, thesis: pd.DataFrame, score: str) -> tuple[float, int]:
+    """
+    Spearman's rank correlation between our mean scores and the thesis' over the losses run.
+
+    Returns
+    -------
+    correlation : float
+        From -1 to 1; NaN with fewer than three losses, where it says nothing.
+    n_losses : int
+        Number of losses compared.
+    """
+    ours = scores.groupby("loss")[score].mean()
+    common = [loss for loss in thesis.index if loss in ours.index]
+    if len(common) < 3:
+        return float("nan"), len(common)
+    result = stats.spearmanr(ours[common], thesis.loc[common, score])
+    return float(result.statistic), len(common)
+
+
+def list_claims(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
+    """Plain rows for ``claims.json``: claim, verdict, reason, effects with their bounds."""
+    return [
+        {
+            "id": decision.claim.id,
+            "statement": decision.claim.statement,
+            "source": decision.claim.source,
+            "measure": decision.claim.measure,
+            "rule": decision.claim.rule,
+            "subject": decision.claim.subject,
+            "margin": decision.claim.margin,
+            "verdict": decision.verdict,
+            "reason": decision.reason,
+            "effects": [
+                {
+                    name: None if isinstance(value, float) and np.isnan(value) else value
+                    for name, value in vars(effect).items()
+                }
+                for effect in decision.effects
+            ],
+        }
+        for decision in decisions
+    ]
+
+
+def format_claims(decisions: Sequence[Decision]) -> pd.DataFrame:
+    """
+    Lay out the claims for readers: statement, verdict and the effect that decides.
+
+    Returns
+    -------
+    DataFrame of str
+        The effect is that of the closest rival: the smallest mean d for *best* and *worst*, the
+        largest for *beats*, with its one-sided 95 % bounds where there are at least two seeds.
+    """
+    return pd.DataFrame(
+        {
+            "Claim": decision.claim.statement,
+            "Score": SCORE_NAMES[decision.claim.measure],
+            "Verdict": decision.verdict,
+            "Why": decision.reason,
+            "Closest rival: d [95 % bounds]": _format_effect(decision),
+        }
+        for decision in decisions
+    )
+
+
+def _format_effect(decision: Decision) -> str:
+    if not decision.effects:
+        return "–"
+    closest = max if decision.claim.rule == "beats" else min
+    effect = closest(decision.effects, key=lambda effect: effect.mean)
+    bounds = "" if np.isnan(effect.low) else f" [{effect.low:+.4f}, {effect.high:+.4f}]"
+    return f"{LOSS_NAMES[effect.rival]}: {effect.mean:+.4f}{bounds}"
