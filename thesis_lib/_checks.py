@@ -27,17 +27,18 @@ def check_range(
     name: str, value: float, *, low: float = -np.inf, high: float = np.inf, open_low: bool = False
 ) -> float:
     """
-    Return ``value`` if it lies in [low, high], or in (low, high] with ``open_low``.
+    Return ``value`` if it is finite and lies in [low, high], or in (low, high] with ``open_low``.
 
     Raises
     ------
     ValueError
-        If it lies outside or is NaN.
+        If it lies outside, is NaN or infinite.
     """
     above = value > low if open_low else value >= low
-    if not (above and value <= high):
-        bracket = "(" if open_low else "["
-        raise ValueError(f"Invalid {name} {value!r}. Must lie in {bracket}{low:g}, {high:g}].")
+    if not (above and value <= high and np.isfinite(value)):
+        left = "(" if open_low or np.isinf(low) else "["
+        right = ")" if np.isinf(high) else "]"
+        raise ValueError(f"Invalid {name} {value!r}. Must lie in {left}{low:g}, {high:g}{right}.")
     return value
 
 

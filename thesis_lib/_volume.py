@@ -54,13 +54,18 @@ def build_volume(
 
     Raises
     ------
+    TypeError
+        If ``salt`` is not boolean.
     ValueError
-        If ``vertical_dim`` is unknown or a shape does not fit the coordinates.
+        If ``vertical_dim`` is unknown, ``vertical`` does not increase or a shape does not fit the
+        coordinates.
     """
     if vertical_dim not in VERTICAL_UNITS:
         raise ValueError(
             f"Invalid vertical_dim {vertical_dim!r}. Must be one of: {', '.join(VERTICAL_UNITS)}."
         )
+    if not (np.diff(np.asarray(vertical, dtype=np.float64)) > 0).all():
+        raise ValueError(f"Invalid {vertical_dim} coordinate. Must increase downward.")
     dims = ("inline", "crossline", vertical_dim)
     coords: dict[str, Any] = {
         "inline": ("inline", np.asarray(inline), {"long_name": "inline number"}),
@@ -79,6 +84,9 @@ def build_volume(
             coords[name] = (line, np.asarray(metres, dtype=np.float64), {"units": "m"})
     variables: dict[str, tuple[Any, Any]] = {"amplitude": (amplitude, np.float32)}
     if salt is not None:
+        kind = salt.dtype if hasattr(salt, "dtype") else np.asarray(salt).dtype
+        if kind != np.bool_:
+            raise TypeError(f"Invalid salt of type {kind}. Must be boolean.")
         variables["salt"] = (salt, np.bool_)
     if velocity is not None:
         variables["velocity"] = (velocity, np.float32)
@@ -145,7 +153,14 @@ def spacing_m(
         Turns the two-way time of a time volume into depth. Without it a time volume has no
         spacing in metres: milliseconds never pose as metres. An axis with a single line gets the
         spacing of the other lateral axis, so that it takes no part in any distance.
+
+    Raises
+    ------
+    ValueError
+        If ``velocity_m_s`` is not above 0.
     """
+    if velocity_m_s is not None and not velocity_m_s > 0:
+        raise ValueError(f"Invalid velocity_m_s {velocity_m_s!r}. Must be above 0.")
     steps: dict[str, float] = {}
     for line in ("inline", "crossline"):
         metres = f"{line}_m"
@@ -155,11 +170,11 @@ def spacing_m(
     if single and len(steps) == 1:
         steps[single[0]] = next(iter(steps.values()))
     vertical = vertical_dim(volume)
+    if len(steps) < 2 or volume.sizes[vertical] == 1:
+        return None
     step = float(np.median(np.diff(volume[vertical].values)))
     if vertical == "time":
         if velocity_m_s is None:
             return None
         step = step / 1000.0 * velocity_m_s / 2.0
-    if len(steps) < 2:
-        return None
     return steps["inline"], steps["crossline"], step
