@@ -1,0 +1,127 @@
+"""
+A seeded three-dimensional earth with salt, and its migrated seismic image.
+
+Geology is a list of named steps on one state (`STEPS`): each reads and changes the stratigraphic
+coordinate, of which layers are isosurfaces, or the salt, which is an implicit function. Rock
+physics and imaging follow: velocity, density, impedance, reflectivity, point-spread function,
+illumination, noise.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+import xarray as xr
+
+from thesis_lib._checks import check_choice, check_count, check_range
+from thesis_lib._volume import build_volume
+from thesis_lib.synthetic import imaging, salt, sediments
+from thesis_lib.synthetic.earth import Earth, Grid
+from thesis_lib.synthetic.presets import KINDS, PRESETS, Preset, SaltKind
+
+__all__ = ["KINDS", "PRESETS", "STEPS", "Preset", "SaltKind", "build_earth", "make_volume"]
+
+STEPS: dict[str, Callable[[Earth], None]] = {
+    "sea_floor": sediments.lay_sea_floor,
+    "salt": salt.place_salt,
+    "deposit": sediments.deposit,
+    "fold": sediments.fold,
+    "erode": sediments.erode,
+    "disturb": sediments.disturb,
+    "fault": sediments.fault,
+    "upturn": sediments.upturn,
+}
+
+
+def make_volume(
+    shape: tuple[int, int, int] = (96, 128, 128),
+    *,
+    seed: int,
+    spacing_m: tuple[float, float, float] = (25.0, 25.0, 20.0),
+    preset: str | Preset = "gulf",
+) -> xr.Dataset:
+    """
+    Make an earth with salt and image it.
+
+    Parameters
+    ----------
+    shape : tuple of three ints
+        (n_inline, n_crossline, n_depth), 16 to 512 each.
+    seed : int
+        Not negative. The same arguments give the same volume.
+    spacing_m : tuple of three floats
+        Distance of samples along the three axes, m.
+    preset : str or Preset
+        A name of `PRESETS`, or a changed one: ``replace(PRESETS["gulf"], noise=0.5)``.
+
+    Returns
+    -------
+    Dataset
+        ``amplitude`` (root mean square of the signal below the sea floor: 1), ``salt`` and
+        ``velocity`` (m/s; exactly 4480 in salt and nowhere else) over (inline, crossline, depth).
+
+    Raises
+    ------
+    ValueError
+        If an argument lies outside its range, or the samples along depth are too coarse for the
+        wavelet of the preset.
+
+    Examples
+    --------
+    >>> volume = make_volume((16, 24, 32), seed=0)
+    >>> volume.amplitude.shape, bool((volume.velocity == 4480).equals(volume.salt))
+    ((16, 24, 32), True)
+    """
+    earth = build_earth(shape, seed=seed, spacing_m=spacing_m, preset=preset)
+    velocity = imaging.sediment_velocity(earth)
+    amplitude = imaging.image_signal(earth, velocity)
+    imaging.add_noise(earth, amplitude)
+    velocity[earth.buried_m < 0] = imaging.WATER_VELOCITY_M_S
+    velocity[earth.salt] = imaging.SALT_VELOCITY_M_S
+    x, y, z = (
+        np.arange(n) * d for n, d in zip(earth.grid.shape, earth.grid.spacing_m, strict=True)
+    )
+    return build_volume(
+        amplitude,
+        inline=np.arange(1, len(x) + 1),
+        crossline=np.arange(1, len(y) + 1),
+        vertical=z,
+        inline_m=x,
+        crossline_m=y,
+        salt=earth.salt,
+        velocity=velocity,
+        attrs={
+            "source": "synthetic earth",
+            "seed": earth.seed,
+            "preset": earth.preset.name,
+            "preset_values": json.dumps(asdict(earth.preset)),
+            "polarity": "zero phase; an increase of impedance is positive",
+            "signal_to_noise": 1 / earth.preset.noise if earth.preset.noise else np.inf,
+        },
+    )
+
+
+def build_earth(
+    shape: tuple[int, int, int],
+    *,
+    seed: int,
+    spacing_m: tuple[float, float, float] = (25.0, 25.0, 20.0),
+    preset: str | Preset = "gulf",
+) -> Earth:
+    """
+    Run the steps of geology, without the image; arguments and errors as in `make_volume`.
+
+    Returns
+    -------
+    Earth
+        The final state: sea floor, salt and stratigraphic coordinate.
+    """
+    if isinstance(preset, str):
+        preset = PRESETS[check_choice("preset", preset, PRESETS)]
+    earth = Earth(Grid(shape, spacing_m), preset, check_count("seed", seed, low=0))
+    finest = imaging.wavelength_m(earth, 0.0) / 3
+    check_range("spacing_m along depth", spacing_m[2], low=0, high=finest)
+    for step in STEPS.values():
+        step(earth)
+    return earth

@@ -1,0 +1,170 @@
+"""Sediments: named steps that lay down, deform and cut the stratigraphic coordinate."""
+
+import numpy as np
+
+from thesis_lib.synthetic.earth import Array, Earth, draw, random_field, random_map
+
+
+def lay_sea_floor(earth: Earth) -> None:
+    """Draw the sea floor: a level and a bounded relief."""
+    rng = earth.rng("sea floor")
+    relief = random_map(rng, earth.grid, 0.5 * earth.body_spacing_m, hurst=1.5)
+    floor: Array = 2 * np.tanh(relief / 2)
+    floor *= np.float32(earth.preset.relief * earth.depth_m)
+    floor += np.float32(draw(rng, earth.preset.water) * earth.depth_m)
+    earth.sea_floor_m = floor
+
+
+def deposit(earth: Earth) -> None:
+    """Lay down sediments: parallel to the sea floor on top, flatter with depth."""
+    mean = earth.sea_floor_m.mean(dtype=np.float64).astype(np.float32)
+    decay = np.exp(-np.maximum(earth.grid.z - mean, 0) / np.float32(0.3 * earth.depth_m))
+    earth.age_m = earth.grid.z - mean - (earth.sea_floor_m - mean) * decay
+
+
+def fold(earth: Earth) -> None:
+    """Fold: two patterns, one strongest at depth, one in the middle, so that layers thicken."""
+    rng = earth.rng("fold")
+    height = np.float32(earth.preset.fold * earth.depth_m)
+    share = np.clip(earth.age_m.mean((0, 1), keepdims=True) / earth.depth_m, 0, 1)
+    for length, profile in ((0.7, share), (0.4, 0.5 * np.sin(np.pi * share))):
+        pattern = random_map(rng, earth.grid, length * earth.body_spacing_m, hurst=2.0)
+        earth.age_m += height * pattern * profile.astype(np.float32)
+
+
+def erode(earth: Earth) -> None:
+    """Cut an angular unconformity: below one layer, a varying thickness is missing."""
+    if earth.preset.unconformity == 0:
+        return
+    rng = earth.rng("unconformity")
+    surface = draw(rng, (0.15, 0.4)) * earth.depth_m
+    missing = random_map(rng, earth.grid, 0.8 * earth.body_spacing_m, hurst=2.0)
+    missing = (1.5 + missing) * np.float32(earth.preset.unconformity * earth.depth_m)
+    earth.age_m += missing * ramp(earth.age_m - surface, earth.grid.spacing_m[2])
+
+
+def disturb(earth: Earth) -> None:
+    """Make some packages chaotic (mass transport, polygonal faults)."""
+    if earth.preset.chaos == 0:
+        return
+    rng = earth.rng("chaos")
+    length = 1.5 * max(earth.grid.spacing_m)
+    push = random_field(rng, earth.grid, length)
+    push *= np.float32(earth.preset.chaos * earth.depth_m)
+    window = np.zeros_like(earth.age_m)
+    for _ in range(2):
+        centre, half = draw(rng, (0.1, 0.7)), draw(rng, (0.02, 0.05))
+        off = np.abs(earth.age_m - centre * earth.depth_m) / (half * earth.depth_m)
+        np.maximum(window, np.clip(2 - 2 * off, 0, 1), out=window)
+    earth.age_m += push * window
+
+
+def fault(earth: Earth) -> None:
+    """
+    Cut growth faults: planes whose throw grows downward and dies out along strike.
+
+    The hanging wall rolls over: its drop decays away from the fault. Half of the faults start at
+    the crest of a salt body.
+    """
+    rng = earth.rng("faults")
+    width, length, depth = earth.grid.extent_m
+    for number in range(earth.count(earth.preset.faults)):
+        place = rng.uniform((0, 0), (width, length))
+        if number % 2 and len(earth.tops_m):
+            spread = 0.15 * earth.body_spacing_m
+            place = earth.tops_m[number % len(earth.tops_m)] + rng.normal(0, spread, 2)
+        cut(
+            earth,
+            place_m=(float(place[0]), float(place[1])),
+            strike=draw(rng, (0, 2 * np.pi)),
+            dip=np.deg2rad(draw(rng, (50, 70))),
+            throw_m=draw(rng, earth.preset.throw) * depth,
+            tip_m=draw(rng, (0.0, 0.25)) * depth,
+        )
+
+
+def cut(
+    earth: Earth,
+    *,
+    place_m: tuple[float, float],
+    strike: float,
+    dip: float,
+    throw_m: float,
+    tip_m: float,
+) -> None:
+    """
+    Cut one normal fault through ``place_m`` at the depth where its throw begins.
+
+    Parameters
+    ----------
+    place_m : tuple of two floats
+        Point of the fault plane at depth ``tip_m``, m.
+    strike, dip : float
+        Radians. The plane dips toward (cos strike, sin strike).
+    throw_m : float
+        Greatest throw, m, reached .4 of the depth below the tip.
+    """
+    x, y, z = earth.grid.x - place_m[0], earth.grid.y - place_m[1], earth.grid.z - tip_m
+    toward = (np.cos(strike) * x + np.sin(strike) * y).astype(np.float32)
+    along = (np.cos(strike) * y - np.sin(strike) * x).astype(np.float32)
+    unit = earth.body_spacing_m
+    growth = np.clip(z / np.float32(0.4 * earth.depth_m), 0, 1) * np.float32(throw_m)
+    extent = np.exp(-((along / np.float32(0.5 * unit)) ** 2))
+    for line in range(earth.grid.shape[0]):
+        here = slice(line, line + 1)
+        past = toward[here] - z / np.float32(np.tan(dip))
+        drop = ramp(past, min(earth.grid.spacing_m[:2]))
+        drop *= np.exp(-np.maximum(past, 0) / np.float32(0.5 * unit))
+        earth.age_m[here] -= drop * growth * extent[here]
+
+
+def upturn(earth: Earth) -> None:
+    """Turn layers up against the salt, and arch them over it, less toward the sea floor."""
+    height = np.float32(earth.preset.upturn * earth.depth_m)
+    reach = np.float32(0.15 * earth.body_spacing_m)
+    lift = np.exp(np.minimum(earth.salt_m, 0) / reach)
+    lift *= np.clip(earth.buried_m / np.float32(0.3 * earth.depth_m), 0, 1)
+    lift *= height
+    earth.age_m += lift
+
+
+def ramp(distance: Array, width: float) -> Array:
+    """Step from 0 to 1 at distance 0, linear over ``width``: a step that does not alias."""
+    share: Array = np.clip(distance / np.float32(width) + np.float32(0.5), 0, 1)
+    return share
+
+
+def velocity_trend(buried_m: Array, surface_velocity_m_s: float) -> Array:
+    """Compaction: velocity in m/s that grows with burial toward 4000 m/s, scale 3.5 km."""
+    decay = np.exp(-np.maximum(buried_m, 0) / np.float32(3500.0))
+    trend: Array = np.float32(4000.0) - np.float32(4000.0 - surface_velocity_m_s) * decay
+    return trend
+
+
+def layer_sequence(earth: Earth, wavelength_m: float) -> tuple[Array, Array]:
+    """
+    Draw the layers: relative changes of log velocity along the stratigraphic coordinate.
+
+    Layers of random thickness come in packages, each with its own contrast and mean.
+
+    Returns
+    -------
+    age_m, log_change : arrays of shape (n,)
+        Knots of a piecewise linear function. Changes stay within ±.1.
+    """
+    rng, preset = earth.rng("layers"), earth.preset
+    step = 0.25 * earth.grid.spacing_m[2]
+    low = float(earth.age_m.min()) - step
+    count = int((float(earth.age_m.max()) - low) / step) + 2
+    layer = _intervals(rng, count, preset.layer_wavelengths * wavelength_m / step)
+    package = _intervals(rng, count, preset.package * earth.depth_m / step)
+    contrast = np.exp(rng.normal(-0.3, 0.7, count))[package] * preset.contrast
+    change = rng.standard_normal(count)[layer] * contrast
+    change += rng.normal(0, 0.6 * preset.contrast, count)[package]
+    smooth = np.convolve(np.tanh(change / 0.1) * 0.1, np.full(4, 0.25), "same")
+    return (low + step * np.arange(count)).astype(np.float32), smooth.astype(np.float32)
+
+
+def _intervals(rng: np.random.Generator, count: int, mean: float) -> np.ndarray:
+    """Number the intervals of random length that ``count`` samples fall into."""
+    return np.cumsum(rng.random(count) < 1 / max(mean, 1.0)).astype(np.intp) % count
