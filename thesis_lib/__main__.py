@@ -1,0 +1,109 @@
+"""Command line: ``python -m thesis_lib``, installed as ``thesis``."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec
+
+import click
+
+from thesis_lib import __version__, chapters
+
+P = ParamSpec("P")
+
+_profile = click.option(
+    "--profile", default="smoke", show_default=True, help="notebooks/params/PROFILE.yml"
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def app() -> None:
+    """Run the chapters of the companion, and put their results where they belong."""
+
+
+def _in_one_line(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn the errors that a user can mend into one line and an exit status."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, TypeError, OSError) as error:
+            click.echo(f"thesis: {error}", err=True)
+            sys.exit(2)
+        except chapters.ChapterError as error:
+            click.echo(f"thesis: {error}", err=True)
+            sys.exit(1)
+
+    return wrapped
+
+
+@app.command()
+@click.argument("chapter", required=False)
+@click.option("--all", "every", is_flag=True, help="All chapters, in order.")
+@_profile
+@click.option(
+    "-p",
+    "overrides",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="Set a parameter of the chapter, the value in YAML: -p epochs 4 -p losses '[bce, dice]'. "
+    "Repeat at will. The run is then called custom.",
+)
+@_in_one_line
+def run(
+    chapter: str | None, every: bool, profile: str, overrides: tuple[tuple[str, str], ...]
+) -> None:
+    r"""
+    Run a CHAPTER, by name or number, or --all of them.
+
+    \b
+    thesis run 2 --profile laptop
+    thesis run 02_loss_study -p losses '[bce, dice]' -p seeds '[1, 2, 3]'
+    """
+    if every == (chapter is not None):
+        raise ValueError("Name one CHAPTER or give --all.")
+    if every and overrides:
+        raise ValueError("Parameters (-p) belong to one CHAPTER, not to --all.")
+    root = chapters.project_root()
+    values = {name: chapters.parse_value(text) for name, text in overrides}
+    for name in (
+        [chapters.find_chapter(chapter, root).stem] if chapter else chapters.list_chapters(root)
+    ):
+        click.echo(f"Running {name}, profile {profile}")
+        folder = chapters.run(name, profile=profile, overrides=values)
+        click.echo(f"Results in {folder} after {chapters.read_run_info(folder)['duration_s']} s")
+
+
+@app.command()
+@click.argument("chapter", required=False)
+@_in_one_line
+def pair(chapter: str | None) -> None:
+    """Store notebooks/CHAPTER.ipynb (all without CHAPTER) from a smoke run of its .py."""
+    for name in [chapter] if chapter else chapters.list_chapters(chapters.project_root()):
+        click.echo(f"Stored {chapters.pair(name)}")
+
+
+@app.command()
+@_profile
+@click.option("--root", "source", type=Path, help="Take the chapters from here, say published/.")
+@_in_one_line
+def stage(profile: str, source: Path | None) -> None:
+    """Copy executed chapters and their results into the book."""
+    for page in chapters.stage(source or Path("results") / profile):
+        click.echo(f"Staged {page}")
+
+
+@app.command()
+@_profile
+@_in_one_line
+def publish(profile: str) -> None:
+    """Replace published/ by the results of a profile."""
+    click.echo(f"Published {chapters.publish(profile)}")
+
+
+if __name__ == "__main__":
+    app(prog_name="thesis")

@@ -1,0 +1,133 @@
+"""Put executed chapters and their results where the book and the repository keep them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from thesis_lib.chapters.parameters import list_chapters, project_root
+from thesis_lib.chapters.provenance import read_run_info
+from thesis_lib.chapters.running import write_notebook
+
+MAX_PUBLISHED_MB = 5.0
+_NOTES = {
+    "smoke": "a check that everything works, on a tiny budget: its numbers are no results",
+    "laptop": "reduced sizes, one seed",
+    "gpu": "the full size",
+    "custom": "parameters set by hand",
+}
+
+
+def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
+    """
+    Copy executed chapters into the book, each with a banner that says what was run.
+
+    ``book/chapters`` and ``book/results`` are made anew.
+
+    Parameters
+    ----------
+    source : Path or str
+        Folder that holds one folder per chapter: ``results/laptop``, ``published``. A relative
+        one starts at the project.
+    root : Path, optional
+        Folder of the project; found where left out.
+
+    Returns
+    -------
+    list of Path
+        The pages ``book/chapters/CHAPTER.ipynb``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a chapter was not run or did not come to its end.
+    """
+    root = root or project_root()
+    folders = _finished(root / source, root)
+    for name in ("chapters", "results"):
+        shutil.rmtree(root / "book" / name, ignore_errors=True)
+    pages = []
+    for chapter, folder in folders.items():
+        page = root / "book" / "chapters" / f"{chapter}.ipynb"
+        notebook = nbformat.read(folder / page.name, as_version=4)
+        opening = notebook.cells[0]
+        opening.source = _add_banner(opening.source, read_run_info(folder))
+        write_notebook(notebook, page)
+        ignored = shutil.ignore_patterns("*.ipynb")
+        shutil.copytree(folder, root / "book" / "results" / chapter, ignore=ignored)
+        pages.append(page)
+    return pages
+
+
+def publish(profile: str, *, root: Path | None = None) -> Path:
+    """
+    Replace ``published/`` by the results of a profile, all chapters of it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a chapter was not run or did not come to its end, or if a file is too big to keep.
+    """
+    root = root or project_root()
+    folders = _finished(root / "results" / profile, root)
+    for path in (path for folder in folders.values() for path in folder.rglob("*")):
+        size_mb = path.stat().st_size / 1e6
+        if size_mb > MAX_PUBLISHED_MB:
+            raise ValueError(
+                f"Invalid result {path}: {size_mb:.1f} MB. Must be at most {MAX_PUBLISHED_MB:g} MB."
+            )
+    published = root / "published"
+    shutil.rmtree(published, ignore_errors=True)
+    for chapter, folder in folders.items():
+        shutil.copytree(folder, published / chapter)
+    return published
+
+
+def _finished(source: Path, root: Path) -> dict[str, Path]:
+    folders = {chapter: source / chapter for chapter in list_chapters(root)}
+    for folder in folders.values():
+        read_run_info(folder)
+    return folders
+
+
+def _add_banner(opening: str, info: dict[str, Any]) -> str:
+    title, _, rest = opening.partition("\n")
+    if not title.startswith("# "):
+        raise ValueError(
+            f"Invalid first line {title!r} of {info['chapter']}. Must be its title: # ..."
+        )
+    return f"{title}\n\n{banner(info)}\n{rest}"
+
+
+def banner(info: dict[str, Any]) -> str:
+    """
+    Say in MyST what a page was computed from and how to compute it again.
+
+    Parameters
+    ----------
+    info : dict
+        A finished ``run.json``.
+    """
+    profile = info["profile"]
+    kind = "warning" if profile in ("smoke", "custom") else "note"
+    note = _NOTES.get(profile, "")
+    if profile == "custom":
+        note += f" ({', '.join(info['changed'])}), else as {info['closest_profile']}"
+    commit = f"commit {info['commit'][:10]}" if info["commit"] else "no commit known"
+    dirty = " with changes on top" if info["dirty"] else ""
+    data = ", ".join(f"{name} `{digest}`" for name, digest in info["data"].items())
+    seeds = ", ".join(str(seed) for seed in info["seeds"])
+    return (
+        f"````{{admonition}} Computed with profile *{profile}*: {note}\n"
+        f":class: {kind} provenance\n"
+        f"{_format_duration(info['duration_s'])} on {info['device']} ({info['cpu']}, "
+        f"{info['n_cores']} cores), {info['started'][:10]}, {commit}{dirty}. "
+        f"Seeds {seeds}. Data: {data}.\n\n"
+        f"Run it again:\n```bash\n{info['command']}\n```\n"
+        "````\n"
+    )
+
+
+def _format_duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
