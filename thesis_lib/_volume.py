@@ -91,7 +91,7 @@ def build_volume(
     if velocity is not None:
         variables["velocity"] = (velocity, np.float32)
     volume = xr.Dataset(
-        {name: xr.Variable(dims, array).astype(kind) for name, (array, kind) in variables.items()},
+        {name: _cast(xr.Variable(dims, array), kind) for name, (array, kind) in variables.items()},
         coords=coords,
         attrs=dict(attrs or {}),
     )
@@ -102,6 +102,10 @@ def build_volume(
     if "content_hash" not in volume.attrs:
         volume.attrs["content_hash"] = content_hash(volume)
     return volume
+
+
+def _cast(variable: xr.Variable, kind: Any) -> xr.Variable:
+    return variable if variable.dtype == kind else variable.astype(kind)  # astype would load it
 
 
 def content_hash(volume: xr.Dataset) -> str:

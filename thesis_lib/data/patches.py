@@ -1,0 +1,299 @@
+"""Batches of patches, drawn from volumes as training asks for them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from thesis_lib._checks import check_choice, check_count, check_range
+from thesis_lib._volume import vertical_dim
+from thesis_lib.data.lines import AXES, find_missing
+from thesis_lib.patching import PatchGrid, zscore
+
+Floats = NDArray[np.float32]
+
+# A volume up to this size is held in memory; a larger one is read patch by patch.
+IN_MEMORY_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """
+    What may happen to a training patch; the default is mild.
+
+    A gain or shift that is the same everywhere would be undone by the z-score, so gain is a ramp
+    along depth. Patches are z-scored before and after.
+
+    Parameters
+    ----------
+    flip : float
+        Probability of a lateral mirror image, of patch and mask. Depth is never flipped.
+    polarity : float
+        Probability of a change of sign. 0 keeps the survey's polarity, which tells the top of
+        salt from its base; 0.5 suits networks for surveys of unknown polarity.
+    gain_db : float
+        The gain changes from the top to the bottom of the patch by a number of dB drawn evenly
+        from [-gain_db, gain_db].
+    noise : float
+        White Gaussian noise, its standard deviation drawn evenly from [0, noise] times that of
+        the patch. A constant patch stays constant.
+
+    Raises
+    ------
+    ValueError
+        If a probability lies outside [0, 1] or a level below 0.
+    """
+
+    flip: float = 0.5
+    polarity: float = 0.0
+    gain_db: float = 6.0
+    noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_range("flip", self.flip, low=0, high=1)
+        check_range("polarity", self.polarity, low=0, high=1)
+        check_range("gain_db", self.gain_db, low=0)
+        check_range("noise", self.noise, low=0)
+
+    def apply(
+        self, images: Floats, targets: Floats, rng: np.random.Generator
+    ) -> tuple[Floats, Floats]:
+        """
+        Change z-scored images, and targets with them, each patch by draws of its own.
+
+        Parameters
+        ----------
+        images, targets : float32 array of shape (B, 1, H, W)
+        rng : Generator
+            The same state gives the same patches.
+
+        Returns
+        -------
+        images, targets : float32 array of shape (B, 1, H, W)
+            Not z-scored again.
+        """
+        each = (len(images), 1, 1, 1)
+        images, targets = images.copy(), targets.copy()
+        mirrored = rng.random(len(images)) < self.flip
+        for array in (images, targets):
+            array[mirrored] = array[mirrored, ..., ::-1]
+        sign = np.where(rng.random(each) < self.polarity, -1.0, 1.0)
+        gain_db = rng.uniform(-self.gain_db, self.gain_db, each)
+        depth = np.linspace(-0.5, 0.5, images.shape[2])[:, None]  # (H, 1)
+        images *= (sign * 10.0 ** (gain_db * depth / 20.0)).astype(np.float32)
+        level = rng.uniform(0.0, self.noise, each) * images.std(axis=(1, 2, 3), keepdims=True)
+        noise = rng.standard_normal(images.shape, dtype=np.float32)
+        images += level.astype(np.float32) * noise
+        return images, targets
+
+
+class PatchBatches:
+    """
+    Shuffled batches of z-scored patches and their masks, epoch after epoch.
+
+    What an epoch holds depends on ``seed`` and its number only, so every loss of a study and
+    every resumed run sees the same patches in the same order. Windows that touch a missing trace
+    are left out. Volumes of up to 256 MiB are held in memory, larger ones read patch by patch.
+
+    Parameters
+    ----------
+    volumes : Dataset or sequence of Dataset
+        Volumes with ``amplitude`` and ``salt``.
+    patch, stride : int or (int, int)
+        Height (along depth) and width of a patch, and the steps between patches, in samples.
+    axes : sequence of {"inline", "crossline"}
+        Directions whose sections are cut: ``"inline"`` means sections at a fixed inline.
+    batch_size : int
+        Patches in a batch; the last of an epoch may hold fewer.
+    seed : int
+        Not negative.
+    n_patches : int, optional
+        Patches drawn for an epoch; none is drawn again before all have been. All once by
+        default.
+    augmentation : Augmentation, optional
+        None by default.
+
+    Raises
+    ------
+    ValueError
+        If a patch does not fit the sections of a direction, a volume has no mask, no window is
+        free of missing traces, or an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        volumes: xr.Dataset | Sequence[xr.Dataset],
+        *,
+        patch: int | tuple[int, int],
+        stride: int | tuple[int, int],
+        axes: Sequence[str] = AXES,
+        batch_size: int,
+        seed: int,
+        n_patches: int | None = None,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        for axis in axes:
+            check_choice("axis", axis, AXES)
+        volumes = [volumes] if isinstance(volumes, xr.Dataset) else volumes
+        self.patch, stride = _as_pair(patch), _as_pair(stride)
+        self.batch_size = check_count("batch_size", batch_size)
+        self.seed = check_count("seed", seed, low=0)
+        self.augmentation = augmentation
+        self._sections = [_Sections(volume, axis) for volume in volumes for axis in axes]
+        windows = [sections.windows(self.patch, stride) for sections in self._sections]
+        self._windows = np.concatenate(  # (n, 4): sections, line, top, left
+            [np.insert(rows, 0, number, axis=1) for number, rows in enumerate(windows)]
+            or [np.empty((0, 4), dtype=np.int64)]
+        )
+        if not len(self._windows):
+            raise ValueError("No patch without a missing trace in the volumes given.")
+        self.n_patches = check_count(
+            "n_patches", len(self._windows) if n_patches is None else n_patches
+        )
+
+    def __len__(self) -> int:
+        return -(-self.n_patches // self.batch_size)
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """
+        Yield the batches of an epoch.
+
+        Parameters
+        ----------
+        number : int
+            Not negative. The same number gives the same batches.
+
+        Yields
+        ------
+        images : float32 Tensor of shape (B, 1, H, W)
+            Depth downward, each patch with mean 0 and standard deviation 1, or all 0.
+        targets : float32 Tensor of shape (B, 1, H, W)
+            1 inside salt, 0 outside.
+        """
+        check_count("number", number, low=0)
+        order = self._draw(np.random.default_rng((self.seed, number)))
+        for index in range(len(self)):
+            start = index * self.batch_size
+            chosen = order[start : start + self.batch_size]
+            images, targets = self._read(self._windows[chosen])
+            images = zscore(images)
+            if self.augmentation is not None:
+                rng = np.random.default_rng((self.seed, number, index + 1))
+                images, targets = self.augmentation.apply(images, targets, rng)
+                images = zscore(images)
+            yield torch.from_numpy(images), torch.from_numpy(targets)
+
+    def _draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        n_windows = len(self._windows)
+        n_rounds = -(-self.n_patches // n_windows)
+        rounds = [rng.permutation(n_windows) for _ in range(n_rounds)]
+        return np.concatenate(rounds)[: self.n_patches]
+
+    def _read(self, windows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        shape = (len(windows), 1, *self.patch)
+        images, targets = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        for number in np.unique(windows[:, 0]):
+            rows = windows[:, 0] == number
+            images[rows, 0], targets[rows, 0] = self._sections[number].read(
+                windows[rows, 1:], self.patch
+            )
+        return images, targets
+
+
+class _Sections:
+    """The sections of one volume in one direction."""
+
+    def __init__(self, volume: xr.Dataset, axis: str) -> None:
+        if "salt" not in volume:
+            raise ValueError("Invalid volume without salt mask. Must have a variable 'salt'.")
+        lateral = AXES[1 - AXES.index(axis)]
+        self.dims = (axis, vertical_dim(volume), lateral)
+        self.missing = find_missing(volume)
+        if axis != AXES[0]:
+            self.missing = self.missing.T
+        self.amplitude = _hold(volume["amplitude"].variable.transpose(*self.dims))
+        self.salt = _hold(volume["salt"].variable.transpose(*self.dims))
+
+    def windows(self, patch: tuple[int, int], stride: tuple[int, int]) -> NDArray[np.int64]:
+        """Line, top and left (n, 3) of every window free of missing traces."""
+        n_lines, *shape = self.amplitude.shape
+        if any(size > length for size, length in zip(patch, shape, strict=True)):
+            axis, vertical, lateral = self.dims
+            raise ValueError(
+                f"Invalid patch {patch} for sections along {axis} of shape {tuple(shape)} "
+                f"({vertical}, {lateral}). Must fit, or leave {axis!r} out of axes."
+            )
+        tops, lefts = PatchGrid(tuple(shape), patch, stride).starts
+        grid = np.meshgrid(np.arange(n_lines), tops, lefts, indexing="ij")
+        rows = np.stack(grid, axis=-1).reshape(-1, 3)
+        before = np.pad(self.missing.cumsum(axis=1), ((0, 0), (1, 0)))
+        line, left = rows[:, 0], rows[:, 2]
+        whole = before[line, left + patch[1]] == before[line, left]
+        clear: NDArray[np.int64] = rows[whole]
+        return clear
+
+    def read(self, rows: NDArray[np.int64], patch: tuple[int, int]) -> tuple[Floats, Floats]:
+        """Amplitude and mask, both float32 (n, H, W), of windows (line, top, left)."""
+        return _cut(self.amplitude, rows, patch), _cut(self.salt, rows, patch)
+
+
+def _hold(variable: xr.Variable) -> xr.Variable | NDArray[Any]:
+    if variable.nbytes > IN_MEMORY_BYTES:
+        return variable
+    return np.ascontiguousarray(variable.values)  # sections in one piece
+
+
+def _cut(
+    sections: xr.Variable | NDArray[Any], rows: NDArray[np.int64], patch: tuple[int, int]
+) -> Floats:
+    height, width = patch
+    if isinstance(sections, np.ndarray):
+        line, top, left = rows.T[:, :, None, None]
+        down, across = np.arange(height)[:, None], np.arange(width)
+        patches: NDArray[Any] = sections[line, top + down, left + across]  # (n, H, W)
+        return patches.astype(np.float32, copy=False)
+    cuts = [
+        sections[line, top : top + height, left : left + width].values for line, top, left in rows
+    ]
+    return np.stack(cuts, dtype=np.float32, casting="unsafe")
+
+
+def salt_labels(masks: ArrayLike, *, threshold: float = 0.2) -> NDArray[np.bool_]:
+    """
+    Label of each patch: salt if more than ``threshold`` of its pixels are salt.
+
+    Parameters
+    ----------
+    masks : array of shape (n, ...)
+        Masks, True or 1 inside salt.
+    threshold : float
+        Share of the pixels, in [0, 1].
+
+    Returns
+    -------
+    bool array of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If ``threshold`` lies outside [0, 1].
+
+    Examples
+    --------
+    >>> salt_labels([[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]])
+    array([False,  True])
+    """
+    check_range("threshold", threshold, low=0, high=1)
+    inside = np.asarray(masks) != 0
+    share = inside.reshape(len(inside), -1).mean(axis=1)
+    return np.asarray(share > threshold)
+
+
+def _as_pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (value, value) if isinstance(value, int) else value
+    return height, width
