@@ -1,0 +1,348 @@
+r"""
+Scores of a predicted salt mask against the true one.
+
+Every score takes boolean arrays of two or three dimensions, the prediction first. Three
+conventions hold for all of them:
+
+- **Perimeter**: the samples of a mask with a face neighbour outside of it (four neighbours in a
+  section, six in a volume). Where the data end, at the faces of the volume and at missing traces,
+  nobody knows what follows, so these are no salt boundary.
+- **Empty masks**: two empty masks score 1 and lie at distance 0; an empty and a non-empty one
+  score 0 and lie at infinite distance. The same holds for perimeters. Where neither mask has a
+  perimeter, because each fills the data or nothing of them, the masks themselves are compared. No
+  score is ever NaN.
+- **Missing traces**: ``valid`` is False where a sample is not known. Such samples take no part.
+  Leaving out a whole side of the volume gives the scores of the volume cropped to the rest.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import edt
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from thesis_lib._checks import check_count, check_range, check_same_shape
+
+Mask = NDArray[np.bool_]
+Distances = NDArray[np.float32]
+
+# A distance equal to the tolerance counts as within it, whatever float32 made of its last digit.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Scores:
+    """
+    All scores of one prediction, as `score_volume` returns them.
+
+    Similarities lie in [0, 1], larger is better; distances are in metres, smaller is better. The
+    three scores that need metres are None where the spacing of the volume is not known.
+    """
+
+    dice: float
+    volumetric_similarity: float
+    perimetric_similarity: float
+    boundary_iou: float
+    surface_dice: float | None
+    hausdorff95_m: float | None
+    mean_surface_distance_m: float | None
+
+
+def score_volume(
+    prediction: Mask,
+    truth: Mask,
+    *,
+    spacing_m: Sequence[float] | None,
+    tolerance_m: float,
+    valid: Mask | None = None,
+) -> Scores:
+    """
+    Compute every score of this module, with perimeters and distances computed once.
+
+    Parameters
+    ----------
+    prediction, truth : bool array of 2 or 3 dimensions
+        True inside salt.
+    spacing_m : sequence of float, or None
+        Distance of the samples along each axis, in m. None where it is not known, as in a time
+        volume without a velocity: the scores that need metres are then left out.
+    tolerance_m : float
+        Tolerance of `surface_dice`, in m.
+    valid : bool array of the same shape, optional
+        False where a sample is missing.
+
+    Raises
+    ------
+    TypeError
+        If a mask is not boolean.
+    ValueError
+        If the dimensions, shapes, spacing or tolerance are not allowed.
+
+    Examples
+    --------
+    >>> truth = np.zeros((8, 8), dtype=bool)
+    >>> truth[2:6, 2:6] = True
+    >>> scores = score_volume(np.roll(truth, 1, axis=0), truth, spacing_m=(10, 10), tolerance_m=10)
+    >>> scores.dice, scores.surface_dice, scores.hausdorff95_m
+    (0.75, 1.0, 10.0)
+    """
+    prediction, truth = _check_masks(valid, prediction=prediction, truth=truth)
+    check_range("tolerance_m", tolerance_m, low=0.0)
+    borders = _extract_perimeters(prediction, truth, valid)
+    distances = _measure_distances(*borders, spacing_m) if spacing_m is not None else None
+    return Scores(
+        dice=_compute_dice(prediction, truth),
+        volumetric_similarity=_compare_sizes(prediction, truth),
+        perimetric_similarity=_compare_sizes(*borders),
+        boundary_iou=_compute_iou(*borders),
+        surface_dice=_share_within(distances, tolerance_m) if distances else None,
+        hausdorff95_m=_compute_hausdorff95(distances) if distances else None,
+        mean_surface_distance_m=_compute_mean(distances) if distances else None,
+    )
+
+
+def dice_score(prediction: Mask, truth: Mask, *, valid: Mask | None = None) -> float:
+    """
+    Dice similarity 2TP / (2TP + FP + FN) of two masks.
+
+    Parameters and errors are those of `score_volume`.
+    """
+    return _compute_dice(*_check_masks(valid, prediction=prediction, truth=truth))
+
+
+def volumetric_similarity(prediction: Mask, truth: Mask, *, valid: Mask | None = None) -> float:
+    """
+    Similarity of the sizes of two masks, 1 - ``|FN - FP|`` / (2TP + FP + FN) [1]_.
+
+    It does not see where the masks lie. Parameters and errors are those of `score_volume`.
+
+    References
+    ----------
+    .. [1] Taha and Hanbury (2015). Metrics for evaluating 3D medical image segmentation.
+       https://doi.org/10.1186/s12880-015-0068-x
+    """
+    return _compare_sizes(*_check_masks(valid, prediction=prediction, truth=truth))
+
+
+def perimetric_similarity(prediction: Mask, truth: Mask, *, valid: Mask | None = None) -> float:
+    """
+    Perimetric Similarity (PS): the volumetric similarity of the two perimeters.
+
+    It compares the extent of the boundaries and does not see where they lie. Parameters and
+    errors are those of `score_volume`.
+    """
+    prediction, truth = _check_masks(valid, prediction=prediction, truth=truth)
+    return _compare_sizes(*_extract_perimeters(prediction, truth, valid))
+
+
+def boundary_iou(
+    prediction: Mask, truth: Mask, *, width_px: int = 1, valid: Mask | None = None
+) -> float:
+    """
+    Intersection over union of the inner boundary bands of two masks [1]_.
+
+    Parameters
+    ----------
+    prediction, truth, valid
+        As in `score_volume`.
+    width_px : int
+        Width of the band, in samples counted along the axes. One is the perimeter.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `score_volume`, or if the width is not a whole number of at least one.
+
+    References
+    ----------
+    .. [1] Cheng et al. (2021). Boundary IoU. https://doi.org/10.1109/CVPR46437.2021.01508
+    """
+    prediction, truth = _check_masks(valid, prediction=prediction, truth=truth)
+    check_count("width_px", width_px)
+    return _compute_iou(*_extract_perimeters(prediction, truth, valid, width_px))
+
+
+def surface_dice(
+    prediction: Mask,
+    truth: Mask,
+    *,
+    tolerance_m: float,
+    spacing_m: Sequence[float],
+    valid: Mask | None = None,
+) -> float:
+    """
+    Share of both perimeters that lies within a tolerance of the other one [1]_.
+
+    Perimeter samples are counted, without weights for the area that each stands for. Parameters
+    and errors are those of `score_volume`.
+
+    References
+    ----------
+    .. [1] Nikolov et al. (2021). Clinically applicable segmentation of head and neck anatomy.
+       https://doi.org/10.2196/26151
+    """
+    check_range("tolerance_m", tolerance_m, low=0.0)
+    return _share_within(_compare_borders(prediction, truth, spacing_m, valid), tolerance_m)
+
+
+def hausdorff95(
+    prediction: Mask, truth: Mask, *, spacing_m: Sequence[float], valid: Mask | None = None
+) -> float:
+    """
+    Distance in m that 95 % of each perimeter keep to the other one.
+
+    The larger of the two directed 95th percentiles [1]_, a Hausdorff distance that a few stray
+    samples do not decide. Parameters and errors are those of `score_volume`.
+
+    References
+    ----------
+    .. [1] Huttenlocher et al. (1993). Comparing images using the Hausdorff distance.
+       https://doi.org/10.1109/34.232073
+    """
+    return _compute_hausdorff95(_compare_borders(prediction, truth, spacing_m, valid))
+
+
+def mean_surface_distance(
+    prediction: Mask, truth: Mask, *, spacing_m: Sequence[float], valid: Mask | None = None
+) -> float:
+    """
+    Mean distance in m of the samples of both perimeters to the other one.
+
+    Parameters and errors are those of `score_volume`.
+    """
+    return _compute_mean(_compare_borders(prediction, truth, spacing_m, valid))
+
+
+def perimeter(mask: Mask, *, width_px: int = 1, valid: Mask | None = None) -> Mask:
+    """
+    Samples of a mask with a face neighbour that is known to lie outside of it.
+
+    The mask minus its erosion; faces of the volume and missing traces count as inside.
+
+    Parameters
+    ----------
+    mask, valid
+        As `truth` and `valid` in `score_volume`.
+    width_px : int
+        Erosions by one sample that make the band, one for the perimeter proper.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `boundary_iou`.
+
+    Examples
+    --------
+    >>> perimeter(np.array([[0, 1, 1, 1, 0]], dtype=bool)).astype(int)
+    array([[0, 1, 0, 1, 0]])
+    """
+    (mask,) = _check_masks(valid, mask=mask)
+    check_count("width_px", width_px)
+    return _extract_perimeter(mask, valid, width_px)
+
+
+def _check_masks(valid: Mask | None, **masks: Mask) -> list[Mask]:
+    """Refuse what is no mask or no match; return the masks without the samples not valid."""
+    for name, mask in masks.items():
+        _check_mask(name, mask)
+    last, reference = list(masks.items())[-1]
+    for name, mask in masks.items():
+        check_same_shape(name, mask.shape, last, reference.shape)
+    if valid is None:
+        return list(masks.values())
+    _check_mask("valid", valid)
+    check_same_shape("valid", valid.shape, last, reference.shape)
+    if not valid.any():
+        raise ValueError("Invalid valid: no sample is True. At least one must be known.")
+    return [mask & valid for mask in masks.values()]
+
+
+def _check_mask(name: str, mask: Mask) -> None:
+    kind = mask.dtype if isinstance(mask, np.ndarray) else type(mask).__name__
+    if kind != np.bool_:
+        raise TypeError(f"Invalid {name} of type {kind}. Must be a boolean NumPy array.")
+    if mask.ndim not in (2, 3):
+        raise ValueError(f"Invalid {name} of {mask.ndim} dimensions. Must have 2 or 3.")
+
+
+def _extract_perimeter(mask: Mask, valid: Mask | None, width_px: int) -> Mask:
+    inside = mask if valid is None else mask | ~valid
+    core: Mask = ndimage.binary_erosion(inside, iterations=width_px, border_value=1)
+    return mask & ~core
+
+
+def _extract_perimeters(
+    prediction: Mask, truth: Mask, valid: Mask | None, width_px: int = 1
+) -> tuple[Mask, Mask]:
+    """Return both perimeters, or the masks themselves where neither has one."""
+    first = _extract_perimeter(prediction, valid, width_px)
+    second = _extract_perimeter(truth, valid, width_px)
+    if first.any() or second.any():
+        return first, second
+    return prediction, truth
+
+
+def _compute_dice(prediction: Mask, truth: Mask) -> float:
+    total = np.count_nonzero(prediction) + np.count_nonzero(truth)
+    return float(2 * np.count_nonzero(prediction & truth) / total) if total else 1.0
+
+
+def _compare_sizes(prediction: Mask, truth: Mask) -> float:
+    first, second = np.count_nonzero(prediction), np.count_nonzero(truth)
+    return float(1 - abs(second - first) / (first + second)) if first + second else 1.0
+
+
+def _compute_iou(prediction: Mask, truth: Mask) -> float:
+    union = np.count_nonzero(prediction | truth)
+    return float(np.count_nonzero(prediction & truth) / union) if union else 1.0
+
+
+def _compare_borders(
+    prediction: Mask, truth: Mask, spacing_m: Sequence[float], valid: Mask | None
+) -> tuple[Distances, Distances]:
+    prediction, truth = _check_masks(valid, prediction=prediction, truth=truth)
+    return _measure_distances(*_extract_perimeters(prediction, truth, valid), spacing_m)
+
+
+def _measure_distances(
+    first: Mask, second: Mask, spacing_m: Sequence[float]
+) -> tuple[Distances, Distances]:
+    """Distance in m of each sample of the first border to the second, and the other way round."""
+    if len(spacing_m) != first.ndim:
+        raise ValueError(
+            f"Invalid spacing_m {tuple(spacing_m)}. Must have one number for each of the "
+            f"{first.ndim} axes."
+        )
+    for step in spacing_m:
+        check_range("spacing_m", step, low=0.0, open_low=True)
+    box = ndimage.find_objects((first | second).view(np.uint8))
+    if box:  # distances between borders need no sample outside of the box around both
+        first, second = first[box[0]], second[box[0]]
+    return _measure_to(second, first, spacing_m), _measure_to(first, second, spacing_m)
+
+
+def _measure_to(border: Mask, samples: Mask, spacing_m: Sequence[float]) -> Distances:
+    if not border.any():
+        return np.full(np.count_nonzero(samples), np.inf, dtype=np.float32)
+    distances: Distances = edt.edt(~border, anisotropy=tuple(spacing_m))[samples]
+    return distances
+
+
+def _share_within(distances: tuple[Distances, Distances], tolerance_m: float) -> float:
+    both = np.concatenate(distances)
+    return float(np.mean(both <= tolerance_m * (1 + _ROUNDING))) if both.size else 1.0
+
+
+def _compute_hausdorff95(distances: tuple[Distances, Distances]) -> float:
+    sizes = [directed.size for directed in distances]
+    if not all(sizes):
+        return math.inf if any(sizes) else 0.0
+    return max(float(np.percentile(directed, 95)) for directed in distances)
+
+
+def _compute_mean(distances: tuple[Distances, Distances]) -> float:
+    both = np.concatenate(distances)
+    return float(both.mean(dtype=np.float64)) if both.size else 0.0

@@ -1,0 +1,323 @@
+"""Cut arrays into overlapping patches, standardise them, and stitch patches together again."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from thesis_lib._checks import check_choice, check_count, check_same_shape
+
+Window = tuple[slice, ...]
+Patches = TypeVar("Patches", NDArray[np.floating[Any]], torch.Tensor)
+
+TAPERS = ("flat", "hann", "gauss")
+_CONSTANT = 1e-6  # standard deviation below which a patch has no signal, as a share of its peak
+
+
+class Sliceable(Protocol):
+    """Anything with a shape that slices cut: NumPy, torch, memory maps, Zarr, xarray."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Samples along each axis."""
+
+    def __getitem__(self, window: Any, /) -> Any: ...
+
+
+class Store(Sliceable, Protocol):
+    """A `Sliceable` of known dtype that can be written to."""
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the samples."""
+
+    def __setitem__(self, window: Any, values: Any, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """
+    Windows that cover an array of one to four axes, each sample at least once.
+
+    Along each axis the patches start every ``stride`` samples; the last one is flush with the
+    end, so that no sample is lost and none invented.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of the array.
+    patch, stride : sequence of int, as long as ``shape``
+        Samples of a patch along each axis, and from one patch to the next. An axis that is not to
+        be cut has a patch as long as itself; one that is to be cut into sections a patch of 1.
+
+    Attributes
+    ----------
+    starts : tuple of tuples of int
+        First sample of each patch, per axis.
+
+    Raises
+    ------
+    TypeError
+        If a size is not a whole number.
+    ValueError
+        If the sizes do not fit one another.
+
+    Examples
+    --------
+    >>> grid = PatchGrid((77, 101), patch=(32, 32), stride=(20, 20))
+    >>> grid.starts
+    ((0, 20, 40, 45), (0, 20, 40, 60, 69))
+    >>> len(grid), grid[-1]
+    (20, (slice(45, 77, None), slice(69, 101, None)))
+    """
+
+    shape: tuple[int, ...]
+    patch: tuple[int, ...]
+    stride: tuple[int, ...]
+    starts: tuple[tuple[int, ...], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("shape", "patch", "stride"):
+            sizes = tuple(check_count(name, size) for size in getattr(self, name))
+            object.__setattr__(self, name, sizes)
+        self._check_axes()
+        starts = tuple(map(_place_starts, self.shape, self.patch, self.stride))
+        object.__setattr__(self, "starts", starts)
+
+    def _check_axes(self) -> None:
+        if not len(self.shape) == len(self.patch) == len(self.stride):
+            raise ValueError(
+                f"Numbers of axes differ: shape {self.shape}, patch {self.patch}, stride "
+                f"{self.stride}. Must be the same."
+            )
+        check_count("number of axes", len(self.shape), high=4)
+        if any(size > length for size, length in zip(self.patch, self.shape, strict=True)):
+            raise ValueError(
+                f"Patch {self.patch} is larger than the array {self.shape}. Must fit along "
+                "each axis."
+            )
+        if any(step > size for step, size in zip(self.stride, self.patch, strict=True)):
+            raise ValueError(
+                f"Stride {self.stride} is larger than the patch {self.patch}, which would leave "
+                "samples out. Must be at most the patch along each axis."
+            )
+
+    def __len__(self) -> int:
+        return math.prod(map(len, self.starts))
+
+    def __getitem__(self, index: int) -> Window:
+        corner = np.unravel_index(range(len(self))[index], tuple(map(len, self.starts)))
+        return self._cut([starts[i] for starts, i in zip(self.starts, corner, strict=True)])
+
+    def __iter__(self) -> Iterator[Window]:
+        return map(self._cut, itertools.product(*self.starts))
+
+    def __contains__(self, window: object) -> bool:
+        if not isinstance(window, tuple):
+            return False
+        corner = [part.start for part in window if isinstance(part, slice)]
+        return (
+            len(corner) == len(self.starts)
+            and all(start in starts for start, starts in zip(corner, self.starts, strict=True))
+            and window == self._cut(corner)
+        )
+
+    def _cut(self, corner: Sequence[int]) -> Window:
+        return tuple(map(slice, corner, map(sum, zip(corner, self.patch, strict=True))))
+
+    def extract(self, array: Sliceable) -> Iterator[tuple[Window, Any]]:
+        """
+        Go through the patches of an array, the last axis fastest.
+
+        Parameters
+        ----------
+        array : array of shape ``shape``
+            NumPy, torch or anything else that slices cut; a lazy array is read patch by patch.
+
+        Yields
+        ------
+        window : tuple of slices
+            Where the patch lies.
+        patch : array of shape ``patch``
+            ``array[window]``, a view wherever slicing gives one.
+
+        Raises
+        ------
+        ValueError
+            If the array has another shape than the grid.
+        """
+        check_same_shape("array", array.shape, "grid", self.shape)
+        return ((window, array[window]) for window in self)
+
+
+def _place_starts(length: int, patch: int, stride: int) -> tuple[int, ...]:
+    last = length - patch
+    return (*range(0, last, stride), last)
+
+
+def zscore(patches: Patches) -> Patches:
+    """
+    Shift and scale each patch to mean 0 and (population) standard deviation 1.
+
+    A patch whose standard deviation is below 1e-6 of its largest magnitude holds nothing but
+    rounding errors and becomes zeros.
+
+    Parameters
+    ----------
+    patches : floating array or Tensor of shape (B, ...)
+        A batch of patches, standardised one by one.
+
+    Returns
+    -------
+    array or Tensor
+        As given: same shape, dtype and device.
+
+    Raises
+    ------
+    TypeError
+        If the samples are not floating-point numbers.
+    ValueError
+        If there is no axis beside the first, or a sample is NaN or infinite. Patches with missing
+        traces are to be left out or filled before.
+    """
+    xp: Any = torch if isinstance(patches, torch.Tensor) else np
+    if not _is_floating(patches):
+        raise TypeError(f"Invalid patches of type {patches.dtype}. Must be floating-point numbers.")
+    if patches.ndim < 2:
+        raise ValueError(f"Invalid patches of shape {tuple(patches.shape)}. Must be (B, ...).")
+    flat = patches.reshape(len(patches), math.prod(patches.shape[1:]))  # (B, samples)
+    peak = xp.amax(xp.abs(flat), axis=1, keepdims=True)  # (B, 1)
+    if not xp.isfinite(peak).all():
+        raise ValueError("Invalid patches with NaN or infinite samples. Must be finite.")
+    flat = flat / xp.where(peak == 0, 1, peak)  # a constant patch is now exactly constant
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    deviation = xp.sqrt((flat**2).mean(axis=1, keepdims=True))
+    constant = deviation < _CONSTANT
+    scaled = xp.where(constant, 0, flat / xp.where(constant, 1, deviation))
+    return scaled.reshape(patches.shape)  # type: ignore[no-any-return]
+
+
+def _is_floating(patches: NDArray[Any] | torch.Tensor) -> bool:
+    if isinstance(patches, torch.Tensor):
+        return patches.is_floating_point()
+    return np.issubdtype(patches.dtype, np.floating)
+
+
+class Stitcher:
+    r"""
+    Blend overlapping patches into one array.
+
+    Each sample is the mean of the patches over it, weighted by a taper :math:`w` that is strictly
+    positive. It is updated patch by patch in float32 [1]_,
+
+    .. math:: W \leftarrow W + w, \qquad m \leftarrow m + \frac{w}{W} (v - m),
+
+    so that patches which agree give back their common value exactly, whatever the taper. Blend
+    probabilities, never logits.
+
+    Parameters
+    ----------
+    grid : PatchGrid
+        Where the patches lie.
+    window : {"flat", "hann", "gauss"}
+        Taper along each axis of n samples: 1, :math:`\sin^2(\pi (i + 1/2) / n)`, or a Gaussian
+        with a standard deviation of n / 8 [2]_.
+    out : float32 array of the grid's shape, optional
+        Where the result is written, for instance a memory map or a Zarr array. Its contents are
+        replaced. By default a new NumPy array.
+
+    Raises
+    ------
+    TypeError
+        If ``out`` is not float32.
+    ValueError
+        If the window is unknown or ``out`` has another shape than the grid.
+
+    References
+    ----------
+    .. [1] West (1979). Updating mean and variance estimates.
+       https://doi.org/10.1145/359146.359153
+    .. [2] Isensee et al. (2021). nnU-Net. https://doi.org/10.1038/s41592-020-01008-z
+
+    Examples
+    --------
+    >>> line = np.arange(7, dtype=np.float32)
+    >>> grid = PatchGrid((7,), patch=(3,), stride=(2,))
+    >>> stitcher = Stitcher(grid, window="hann")
+    >>> for window, values in grid.extract(line):
+    ...     stitcher.add(window, values)
+    >>> bool((stitcher.merge() == line).all())
+    True
+    """
+
+    def __init__(self, grid: PatchGrid, window: str = "flat", out: Store | None = None) -> None:
+        check_choice("window", window, TAPERS)
+        if out is None:
+            out = np.empty(grid.shape, dtype=np.float32)
+        check_same_shape("out", out.shape, "grid", grid.shape)
+        if out.dtype != np.float32:
+            raise TypeError(f"Invalid out of type {out.dtype}. Must be float32.")
+        self.grid = grid
+        self._mean = out
+        self._weight = np.zeros(grid.shape, dtype=np.float32)
+        self._taper = reduce(np.multiply.outer, [_make_taper(window, size) for size in grid.patch])
+
+    def add(self, window: Window, values: ArrayLike) -> None:
+        """
+        Blend one patch in.
+
+        Parameters
+        ----------
+        window : tuple of slices
+            Where the patch lies, as the grid gives it.
+        values : array of shape ``grid.patch``
+            Its samples, such as the probabilities of a network.
+
+        Raises
+        ------
+        ValueError
+            If the window is none of the grid's, or the values have another shape than its patches.
+        """
+        if window not in self.grid:
+            raise ValueError(f"Invalid window {window}. Must be one of the windows of {self.grid}.")
+        values = np.asarray(values, dtype=np.float32)
+        check_same_shape("values", values.shape, "patch", self.grid.patch)
+        weight = self._weight[window]  # a view
+        new = weight == 0
+        weight += self._taper
+        mean = np.where(new, values, self._mean[window])  # out may hold anything before
+        self._mean[window] = mean + self._taper / weight * (values - mean)
+
+    def merge(self) -> Any:
+        """
+        Return the blended array: ``out`` itself where it was given.
+
+        Raises
+        ------
+        RuntimeError
+            If a sample has not been covered by any patch yet.
+        """
+        n_left = self._weight.size - np.count_nonzero(self._weight)
+        if n_left:
+            raise RuntimeError(
+                f"Cannot merge: {n_left} of {self._weight.size} samples are not covered by any "
+                "patch yet. Add the missing patches first."
+            )
+        return self._mean
+
+
+def _make_taper(window: str, size: int) -> NDArray[np.float32]:
+    centre = (np.arange(size) + 0.5) / size  # within (0, 1), symmetric
+    if window == "hann":
+        taper = np.sin(np.pi * centre) ** 2
+    elif window == "gauss":
+        taper = np.exp(-0.5 * ((centre - 0.5) * 8) ** 2)
+    else:
+        taper = np.ones(size)
+    return taper.astype(np.float32)
