@@ -46,7 +46,7 @@ def test_blocks_of_no_lines_need_no_guard(volume):
 def test_blocks_that_leave_nothing_to_train_on_are_refused(volume):
     """Held-out lines and guards must be fewer than the lines."""
     split_lines(volume, "inline", validation=2, test=3, guard=2)
-    with pytest.raises(ValueError, match="for 10 lines along inline. Must leave at least one"):
+    with pytest.raises(ValueError, match=r"for 10 lines along inline. Must leave at least one"):
         split_lines(volume, "inline", validation=3, test=3, guard=2)
 
 

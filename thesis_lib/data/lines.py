@@ -134,7 +134,5 @@ def _describe(lines: NDArray[Any]) -> str:
 
 def _take(volume: xr.Dataset, axis: str, lines: slice | NDArray[np.int64]) -> xr.Dataset:
     block = volume.isel({axis: lines})
-    if block.sizes[axis]:
-        block.attrs["n_missing_traces"] = int(find_missing(block).sum())
-    block.attrs["content_hash"] = content_hash(block)
-    return block
+    n_missing = int(find_missing(block).sum()) if block.sizes[axis] else 0
+    return block.assign_attrs(n_missing_traces=n_missing, content_hash=content_hash(block))
