@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from thesis_lib.synthetic import KINDS, PRESETS, Preset, build_earth, make_volume
-from thesis_lib.synthetic.earth import Earth, Grid, random_field, random_map
+from thesis_lib.synthetic import KINDS, PRESETS, STEPS, Preset, build_earth, make_volume
+from thesis_lib.synthetic.earth import Earth, Grid, ramp, random_field, random_map
 from thesis_lib.synthetic.imaging import (
     add_noise,
     blur,
@@ -19,8 +19,16 @@ from thesis_lib.synthetic.imaging import (
     reflectivity,
     sediment_velocity,
 )
-from thesis_lib.synthetic.salt import ellipsoid_distance, fitting_level, smooth_maximum
-from thesis_lib.synthetic.sediments import cut, layer_sequence, ramp, upturn, velocity_trend
+from thesis_lib.synthetic.salt import ellipsoid_distance, fitting_level, sheet, smooth_maximum
+from thesis_lib.synthetic.sediments import (
+    carve,
+    cut,
+    disturb,
+    erode,
+    layer_sequence,
+    upturn,
+    velocity_trend,
+)
 
 SMALL = (24, 32, 40)
 EXTREME = [(16, 16, 16), (16, 512, 16), (512, 16, 16), (16, 16, 512), (17, 40, 33)]
@@ -124,7 +132,7 @@ def test_random_map_statistics() -> None:
 def test_random_field_statistics() -> None:
     """A Gaussian field of length a has covariance exp(-d^2 / 4 a^2)."""
     grid = Grid((64, 64, 64), (10.0, 10.0, 10.0))
-    values = random_field(np.random.default_rng(0), grid, 20.0)
+    values = random_field(np.random.default_rng(0), grid, (20.0, 20.0, 20.0))
     assert values.std() == pytest.approx(1, abs=1e-3)
     covariance = np.mean(values[:-2] * values[2:])
     assert covariance == pytest.approx(np.exp(-0.25), abs=0.05)
@@ -176,7 +184,9 @@ def test_salt_stays_covered() -> None:
 
 def test_age_is_depth_below_flat_sea_floor() -> None:
     """Without relief and deformation a layer's age is its depth below the sea floor."""
-    calm = replace(PRESETS["gulf"], relief=0.0, fold=0.0, upturn=0.0, faults=0.0, unconformity=0.0)
+    calm = replace(
+        PRESETS["gulf"], relief=0.0, fold=0.0, upturn=0.0, faults=0.0, unconformity=0.0, channel=0.0
+    )
     earth = build_earth(SMALL, seed=0, preset=calm)
     np.testing.assert_allclose(earth.age_m, earth.buried_m, atol=1e-2)
 
@@ -195,13 +205,14 @@ def test_fault_throw_grows_downward() -> None:
 
 
 def test_upturn_decays_from_salt() -> None:
-    """At the salt, layers are lifted by the full height at depth; far away not at all."""
+    """Deep at the salt, layers are lifted by slope times reach; far away not at all."""
     earth = flat_earth()
     earth.salt_m[:12] = 0
     before = earth.age_m.copy()
     upturn(earth)
     lift = earth.age_m - before
-    np.testing.assert_allclose(lift[:12, :, -1], earth.preset.upturn * earth.depth_m, rtol=1e-4)
+    full = earth.preset.upturn * earth.preset.reach * earth.body_spacing_m
+    np.testing.assert_allclose(lift[:12, :, -1], full, rtol=1e-4)
     np.testing.assert_array_equal(lift[12:], 0)
     np.testing.assert_array_equal(lift[..., 0], 0)
 
@@ -345,6 +356,71 @@ def test_no_noise_leaves_the_signal() -> None:
     signal = np.ones(SMALL, np.float32)
     add_noise(earth, signal)
     np.testing.assert_array_equal(signal, 1)
+
+
+# Inclusions and cuts
+
+
+def test_inclusions_change_only_the_impedance() -> None:
+    """Inclusions change the image inside salt, but neither the mask nor the velocity."""
+    plain = replace(PRESETS["gulf"], interior=0.0, stringers=0.0, sutures=0.0, noise=0.0)
+    rich = replace(plain, interior=0.05, stringers=0.5, sutures=0.5)
+    first, second = (make_volume(SMALL, seed=2, preset=preset) for preset in (plain, rich))
+    assert first.salt.equals(second.salt)
+    assert first.velocity.equals(second.velocity)
+    inside = first.salt.values
+    spread = [volume.amplitude.values[inside].std() for volume in (first, second)]
+    assert spread[1] > spread[0]
+
+
+def test_sheet() -> None:
+    """A sheet is 1 at its place and 1/e at its thickness."""
+    np.testing.assert_allclose(sheet(np.float32([0, 2, -2]), 2.0), [1, np.exp(-1), np.exp(-1)])
+
+
+def test_unconformity_only_below() -> None:
+    """An unconformity leaves younger layers alone and removes section below it."""
+    earth = flat_earth((32, 32, 128))
+    before = earth.age_m.copy()
+    erode(earth)
+    missing = earth.age_m - before
+    assert (missing[..., :19] == 0).all()
+    assert (np.ptp(missing[..., 60:], axis=2) < 0.01).all()
+    assert np.ptp(missing[..., -1]) > 20
+
+
+def test_channel_is_confined() -> None:
+    """A channel is filled with younger layers, no deeper than its depth."""
+    earth = flat_earth((64, 64, 128))
+    before = earth.age_m.copy()
+    carve(earth)
+    cut_in = earth.age_m < before
+    assert 0 < cut_in.mean() < 0.05
+    thickness_m = cut_in.sum(axis=2) * 20
+    assert thickness_m.max() <= earth.preset.channel * earth.depth_m + 3 * 20
+    assert (earth.age_m <= before).all()
+
+
+def test_chaos_is_confined_to_packages() -> None:
+    """Chaotic packages are disturbed; most of the section is left alone."""
+    earth = flat_earth((32, 32, 128), replace(PRESETS["gulf"], chaos=0.01))
+    before = earth.age_m.copy()
+    disturb(earth)
+    changed = (earth.age_m != before).any(axis=(0, 1))
+    assert 0.02 < changed.mean() < 0.25
+    assert np.abs(earth.age_m - before).max() > 20
+
+
+def test_steps_switched_off_leave_the_layers() -> None:
+    """A step whose amount is 0 does nothing."""
+    none = replace(
+        PRESETS["gulf"], unconformity=0.0, channel=0.0, chaos=0.0, fold=0.0, upturn=0.0, faults=0.0
+    )
+    for step in ("fold", "erode", "carve", "disturb", "fault", "upturn"):
+        earth = flat_earth(preset=none)
+        before = earth.age_m.copy()
+        STEPS[step](earth)
+        np.testing.assert_array_equal(earth.age_m, before)
 
 
 # Refusals

@@ -28,6 +28,7 @@ STEPS: dict[str, Callable[[Earth], None]] = {
     "deposit": sediments.deposit,
     "fold": sediments.fold,
     "erode": sediments.erode,
+    "carve": sediments.carve,
     "disturb": sediments.disturb,
     "fault": sediments.fault,
     "upturn": sediments.upturn,

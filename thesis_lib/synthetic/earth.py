@@ -167,11 +167,23 @@ def random_map(
     return piece
 
 
-def random_field(rng: np.random.Generator, grid: Grid, length_m: float) -> Array:
-    """Draw a random volume with Gaussian covariance, of mean 0 and variance about 1."""
+def random_field(
+    rng: np.random.Generator, grid: Grid, lengths_m: tuple[float, float, float]
+) -> Array:
+    """
+    Draw a random volume of mean 0 and variance 1, white noise smoothed by a Gaussian.
+
+    With the standard deviations a of ``lengths_m`` its covariance is exp(-d^2 / 4 a^2) per axis.
+    """
     values = rng.standard_normal(grid.shape, dtype=np.float32)
-    for axis, step in enumerate(grid.spacing_m):
-        sigma = length_m / step
+    for axis, (length, step) in enumerate(zip(lengths_m, grid.spacing_m, strict=True)):
+        sigma = length / step
         ndimage.gaussian_filter1d(values, sigma, axis=axis, output=values, mode="wrap", truncate=3)
     values /= values.std(dtype=np.float64)
     return values
+
+
+def ramp(distance: Array, width: float) -> Array:
+    """Step from 0 to 1 at distance 0, linear over ``width``: a step that does not alias."""
+    share: Array = np.clip(distance / np.float32(width) + np.float32(0.5), 0, 1)
+    return share

@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from thesis_lib.synthetic.earth import Array, Earth, Grid, random_field
-from thesis_lib.synthetic.sediments import layer_sequence, ramp, velocity_trend
+from thesis_lib.synthetic.earth import Array, Earth, Grid, ramp
+from thesis_lib.synthetic.salt import inclusions
+from thesis_lib.synthetic.sediments import layer_sequence, velocity_trend
 
 SALT_VELOCITY_M_S = 4480.0
 WATER_VELOCITY_M_S = 1500.0
@@ -46,20 +47,18 @@ def log_impedance(earth: Earth, sediments_m_s: Array) -> Array:
     """
     Return the logarithm of acoustic impedance, with voxels on a surface partly salt or water.
 
-    Inside salt the density varies a little (``preset.interior``): stringers and sutures thinner
-    than a voxel, which change neither the velocity nor the mask.
+    What the salt includes (`salt.inclusions`) is thinner than a voxel: it changes the impedance,
+    but neither the velocity nor the mask.
     """
-    vertical = earth.grid.spacing_m[2]
     rock: Array = np.log(sediments_m_s * gardner_density(sediments_m_s))
     water = np.float32(np.log(WATER_VELOCITY_M_S * WATER_DENSITY_KG_M3))
-    wet = ramp(-earth.buried_m, vertical)
+    wet = ramp(-earth.buried_m, earth.grid.spacing_m[2])
     rock += wet * (water - rock)
     del wet
-    salt = random_field(earth.rng("interior"), earth.grid, vertical)
-    salt *= np.float32(earth.preset.interior)
+    salt = inclusions(earth)
     salt += np.float32(np.log(SALT_VELOCITY_M_S * SALT_DENSITY_KG_M3))
     salt -= rock
-    salt *= ramp(earth.salt_m, vertical)
+    salt *= ramp(earth.salt_m, earth.grid.spacing_m[2])
     rock += salt
     return rock
 

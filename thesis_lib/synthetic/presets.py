@@ -25,13 +25,13 @@ class SaltKind:
 
 
 KINDS = {
-    "diapir": SaltKind((0.20, 0.17), 0.22, 0.0, 0.12, 0.15, 0.30),
-    "canopy": SaltKind((0.42, 0.34), 0.15, 0.0, 0.10, 0.12, 0.30),
-    "tongue": SaltKind((0.40, 0.26), 0.13, 0.22, 0.09, 0.10, 0.25),
-    "sheet": SaltKind((0.60, 0.45), 0.09, 0.10, 0.06, 0.0, 0.30),
-    "wall": SaltKind((0.60, 0.15), 0.24, 0.0, 0.11, 0.15, 0.35),
-    "pillow": SaltKind(pedestal_height=0.42, pedestal_width=0.38),
-    "dome": SaltKind(pedestal_height=0.62, pedestal_width=0.26),
+    "diapir": SaltKind((0.23, 0.19), 0.26, 0.0, 0.13, 0.17, 0.30),
+    "canopy": SaltKind((0.45, 0.36), 0.17, 0.0, 0.12, 0.15, 0.30),
+    "tongue": SaltKind((0.42, 0.30), 0.15, 0.22, 0.11, 0.13, 0.28),
+    "sheet": SaltKind((0.60, 0.45), 0.11, 0.10, 0.09, 0.10, 0.25),
+    "wall": SaltKind((0.60, 0.18), 0.27, 0.0, 0.12, 0.17, 0.35),
+    "pillow": SaltKind(pedestal_height=0.50, pedestal_width=0.48),
+    "dome": SaltKind(pedestal_height=0.70, pedestal_width=0.32),
 }
 
 
@@ -48,22 +48,26 @@ class Preset:
     # Salt
     kinds: tuple[str, ...]
     body_spacing_m: float = 2100.0  # kept between half and three times the depth covered
-    salt_fraction: Span = (0.08, 0.30)  # of the voxels; bodies swell or shrink into it
+    salt_fraction: Span = (0.10, 0.30)  # of the voxels; bodies swell or shrink into it
     head_depth: Span = (0.40, 0.55)  # centre of the head
     base_depth: Span = (0.92, 1.05)  # flat base of salt; beyond 1 it is not in the image
     cover: float = 0.06  # least sediment between sea floor and salt
     rugosity: float = 0.02  # roughness of the top of salt, standard deviation
     interior: float = 0.01  # random log impedance inside salt, standard deviation
+    stringers: float = 0.15  # log impedance of thin sheets inside salt
+    sutures: float = 0.10  # log impedance of seams between bodies
     # Sediments
     water: Span = (0.12, 0.18)  # depth of the sea floor; negative: the image begins below it
-    relief: float = 0.012  # of the sea floor, standard deviation
+    relief: float = 0.015  # of the sea floor, standard deviation
     fold: float = 0.02  # standard deviation at full depth
-    upturn: float = 0.08  # of layers at the salt
+    upturn: float = 0.8  # slope of layers at the salt
+    reach: float = 0.16  # of the upturn, in distances between bodies
     faults: float = 3.0  # number per squared distance between bodies
-    throw: Span = (0.01, 0.035)
+    throw: Span = (0.015, 0.05)
     unconformity: float = 0.05  # missing section
+    channel: float = 0.02  # depth of a channel, which other layers fill
     chaos: float = 0.0  # disturbance inside chaotic packages, standard deviation
-    contrast: float = 0.05  # log velocity of layers, standard deviation
+    contrast: float = 0.06  # log velocity of layers, standard deviation
     layer_wavelengths: float = 0.2  # mean thickness of a layer
     package: float = 0.10  # mean thickness of a package of layers
     surface_velocity_m_s: float = 1650.0
@@ -97,13 +101,17 @@ _RANGES: dict[str, Span] = {
     "cover": (0.0, 0.2),
     "rugosity": (0.0, 0.1),
     "interior": (0.0, 0.5),
+    "stringers": (0.0, 1.0),
+    "sutures": (0.0, 1.0),
     "water": (-1.0, 0.25),
     "relief": (0.0, 0.03),
     "fold": (0.0, 0.1),
-    "upturn": (0.0, 0.2),
+    "upturn": (0.0, 0.95),
+    "reach": (0.01, 1.0),
     "faults": (0.0, 20.0),
     "throw": (0.0, 0.2),
     "unconformity": (0.0, 0.2),
+    "channel": (0.0, 0.2),
     "chaos": (0.0, 0.1),
     "contrast": (0.0, 0.2),
     "layer_wavelengths": (0.02, 10.0),
@@ -123,16 +131,18 @@ PRESETS = {
             "north_sea",
             kinds=("pillow", "dome"),
             body_spacing_m=2600.0,
-            base_depth=(1.1, 1.3),
+            base_depth=(1.05, 1.2),
             rugosity=0.012,
-            interior=0.06,
+            interior=0.045,
+            stringers=0.3,
             water=(-0.3, -0.2),
             fold=0.03,
-            upturn=0.10,
+            upturn=0.6,
+            reach=0.3,
             throw=(0.005, 0.02),
-            chaos=0.012,
-            contrast=0.06,
-            surface_velocity_m_s=1800.0,
+            chaos=0.009,
+            contrast=0.065,
+            surface_velocity_m_s=2000.0,
             frequency_hz=18.0,
             max_dip_deg=50.0,
             shadow=0.3,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thesis_lib.synthetic.earth import Array, Earth, draw, random_map
+from thesis_lib.synthetic.earth import Array, Earth, draw, ramp, random_field, random_map
 from thesis_lib.synthetic.presets import KINDS
 
 
@@ -36,7 +36,8 @@ class Body:
         radius = np.hypot(east, north)
         inside = self._pedestal(radius, z)
         if self.stem_m:
-            stem = np.minimum(self.stem_m - radius, down)
+            share = np.clip(down / (self.base_m - self.head_depth_m), 0, 1)
+            stem = np.minimum(self.stem_m * (1.3 - 1.6 * share * (1 - share)) - radius, down)
             inside = smooth_maximum(inside, stem, 0.5 * self.stem_m)
         if self.head_m[2]:
             along = east * np.cos(self.azimuth) + north * np.sin(self.azimuth) - self.shift_m
@@ -134,17 +135,20 @@ def union(earth: Earth, bodies: list[Body]) -> Array:
     Computed inline by inline, so that no temporary is as large as the volume.
     """
     rng, grid, unit = earth.rng("salt surface"), earth.grid, earth.body_spacing_m
-    east = grid.x + 0.05 * unit * random_map(rng, grid, 0.15 * unit)
-    north = grid.y + 0.05 * unit * random_map(rng, grid, 0.15 * unit)
-    rough = random_map(rng, grid, 0.06 * unit, hurst=0.6)
+    warps = [0.05 * unit * random_map(rng, grid, 0.15 * unit) for _ in range(4)]
+    phase = grid.z * np.float32(2 * np.pi / (0.6 * unit))
+    turn = np.cos(phase), np.sin(phase)
+    rough = random_map(rng, grid, 0.1 * unit, hurst=0.5)
     rough *= np.float32(earth.preset.rugosity * earth.depth_m)
     middle = np.float32(np.mean([body.head_depth_m for body in bodies]))
     upper = np.float32(0.25) + np.float32(0.75) / (1 + np.exp((grid.z - middle) / (0.03 * middle)))
     inside = np.empty(grid.shape, np.float32)
     for line in range(grid.shape[0]):
         here = slice(line, line + 1)
+        east = grid.x[here] + warps[0][here] * turn[0] + warps[1][here] * turn[1]
+        north = grid.y + warps[2][here] * turn[0] + warps[3][here] * turn[1]
         depth = grid.z + rough[here] * upper
-        parts = (body.distance(east[here], north[here], depth) for body in bodies)
+        parts = (body.distance(east, north, depth) for body in bodies)
         inside[here] = np.maximum.reduce(list(parts))
     return inside
 
@@ -162,3 +166,37 @@ def fitting_level(inside: Array, allowed: np.ndarray, fraction: tuple[float, flo
     values = inside[np.broadcast_to(allowed, inside.shape)]
     rank = values.size - round(target * inside.size)
     return float(np.partition(values, rank)[rank])
+
+
+def inclusions(earth: Earth) -> Array:
+    """
+    Return what lies inside the salt, as changes of log impedance.
+
+    A fine random texture; stringers, fragments of sheets parallel to the surface of the salt; and
+    sutures, seams where two neighbouring bodies met.
+
+    Returns
+    -------
+    array of the grid's shape
+        Meant for the inside of the salt; outside it has no meaning.
+    """
+    rng, grid = earth.rng("inclusions"), earth.grid
+    dx, dy, dz = grid.spacing_m
+    change = random_field(rng, grid, (1.5 * dx, 1.5 * dy, dz))
+    change *= np.float32(earth.preset.interior)
+    for depth in rng.uniform(0.03, 0.12, 2) * earth.body_spacing_m:
+        patches = ramp(random_map(rng, grid, 0.1 * earth.body_spacing_m) - 0.8, 0.4)
+        change += sheet(earth.salt_m - np.float32(depth), dz) * patches * earth.preset.stringers
+    for first, second in zip(earth.tops_m[:-1], earth.tops_m[1:], strict=True):
+        middle, way = (first + second) / 2, (second - first) / np.hypot(*(second - first))
+        across = (grid.x - middle[0]) * way[0] + (grid.y - middle[1]) * way[1]
+        lean = np.float32(rng.uniform(-1.5, 1.5))
+        seam = sheet(lean * across + grid.z - np.float32(0.45 * earth.depth_m), dz)
+        change += seam * (np.abs(across) < 0.3 * earth.body_spacing_m) * earth.preset.sutures
+    return change
+
+
+def sheet(distance_m: Array, thickness_m: float) -> Array:
+    """Return a smooth sheet about distance 0: exp(-(d / thickness)^2)."""
+    values: Array = np.exp(-np.square(distance_m / np.float32(thickness_m)))
+    return values

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from thesis_lib.synthetic.earth import Array, Earth, draw, random_field, random_map
+from thesis_lib.synthetic.earth import Array, Earth, draw, ramp, random_field, random_map
 
 
 def lay_sea_floor(earth: Earth) -> None:
@@ -43,13 +43,28 @@ def erode(earth: Earth) -> None:
     earth.age_m += missing * ramp(earth.age_m - surface, earth.grid.spacing_m[2])
 
 
+def carve(earth: Earth) -> None:
+    """Carve a meandering channel into one layer; younger layers fill it."""
+    if earth.preset.channel == 0:
+        return
+    rng, vertical = earth.rng("channel"), earth.grid.spacing_m[2]
+    top = draw(rng, (0.1, 0.35)) * earth.depth_m
+    winding = random_map(rng, earth.grid, 0.4 * earth.body_spacing_m, hurst=2.0)
+    depth = np.maximum(1 - (winding / np.float32(0.15)) ** 2, 0)
+    depth *= np.float32(earth.preset.channel * earth.depth_m)
+    inside = ramp(earth.age_m - top, vertical)
+    inside *= ramp(top + depth - earth.age_m, vertical)
+    inside *= depth > 0
+    earth.age_m -= inside * np.float32(0.5 * top)
+
+
 def disturb(earth: Earth) -> None:
     """Make some packages chaotic (mass transport, polygonal faults)."""
     if earth.preset.chaos == 0:
         return
     rng = earth.rng("chaos")
-    length = 1.5 * max(earth.grid.spacing_m)
-    push = random_field(rng, earth.grid, length)
+    dx, dy, dz = earth.grid.spacing_m
+    push = random_field(rng, earth.grid, (1.5 * dx, 1.5 * dy, 1.5 * dz))
     push *= np.float32(earth.preset.chaos * earth.depth_m)
     window = np.zeros_like(earth.age_m)
     for _ in range(2):
@@ -120,18 +135,11 @@ def cut(
 
 def upturn(earth: Earth) -> None:
     """Turn layers up against the salt, and arch them over it, less toward the sea floor."""
-    height = np.float32(earth.preset.upturn * earth.depth_m)
-    reach = np.float32(0.15 * earth.body_spacing_m)
+    reach = np.float32(earth.preset.reach * earth.body_spacing_m)
     lift = np.exp(np.minimum(earth.salt_m, 0) / reach)
     lift *= np.clip(earth.buried_m / np.float32(0.3 * earth.depth_m), 0, 1)
-    lift *= height
+    lift *= np.float32(earth.preset.upturn) * reach
     earth.age_m += lift
-
-
-def ramp(distance: Array, width: float) -> Array:
-    """Step from 0 to 1 at distance 0, linear over ``width``: a step that does not alias."""
-    share: Array = np.clip(distance / np.float32(width) + np.float32(0.5), 0, 1)
-    return share
 
 
 def velocity_trend(buried_m: Array, surface_velocity_m_s: float) -> Array:
