@@ -18,7 +18,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo build/uv/bin
 
 export PYTHONUTF8 := 1
 
-.PHONY: help install lock format check test smoke book html pages site bench ci clean
+.PHONY: help install lock format check test smoke book html pages publish site bench ci clean
 
 help:  ## List the targets
 	@echo "usage: make TARGET [PROFILE=smoke|laptop|gpu] [PYTHON=3.12]"
@@ -74,6 +74,10 @@ book: install  ## Run the chapters with PROFILE (laptop unless said) and build t
 site: install  ## The public site: the book from published/
 	$(BIN)/python -m thesis_lib stage --root published
 	@$(MAKE) --no-print-directory pages
+
+publish: install  ## Keep the results of PROFILE in published/ and show them in README
+	$(BIN)/python -m thesis_lib publish --profile $(PROFILE)
+	$(BIN)/python book/readme.py
 
 html: install  ## Build the book from the results that PROFILE left
 	$(BIN)/python -m thesis_lib stage --profile $(PROFILE)
