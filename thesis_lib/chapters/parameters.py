@@ -128,7 +128,9 @@ def load_profile(profile: str, root: Path) -> dict[str, dict[str, Any]]:
     folder = root / "notebooks" / "params"
     check_choice("profile", profile, list_profiles(root))
     content = yaml.load((folder / f"{profile}.yml").read_text(encoding="utf-8"), _Loader)
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(
+        isinstance(values, dict | None) for values in content.values()
+    ):
         raise ValueError(f"Invalid profile {profile}.yml. Must map chapters to their parameters.")
     return {
         check_choice(f"chapter in {profile}.yml", chapter, list_chapters(root)): check_values(

@@ -15,6 +15,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 from traitlets import default
 from traitlets.config import Config
 
@@ -150,13 +152,15 @@ def _execute(path: Path, parameters: dict[str, Any], output: Path, root: Path) -
     # Sockets are files beside the output: ports would collide where chapters run side by side.
     kernel = {"transport": "ipc", "connection_file": os.fspath(output.with_name("kernel.json"))}
     source = output.with_name(f"{path.stem}.ipynb")
+    language = {"kernel_name": _KERNELSPEC["name"], "language": _KERNELSPEC["language"]}
     write_notebook(jupytext.read(path), source)
+    if parameters:  # injected here, because papermill would warn of types such as str | None
+        notebook = load_notebook_node(os.fspath(source))
+        write_notebook(parameterize_notebook(notebook, parameters, **language), source)
     papermill.execute_notebook(
         source,
         output,
-        parameters=parameters,
-        kernel_name=_KERNELSPEC["name"],
-        language=_KERNELSPEC["language"],
+        **language,
         cwd=root,
         progress_bar=False,
         stdout_file=sys.stdout,
@@ -169,4 +173,5 @@ def _execute(path: Path, parameters: dict[str, Any], output: Path, root: Path) -
 def _explain(chapter: str, error: PapermillExecutionError | DeadKernelError) -> str:
     if isinstance(error, DeadKernelError):
         return f"{chapter} failed: its kernel died, perhaps out of memory."
-    return f"{chapter} failed in cell {error.cell_index}: {error.ename}: {error.evalue}"
+    reason = " ".join(error.evalue.split())
+    return f"{chapter} failed in cell {error.cell_index}: {error.ename}: {reason}"

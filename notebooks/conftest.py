@@ -1,0 +1,79 @@
+"""
+Give nbval the tolerances of `tests/notebook_comparison.py`: ``pytest --nbval notebooks``.
+
+A reference that was never executed is an error, and what was executed is kept beside the results
+in ``results/smoke/``, like a smoke run.
+"""
+
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nbformat import NotebookNode
+from nbval.plugin import IPyNbCell, IPyNbFile
+from notebook_comparison import compare_outputs
+
+from thesis_lib import chapters
+
+collect_ignore_glob = ["*.py"]  # doctest would run the chapters by importing them
+
+
+class ChapterCell(IPyNbCell):
+    """A cell whose outputs may differ from the reference within the tolerance of its tags."""
+
+    def runtest(self) -> None:
+        if self.cell.execution_count is None:
+            self.raise_cell_error(
+                "The reference was never executed. Run: python -m thesis_lib pair"
+            )
+        super().runtest()
+
+    def compare_outputs(
+        self,
+        test: Iterable[NotebookNode],
+        ref: Iterable[NotebookNode],
+        skip_compare: Any = None,  # noqa: ARG002
+    ) -> bool:
+        self.comparison_traceback = compare_outputs(test, ref, self.cell.metadata.get("tags", []))
+        return not self.comparison_traceback
+
+
+class ChapterFile(IPyNbFile):
+    """A chapter, executed by the interpreter that runs pytest."""
+
+    def collect(self) -> Iterator[ChapterCell]:
+        self.cells = [
+            ChapterCell.from_parent(
+                self, name=item.name, cell_num=item.cell_num, cell=item.cell, options=item.options
+            )
+            for item in super().collect()
+        ]
+        yield from self.cells
+
+    def setup(self) -> None:
+        self.config.option.nbval_current_env = True
+        super().setup()
+
+    def teardown(self) -> None:
+        super().teardown()
+        if all(item.test_outputs is not None for item in self.cells):
+            self._keep()
+
+    def _keep(self) -> None:
+        for number, item in enumerate(self.cells, start=1):
+            item.cell.outputs, item.cell.execution_count = item.test_outputs, number
+        results = self.path.parents[1] / "results" / "smoke" / self.path.stem
+        chapters.write_notebook(self.nb, results / self.path.name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(
+    file_path: Path, parent: pytest.Collector
+) -> Generator[None, Any, list[Any]]:
+    """Collect chapters in place of nbval's plain notebooks."""
+    collectors = yield
+    return [
+        ChapterFile.from_parent(parent, path=file_path) if type(found) is IPyNbFile else found
+        for found in collectors
+    ]

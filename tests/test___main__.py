@@ -1,0 +1,131 @@
+"""Tests of the command line: what it passes on, and what it says of bad input."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from tiny_project import CHAPTER, make_project
+
+from thesis_lib import chapters
+from thesis_lib.__main__ import app
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one chapter, and the working folder in it."""
+    monkeypatch.chdir(tmp_path)
+    return make_project(tmp_path)
+
+
+@pytest.fixture
+def calls(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What the command line asks the library to run; nothing is run."""
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def run(chapter: str, **options: Any) -> Path:
+        asked.append((chapter, options))
+        return project
+
+    monkeypatch.setattr(chapters, "run", run)
+    monkeypatch.setattr(chapters, "read_run_info", lambda _: {"duration_s": 1.5})
+    return asked
+
+
+def call(*words: str) -> Result:
+    """Call the command line; an exception that it does not handle is raised here."""
+    return CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+def test_values_have_their_types(calls: list[tuple[str, dict[str, Any]]]) -> None:
+    """Values of -p are read as YAML: lists, numbers, words."""
+    words = [
+        "-p",
+        "losses",
+        '["dice"]',
+        "-p",
+        "count",
+        "4",
+        "-p",
+        "rate",
+        "1e-3",
+        "-p",
+        "mask",
+        "a",
+    ]
+    assert call("run", "1", "--profile", "laptop", *words).exit_code == 0
+    overrides = {"losses": ["dice"], "count": 4, "rate": 1e-3, "mask": "a"}
+    assert calls == [(CHAPTER, {"profile": "laptop", "overrides": overrides})]
+
+
+def test_all_chapters(calls: list[tuple[str, dict[str, Any]]]) -> None:
+    """--all runs every chapter and says where the results are."""
+    shown = call("run", "--all")
+    assert [chapter for chapter, _ in calls] == [CHAPTER]
+    assert "after 1.5 s" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run"], "Name one CHAPTER or give --all"),
+        (["run", "1", "--all"], "Name one CHAPTER or give --all"),
+        (["run", "--all", "-p", "count", "1"], "belong to one CHAPTER"),
+        (["run", "7"], "Invalid chapter '7'"),
+        (["run", "1", "--profile", "huge"], "Invalid profile 'huge'"),
+        (["run", "1", "-p", "cuont", "1"], "Did you mean 'count'?"),
+        (["run", "1", "-p", "count", "many"], "Invalid count 'many'"),
+        (["run", "1", "-p", "count", "[1"], "Must be a YAML literal"),
+        (["pair", "7"], "Invalid chapter '7'"),
+        (["stage", "--profile", "laptop"], "Run the chapter first"),
+        (["publish"], "Run the chapter first"),
+    ],
+)
+@pytest.mark.usefixtures("project")
+def test_bad_input_is_told_in_one_line(words: list[str], message: str) -> None:
+    """Bad input ends with one line, status 2 and no traceback."""
+    shown = call(*words)
+    assert shown.exit_code == 2
+    assert message in shown.stderr
+    assert shown.stderr.startswith("thesis: ")
+    assert shown.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("project")
+def test_failing_chapter_has_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chapter that fails is told in one line, with another status than bad input."""
+
+    def fail(*_: Any, **__: Any) -> Path:
+        raise chapters.ChapterError("01_toy failed in cell 2: ValueError: no salt")
+
+    monkeypatch.setattr(chapters, "run", fail)
+    shown = call("run", "1")
+    assert (shown.exit_code, shown.stderr.count("\n")) == (1, 1)
+    assert "no salt" in shown.stderr
+
+
+def test_stage_and_publish(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage takes the results of a profile, or any other folder that holds chapters."""
+    asked: list[Any] = []
+    monkeypatch.setattr(chapters, "stage", lambda source: asked.append(source) or [project])
+    monkeypatch.setattr(chapters, "publish", lambda profile: asked.append(profile))
+    call("stage", "--profile", "laptop")
+    call("stage", "--root", "published")
+    call("publish", "--profile", "gpu")
+    assert asked == [Path("results/laptop"), Path("published"), "gpu"]
+
+
+def test_pair_without_a_name_takes_all(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pair refreshes every reference unless one is named."""
+    asked: list[str] = []
+    monkeypatch.setattr(chapters, "pair", asked.append)
+    call("pair")
+    assert asked == chapters.list_chapters(project)
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["pair"], ["stage"], ["publish"]])
+def test_help(command: list[str]) -> None:
+    """Every command explains itself."""
+    shown = call(*command, "--help")
+    assert shown.exit_code == 0
+    assert "Usage:" in shown.output
