@@ -1,0 +1,41 @@
+"""Every figure of the book: draws what it is given, in one style, and computes no result."""
+
+from thesis_lib.plotting._style import save_figure
+from thesis_lib.plotting.curves import (
+    plot_learning_curves,
+    plot_loss_curves,
+    plot_loss_gradients,
+)
+from thesis_lib.plotting.diagrams import (
+    plot_network,
+    plot_pipeline,
+)
+from thesis_lib.plotting.scores import (
+    plot_effects,
+    plot_label_shares,
+    plot_table,
+)
+from thesis_lib.plotting.sections import (
+    plot_patches,
+    plot_predictions,
+    plot_round_trip,
+    plot_section,
+    plot_volume,
+)
+
+__all__ = [
+    "plot_effects",
+    "plot_label_shares",
+    "plot_learning_curves",
+    "plot_loss_curves",
+    "plot_loss_gradients",
+    "plot_network",
+    "plot_patches",
+    "plot_pipeline",
+    "plot_predictions",
+    "plot_round_trip",
+    "plot_section",
+    "plot_table",
+    "plot_volume",
+    "save_figure",
+]

@@ -1,0 +1,122 @@
+"""The one style of every figure: a matplotlib style file, applied while a figure is drawn."""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+STYLE = Path(__file__).parents[1] / "thesis.mplstyle"
+PAGE_WIDTH = 7.0  # inches, the text width of the book
+
+BLUE, ORANGE, RED, GRAY = "#3f90da", "#ffa90e", "#bd1f01", "#717581"  # from petroff10
+TRUTH, PREDICTION = ORANGE, BLUE
+SIGNED = "RdBu_r"
+
+P = ParamSpec("P")
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Run a drawing function in the thesis' style and leave the global rcParams as they were."""
+
+    @wraps(draw)
+    def draw_in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with plt.style.context(STYLE):
+            return draw(*args, **kwargs)
+
+    return draw_in_style
+
+
+def new_figure(
+    n_rows: int = 1,
+    n_columns: int = 1,
+    *,
+    height: float,
+    width: float = PAGE_WIDTH,
+    layout: str = "constrained",
+    **options: Any,
+) -> tuple[Figure, Any]:
+    """
+    Open a figure and the (n_rows, n_columns) array of its axes.
+
+    The figure is taken out of pyplot's list at once: it is shown by being the value of a notebook
+    cell, once, and it is freed like any other object.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+        Number of panels each way.
+    height, width : float
+        Size in inches.
+    layout : str
+        Layout engine of matplotlib: "compressed" for panels with a fixed aspect.
+    **options
+        Passed on to ``pyplot.subplots``.
+    """
+    fig, axes = plt.subplots(
+        n_rows, n_columns, figsize=(width, height), layout=layout, squeeze=False, **options
+    )
+    plt.close(fig)
+    return fig, axes
+
+
+def new_panels(
+    n_panels: int, *, n_columns: int, panel_height: float, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Open a page-wide grid, empty after its first ``n_panels`` axes, which are returned."""
+    n_rows = -(-n_panels // n_columns)
+    fig, axes = new_figure(n_rows, n_columns, height=n_rows * panel_height + 0.4, **options)
+    panels = list(axes.flat)
+    for ax in panels[n_panels:]:
+        ax.set_axis_off()
+    return fig, panels[:n_panels]
+
+
+def label_outer(panels: Sequence[Axes], *, n_columns: int, share_y: bool = True) -> None:
+    """Label the x axis below the last panels only and, if it is shared, the y axis on the left."""
+    for number, ax in enumerate(panels):
+        if number % n_columns:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=not share_y)
+        is_last = number + n_columns >= len(panels)
+        ax.tick_params(labelbottom=is_last)
+        if not is_last:
+            ax.set_xlabel("")
+
+
+def two_lines(label: str) -> str:
+    """Put the unit of a label, which stands in brackets, on a line of its own."""
+    return label.replace(" (", "\n(")
+
+
+def save_figure(fig: Figure, path: str | Path) -> Path:
+    """
+    Write a figure as a PNG whose bytes depend on the picture alone.
+
+    Parameters
+    ----------
+    fig : Figure
+        What to save, at 150 dots per inch.
+    path : str or Path
+        A file name that ends in ``.png``. Missing folders are made.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    ValueError
+        If the name does not end in ``.png``.
+    """
+    path = Path(path)
+    if path.suffix != ".png":
+        raise ValueError(f"Invalid path {str(path)!r}. Must end in .png.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with plt.style.context(STYLE):
+        fig.savefig(path, metadata={"Software": None})
+    return path
