@@ -1,0 +1,199 @@
+"""
+The pages that readers get. ``make pages`` builds them and names their folder in ``THESIS_HTML``.
+
+Without it these tests are skipped: they judge a build, and there is none.
+"""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup, Tag
+
+LOADING = {
+    "script": "src",
+    "link": "href",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "object": "data",
+    "embed": "src",
+}
+
+
+@pytest.fixture(scope="module")
+def html() -> Path:
+    """Folder of the built pages."""
+    folder = os.environ.get("THESIS_HTML")
+    if not folder:
+        pytest.skip("THESIS_HTML is not set: no pages to look at (make pages builds them)")
+    return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def names(repository: Path) -> list[str]:
+    """Pages that the table of contents names."""
+    contents = yaml.safe_load((repository / "_toc.yml").read_text(encoding="utf-8"))
+    parts = [entry["file"] for part in contents["parts"] for entry in part["chapters"]]
+    return [contents["root"], *parts]
+
+
+@pytest.fixture(scope="module")
+def pages(html: Path, names: list[str]) -> dict[str, BeautifulSoup]:
+    """Parsed pages of the book, with the ones that Sphinx adds."""
+    paths = [html / f"{name}.html" for name in names]
+    paths += [html / name for name in ("index.html", "search.html", "genindex.html")]
+    return {path.stem: BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in paths}
+
+
+@pytest.fixture(scope="module")
+def chapters(pages: dict[str, BeautifulSoup], names: list[str]) -> dict[str, BeautifulSoup]:
+    """Parsed pages of the chapters."""
+    stems = [Path(name).name for name in names if name.startswith("book/chapters/")]
+    return {stem: pages[stem] for stem in stems}
+
+
+def find_article(page: BeautifulSoup) -> Tag:
+    """Find the text of a page, without header, sidebars and footer."""
+    article = page.select_one("article.bd-article")
+    assert article is not None
+    return article
+
+
+def find_title(page: BeautifulSoup) -> Tag:
+    """Find the heading of a page."""
+    title = find_article(page).find("h1")
+    assert isinstance(title, Tag)
+    return title
+
+
+def is_elsewhere(address: str) -> bool:
+    """Say whether an address is on another host."""
+    parts = urlsplit(address)
+    return bool(parts.netloc) or parts.scheme not in ("", "data")
+
+
+def test_every_page_of_the_contents_is_built(html: Path, names: list[str]) -> None:
+    """Each page that the table of contents names is there, and an index leads to the first."""
+    assert [name for name in names if not (html / f"{name}.html").is_file()] == []
+    assert f"{names[0]}.html" in (html / "index.html").read_text(encoding="utf-8")
+
+
+def test_no_page_loads_anything_from_elsewhere(pages: dict[str, BeautifulSoup]) -> None:
+    """A reader's browser asks no other host for scripts, styles, fonts or pictures."""
+    loaded = [
+        (name, address)
+        for name, page in pages.items()
+        for tag, attribute in LOADING.items()
+        for element in page.find_all(tag)
+        if is_elsewhere(address := str(element.get(attribute, "")))
+        and "canonical" not in (element.get("rel") or [])
+    ]
+    assert loaded == []
+
+
+def test_no_inline_script_names_another_host(pages: dict[str, BeautifulSoup]) -> None:
+    """Scripts written into the pages hold no address that they could load later."""
+    scripts = [(name, script.text) for name, page in pages.items() for script in page("script")]
+    assert [pair for pair in scripts if re.search(r"https?://", pair[1])] == []
+
+
+def test_no_style_loads_from_elsewhere(html: Path) -> None:
+    """Style sheets import nothing and take fonts and pictures from the book's own folder."""
+    pattern = re.compile(r"""(?:@import\s+|url\()\s*["']?(?:https?:)?//""")
+    sheets = html.rglob("*.css")
+    assert [path for path in sheets if pattern.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_mathjax_is_served_by_the_book(html: Path, pages: dict[str, BeautifulSoup]) -> None:
+    """Formulas are set by a script that lies beside the pages."""
+    sources = [str(script.get("src", "")) for script in pages["notation"]("script")]
+    (mathjax,) = [source for source in sources if "tex-svg" in source]
+    path = html / "book" / urlsplit(mathjax).path
+    assert path.is_file()
+    assert path.stat().st_size > 1_000_000
+
+
+def test_local_links_lead_somewhere(html: Path, names: list[str]) -> None:
+    """Every link and picture within the book exists, and so does the place on the page."""
+    broken = []
+    for name in names:
+        folder = (html / name).parent
+        page = BeautifulSoup((html / f"{name}.html").read_text("utf-8"), "html.parser")
+        for element in find_article(page).select("a[href], img[src]"):
+            address = str(element.get("href") or element.get("src"))
+            parts = urlsplit(address)
+            if parts.scheme or parts.netloc:
+                continue
+            target = folder / parts.path if parts.path else html / f"{name}.html"
+            if not target.is_file() or not holds_anchor(target, parts.fragment):
+                broken.append((name, address))
+    assert broken == []
+
+
+def holds_anchor(path: Path, anchor: str) -> bool:
+    """Say whether a page has an element with this id; any file will do without one."""
+    return not anchor or f'id="{anchor}"' in path.read_text(encoding="utf-8")
+
+
+def test_every_picture_says_what_is_to_be_seen(pages: dict[str, BeautifulSoup]) -> None:
+    """Each picture has an alternative text of a few words, and none is a file's name."""
+    silent = [
+        (name, image.get("src"))
+        for name, page in pages.items()
+        for image in page.select("article img")
+        if len(str(image.get("alt", "")).split()) < 3 or "/" in str(image["alt"]).split()[0]
+    ]
+    assert silent == []
+
+
+def test_every_picture_of_a_chapter_is_a_figure(chapters: dict[str, BeautifulSoup]) -> None:
+    """Each picture in a chapter stands in a figure with its number and a caption."""
+    for name, page in chapters.items():
+        images = find_article(page)("img")
+        assert images, name
+        for image in images:
+            figure = image.find_parent("figure")
+            assert figure is not None, (name, image["src"])
+            number = figure.select_one("figcaption .caption-number")
+            caption = figure.select_one("figcaption .caption-text")
+            assert number is not None, (name, image["src"])
+            assert re.match(r"Figure \d+\.\d+", number.text)
+            assert caption is not None, (name, image["src"])
+            assert len(caption.text.split()) > 2
+
+
+def test_every_chapter_says_where_its_numbers_come_from(chapters: dict[str, BeautifulSoup]) -> None:
+    """A banner at the head names the profile, the seeds and the data, and the command to rerun."""
+    for name, page in chapters.items():
+        (banner,) = find_article(page).select(".admonition.provenance")
+        assert banner.find_previous(re.compile("h[1-6]")) is find_title(page)
+        assert re.search(r"profile (smoke|laptop|gpu|custom)", banner.text), name
+        assert "Seeds" in banner.text, name
+        command = banner.find("pre")
+        assert command is not None, name
+        assert f"run {name} --profile" in command.text
+
+
+def test_a_chapter_opens_with_a_question(chapters: dict[str, BeautifulSoup]) -> None:
+    """The title of every chapter is a question."""
+    assert all(find_title(page).text.rstrip("#").endswith("?") for page in chapters.values())
+
+
+def test_no_glued_number_is_missing(pages: dict[str, BeautifulSoup]) -> None:
+    """No page shows a number that was not computed, or the code that was to insert one."""
+    texts = {name: page.get_text(" ") for name, page in pages.items()}
+    assert [name for name, text in texts.items() if "{glue" in text or "{numref" in text] == []
+
+
+def test_the_first_page_shows_the_table(pages: dict[str, BeautifulSoup]) -> None:
+    """Table 1 of the run stands on the first page, numbered, a row for each loss."""
+    table = find_article(pages["intro"]).find("table")
+    assert table is not None
+    assert table.select_one("caption .caption-number") is not None
+    assert len(table.select("tbody tr")) == 11
