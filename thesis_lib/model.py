@@ -1,0 +1,394 @@
+"""The network: merger, timm encoder of four blocks, U-Net decoder or classifier head."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from thesis_lib._checks import check_count
+
+REDUCTIONS = (4, 8, 16, 32)  # pixels of the input per pixel of block1 to block4
+DECODER_CHANNELS = (128, 64, 32, 32, 16)  # at reduction 16, 8, 4, 2 and 1
+
+Classifier = TypeVar("Classifier", bound="SaltClassifier")
+
+
+class SaltEncoder(nn.Module):
+    """
+    Merger and encoder, the part that segmentation and classification share.
+
+    The merger turns one channel into the three that the encoder expects by three 1x1
+    convolutions. They start as plain copies, so that pretrained filters see a grey image.
+
+    Parameters
+    ----------
+    encoder : str
+        Name of a timm model with four stages at reductions 4, 8, 16 and 32.
+    pretrained : bool
+        Whether the encoder starts from timm's weights instead of random ones.
+    seed : int
+        Decides about all random weights. The global random state is left as it is.
+
+    Attributes
+    ----------
+    merger, stem, block1, block2, block3, block4 : Module
+        Run one after the other. ``stem`` ends at reduction 2, or does nothing in encoders that
+        start at reduction 4.
+    channels : tuple of four ints
+        Channels of ``block1`` to ``block4``: 64, 128, 256, 512 for ResNet34.
+
+    Raises
+    ------
+    ValueError
+        If timm has no such model or its stages do not fit.
+    RuntimeError
+        If pretrained weights cannot be loaded.
+    """
+
+    def __init__(
+        self, encoder: str = "resnet34", *, pretrained: bool = False, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        with _seeded(seed):
+            network = _create_encoder(encoder, pretrained=pretrained)
+            self.merger = nn.Conv2d(1, 3, kernel_size=1)
+        stages = _list_stages(encoder, network)
+        parts = _split(encoder, network, [stage["module"] for stage in stages])
+        nn.init.ones_(self.merger.weight)
+        nn.init.zeros_(self.merger.bias)  # type: ignore[arg-type]
+        self.stem: nn.Module = parts.pop(0) if len(parts) == 5 else nn.Identity()
+        self.block1, self.block2, self.block3, self.block4 = parts
+        self.channels: tuple[int, ...] = tuple(stage["num_chs"] for stage in stages[-4:])
+        self.stem_channels: int = stages[0]["num_chs"] if len(stages) == 5 else 0
+        _check_blocks(self)
+
+    @property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """The four blocks, in the order in which they run."""
+        return self.block1, self.block2, self.block3, self.block4
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """
+        Outputs of the four blocks.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, 1, H, W)
+            Z-scored patches of any size.
+
+        Returns
+        -------
+        list of four Tensors of shape (B, C, h, w)
+            With h and w the sizes divided by 4, 8, 16, 32. ResNets round up.
+
+        Raises
+        ------
+        ValueError
+            If ``x`` has not one channel and four axes.
+        """
+        return self._pyramid(x)[1:]
+
+    def _pyramid(self, x: Tensor) -> list[Tensor]:
+        if x.ndim != 4 or x.shape[1] != 1:
+            raise ValueError(f"Invalid input of shape {tuple(x.shape)}. Must be (B, 1, H, W).")
+        maps = [self.stem(self.merger(x))]
+        for block in self.blocks:
+            maps.append(block(maps[-1]))
+        return maps
+
+
+class SaltUNet(SaltEncoder):
+    """
+    U-Net for salt masks: merger, timm encoder, decoder with skip connections.
+
+    The decoder climbs back in five steps. Each repeats pixels twice along both axes (nearest
+    neighbour), cuts the result to the size of the skip it joins, and ends with a 3x3
+    convolution, batch normalisation and ReLU; a last 3x3 convolution makes the logits. Cutting
+    undoes the rounding up of strided convolutions exactly, so any height and width work without
+    padding (Ronneberger et al. 2015 [1]_; encoder: He et al. 2016 [2]_). Encoders that round down,
+    such as ConvNeXt, are met by nearest-neighbour interpolation to the size of the skip.
+
+    Parameters
+    ----------
+    encoder : str
+        Name of a timm model with four stages at reductions 4, 8, 16 and 32.
+    pretrained : bool
+        Whether the encoder starts from timm's weights instead of random ones.
+    seed : int
+        Decides about all random weights: the same seed gives the same network, whatever was drawn
+        before. The global random state is left as it is.
+
+    References
+    ----------
+    .. [1] Ronneberger et al. (2015). U-Net. https://doi.org/10.1007/978-3-319-24574-4_28
+    .. [2] He et al. (2016). Deep residual learning. https://doi.org/10.1109/CVPR.2016.90
+
+    Examples
+    --------
+    >>> model = SaltUNet(seed=1).eval()
+    >>> model(torch.zeros(2, 1, 33, 47)).shape
+    torch.Size([2, 1, 33, 47])
+    >>> [tuple(block.shape[1:]) for block in model.features(torch.zeros(2, 1, 64, 96))]
+    [(64, 16, 24), (128, 8, 12), (256, 4, 6), (512, 2, 3)]
+    """
+
+    def __init__(
+        self, encoder: str = "resnet34", *, pretrained: bool = False, seed: int = 0
+    ) -> None:
+        super().__init__(encoder, pretrained=pretrained, seed=seed)
+        skips = (*self.channels[2::-1], self.stem_channels, 0)
+        below = (self.channels[3], *DECODER_CHANNELS)
+        with _seeded(seed):
+            self.decoder = nn.ModuleList(map(_UpStep, below, skips, DECODER_CHANNELS))
+            self.head = nn.Conv2d(DECODER_CHANNELS[-1], 1, kernel_size=3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """
+        Logits of salt.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, 1, H, W)
+            Z-scored patches of any size.
+
+        Returns
+        -------
+        Tensor of shape (B, 1, H, W)
+            Before the sigmoid. Dimensionless.
+
+        Raises
+        ------
+        ValueError
+            If ``x`` has not one channel and four axes.
+        """
+        stem, *maps, y = self._pyramid(x)  # y: (B, 512, H/32, W/32)
+        skips = [*reversed(maps), stem if self.stem_channels else None, None]
+        for step, skip, reduction in zip(self.decoder, skips, (16, 8, 4, 2, 1), strict=True):
+            size = (-(-x.shape[2] // reduction), -(-x.shape[3] // reduction))
+            y = step(y, skip, size)
+        logits: Tensor = self.head(y)
+        return logits
+
+
+class _UpStep(nn.Module):
+    """One step up: repeat pixels, join the skip, convolve."""
+
+    def __init__(self, channels: int, skip_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.convolve = nn.Sequential(
+            nn.Conv2d(channels + skip_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, y: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
+        # From n pixels to 2n - 1 or 2n, nearest neighbour is repetition with the end cut off.
+        y = F.interpolate(y, size=size if skip is None else skip.shape[2:], mode="nearest")
+        y = y if skip is None else torch.cat([y, skip], dim=1)
+        out: Tensor = self.convolve(y)
+        return out
+
+
+class SaltClassifier(SaltEncoder):
+    """
+    Classifier on the latent representation: the four blocks, each averaged, side by side.
+
+    Parameters
+    ----------
+    n_classes : int
+        Classes, at least 2.
+    encoder, pretrained, seed
+        As in `SaltUNet`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``n_classes`` is not a whole number of at least 2.
+
+    Examples
+    --------
+    >>> model = SaltClassifier(4).eval()
+    >>> model.latent(torch.zeros(2, 1, 99, 99)).shape, model(torch.zeros(2, 1, 99, 99)).shape
+    (torch.Size([2, 960]), torch.Size([2, 4]))
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        encoder: str = "resnet34",
+        *,
+        pretrained: bool = False,
+        seed: int = 0,
+    ) -> None:
+        check_count("n_classes", n_classes, low=2)
+        super().__init__(encoder, pretrained=pretrained, seed=seed)
+        with _seeded(seed):
+            self.head = nn.Linear(sum(self.channels), n_classes)
+
+    @classmethod
+    def from_segmentation(
+        cls: type[Classifier], unet: SaltUNet, n_classes: int, *, seed: int = 0
+    ) -> Classifier:
+        """
+        Take the encoder of a trained U-Net, drop its decoder and append a new head.
+
+        Parameters
+        ----------
+        unet : SaltUNet
+            Its weights are copied; it stays as it is.
+        n_classes : int
+            Classes, at least 2.
+        seed : int
+            Decides about the weights of the head.
+
+        Returns
+        -------
+        SaltClassifier
+            On the device of ``unet``.
+
+        Raises
+        ------
+        TypeError
+            If ``unet`` is no `SaltUNet`.
+        """
+        if not isinstance(unet, SaltUNet):
+            raise TypeError(f"Invalid unet of type {type(unet).__name__}. Must be a SaltUNet.")
+        model = cls(n_classes, unet.encoder, seed=seed)
+        head = {f"head.{name}": value for name, value in model.head.state_dict().items()}
+        shared = model.state_dict().keys() - head.keys()
+        copied = {name: value for name, value in unet.state_dict().items() if name in shared}
+        model.load_state_dict(copied | head)
+        return model.to(unet.merger.weight)
+
+    def latent(self, x: Tensor) -> Tensor:
+        """
+        Mean of each channel of the four blocks, concatenated.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, 1, H, W)
+            Z-scored patches of any size.
+
+        Returns
+        -------
+        Tensor of shape (B, 64 + 128 + 256 + 512)
+            For ResNet34; the sum of ``channels`` in general.
+        """
+        return torch.cat([block.mean(dim=(2, 3)) for block in self.features(x)], dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """
+        Logits of the classes.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, 1, H, W)
+            Z-scored patches of any size.
+
+        Returns
+        -------
+        Tensor of shape (B, n_classes)
+            Before the softmax.
+        """
+        logits: Tensor = self.head(self.latent(x))
+        return logits
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw from a seed of one's own on the CPU, then give the global random state back."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(check_count("seed", seed, low=0))
+        yield
+
+
+def _create_encoder(name: str, *, pretrained: bool) -> nn.Module:
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=5)
+        hint = f" Near names: {', '.join(near)}." if near else ""
+        raise ValueError(f"Invalid encoder {name!r}. Must be one of timm.list_models().{hint}")
+    try:
+        network: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0)
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise RuntimeError(
+            f"Cannot load the pretrained weights of {name!r}: {error} They are fetched once from "
+            "the Hugging Face hub, which needs a network. Use pretrained=False without one."
+        ) from error
+    return network
+
+
+def _list_stages(name: str, network: nn.Module) -> list[dict[str, Any]]:
+    """Stages at reductions 4 to 32, after the one at reduction 2 where there is one."""
+    info: Sequence[dict[str, Any]] = getattr(network, "feature_info", None) or []
+    stages = [stage for stage in info if stage["reduction"] > 1]
+    reductions = tuple(stage["reduction"] for stage in stages)
+    if reductions not in (REDUCTIONS, (2, *REDUCTIONS)):
+        found = ", ".join(map(str, reductions)) or "none"
+        raise ValueError(
+            f"Invalid encoder {name!r} with stages at reductions {found}. Must have four stages at "
+            "reductions 4, 8, 16, 32, with or without one at 2 before them."
+        )
+    return stages
+
+
+def _split(name: str, network: nn.Module, ends: Sequence[str]) -> list[nn.Module]:
+    """Cut a network into the runs of its children that end with the modules named."""
+    parts: list[nn.Module] = []
+    run: list[nn.Module] = []
+    for path, child in _walk(network, ends):
+        run.append(child)
+        if path in ends:
+            parts.append(run[0] if len(run) == 1 else nn.Sequential(*run))
+            run = []
+    if len(parts) != len(ends):
+        raise ValueError(
+            f"Invalid encoder {name!r}: its stages {', '.join(ends)} are not modules that run one "
+            "after the other. Must be a convolutional network such as resnet34."
+        )
+    return parts
+
+
+def _walk(
+    network: nn.Module, ends: Sequence[str], prefix: str = ""
+) -> Iterator[tuple[str, nn.Module]]:
+    """Children in order; those that hold a named end are opened."""
+    for name, child in network.named_children():
+        path = prefix + name
+        if any(end.startswith(f"{path}.") for end in ends):
+            yield from _walk(child, ends, f"{path}.")
+        else:
+            yield path, child
+
+
+def _check_blocks(encoder: SaltEncoder) -> None:
+    """Refuse encoders whose modules, run one after the other, give something else than stages."""
+    side = 64
+    expected = [
+        (n, side // r, side // r) for n, r in zip(encoder.channels, REDUCTIONS, strict=True)
+    ]
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            maps = encoder.features(torch.zeros(1, 1, side, side))
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"Invalid encoder {encoder.encoder!r}: its stages cannot be run one after the other on "
+            f"a patch of 64x64 ({error}). Must be a convolutional network such as resnet34."
+        ) from error
+    found = [tuple(block.shape[1:]) for block in maps]
+    if found != expected:
+        raise ValueError(
+            f"Invalid encoder {encoder.encoder!r}: a patch of 64x64 gives blocks {found}. "
+            f"Must be (channels, height, width) {expected}."
+        )
+    encoder.train()
