@@ -19,7 +19,7 @@ def unet():
 @pytest.fixture(scope="module")
 def small():
     """A small U-Net with all parts."""
-    return SaltUNet("mobilenetv3_small_050", seed=3).eval()
+    return SaltUNet("test_efficientnet", seed=3).eval()
 
 
 def make_patches(*shape, seed=0):
@@ -53,7 +53,9 @@ def test_blocks_round_sizes_up(unet, size):
     assert [tuple(block.shape) for block in blocks] == expected
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050", "convnext_atto"])
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "test_efficientnet", "test_convnext", "test_byobnet", "test_nfnet"]
+)
 def test_features_agree_with_timm(name):
     """The blocks give bit for bit what timm's own feature extractor gives on the merged image."""
     model = SaltUNet(name, seed=1).eval()
@@ -111,7 +113,7 @@ def test_the_step_up_undoes_a_strided_convolution(n):
 
 def test_every_parameter_gets_a_gradient():
     """No part of the network is dead: merger, encoder, skips, decoder and head all learn."""
-    model = SaltUNet("mobilenetv3_small_050")
+    model = SaltUNet("test_efficientnet")
     model(make_patches(2, 1, 64, 64)).square().mean().backward()
     dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert dead == []
@@ -128,9 +130,9 @@ def test_a_batch_equals_its_single_patches(small):
 
 def test_the_seed_decides_about_all_weights():
     """The same seed gives the same weights whatever was drawn before; another seed gives others."""
-    first = SaltUNet("resnet18", seed=5).state_dict()
+    first = SaltUNet("test_resnet", seed=5).state_dict()
     torch.rand(7)
-    again, other = (SaltUNet("resnet18", seed=seed).state_dict() for seed in (5, 6))
+    again, other = (SaltUNet("test_resnet", seed=seed).state_dict() for seed in (5, 6))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["stem.0.weight"], other["stem.0.weight"])
     assert not torch.equal(first["head.weight"], other["head.weight"])
@@ -139,8 +141,8 @@ def test_the_seed_decides_about_all_weights():
 def test_building_leaves_the_global_random_state():
     """Building a network draws nothing from the global generator."""
     before = torch.get_rng_state()
-    SaltUNet("mobilenetv3_small_050", seed=1)
-    SaltClassifier(2, "mobilenetv3_small_050", seed=1)
+    SaltUNet("test_efficientnet", seed=1)
+    SaltClassifier(2, "test_efficientnet", seed=1)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -172,9 +174,7 @@ def test_a_classifier_takes_the_encoder_of_a_unet(small):
 
 def test_a_classifier_keeps_the_precision_of_its_unet(small):
     """A double-precision U-Net gives a double-precision classifier."""
-    classifier = SaltClassifier.from_segmentation(
-        SaltUNet("mobilenetv3_small_050").double(), 2, seed=8
-    )
+    classifier = SaltClassifier.from_segmentation(SaltUNet("test_efficientnet").double(), 2, seed=8)
     assert classifier.head.weight.dtype == torch.float64
     assert small.merger.weight.dtype == torch.float32
 
@@ -187,7 +187,7 @@ def test_only_a_unet_gives_its_encoder():
 
 def test_networks_start_in_training_mode():
     """A new network is in training mode throughout, and its BatchNorm statistics are untouched."""
-    model = SaltUNet("mobilenetv3_small_050")
+    model = SaltUNet("test_efficientnet")
     assert all(module.training for module in model.modules())
     means = [value for name, value in model.state_dict().items() if name.endswith("running_mean")]
     assert not any(mean.any() for mean in means)
@@ -210,18 +210,18 @@ def test_a_classifier_has_two_classes_or_more(n_classes, error):
 def test_a_seed_is_a_whole_number():
     """A negative seed is refused."""
     with pytest.raises(ValueError, match="Invalid seed -1"):
-        SaltUNet("mobilenetv3_small_050", seed=-1)
+        SaltUNet("test_efficientnet", seed=-1)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("resnet43", r"Invalid encoder 'resnet43'\. .* Near names: .*resnet34"),
-        ("vit_tiny_patch16_224", "stages at reductions 16, 16"),
+        ("test_vit", "stages at reductions 16, 16"),
         ("lenet", r"Must be one of timm.list_models\(\)"),
         ("hrnet_w18_small", "are not modules that run one after the other"),
-        ("inception_v3", "cannot be run one after the other on a patch of 64x64"),
-        ("mambaout_femto", r"gives blocks .* Must be \(channels, height, width\)"),
+        ("test_maxvit", "cannot be run one after the other on a patch of 64x64"),
+        ("test_mambaout", r"gives blocks .* Must be \(channels, height, width\)"),
     ],
 )
 def test_an_encoder_that_does_not_fit_is_refused(name, message):
@@ -251,11 +251,11 @@ def test_pretrained_is_passed_to_timm(monkeypatch):
 
     def load(name, *, pretrained, **options):
         network = create(name, **options)
-        nn.init.constant_(network.conv1.weight, 0.25 if pretrained else 0.5)
+        nn.init.constant_(network.layer1[0].conv1.weight, 0.25 if pretrained else 0.5)
         return network
 
     monkeypatch.setattr(timm, "create_model", load)
-    assert (SaltUNet("resnet18", pretrained=True).stem[0].weight == 0.25).all()
+    assert (SaltUNet("resnet18", pretrained=True).block1[1][0].conv1.weight == 0.25).all()
 
 
 def test_other_errors_of_timm_pass():
@@ -268,3 +268,22 @@ def test_other_errors_of_timm_pass():
         )
         with pytest.raises(RuntimeError, match=r"^out of memory$"):
             SaltUNet()
+
+
+def test_stages_are_those_of_the_thesis() -> None:
+    """A 64x64 patch leaves ResNet34's blocks with 64 to 512 channels and a quarter of its size."""
+    model = SaltUNet(seed=0)
+    stages = model.stages(64, 64)
+    assert [name for name, *_ in stages] == [
+        "input", "merger", "stem", "block 1", "block 2", "block 3", "block 4",
+        "up 1", "up 2", "up 3", "up 4", "up 5", "logits",
+    ]  # fmt: skip
+    assert stages[3:7] == [
+        ("block 1", 64, 16, 16),
+        ("block 2", 128, 8, 8),
+        ("block 3", 256, 4, 4),
+        ("block 4", 512, 2, 2),
+    ]
+    assert stages[-1] == ("logits", 1, 64, 64)
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())

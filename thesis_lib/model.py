@@ -177,6 +177,42 @@ class SaltUNet(SaltEncoder):
         logits: Tensor = self.head(y)
         return logits
 
+    def stages(self, height: int, width: int) -> list[tuple[str, int, int, int]]:
+        """
+        What leaves each stage, for drawings of the network.
+
+        Parameters
+        ----------
+        height, width : int
+            Size of a patch, in pixels.
+
+        Returns
+        -------
+        list of (name, channels, height, width)
+            Input, merger, stem (of encoders that have one), block 1 to 4, up 1 to 5, logits.
+        """
+        parts = {"merger": self.merger, "stem": self.stem if self.stem_channels else None}
+        parts |= {f"block {i}": block for i, block in enumerate(self.blocks, start=1)}
+        parts |= {f"up {i}": step for i, step in enumerate(self.decoder, start=1)}
+        parts |= {"logits": self.head}
+        found = [("input", 1, height, width)]
+        hooks = [
+            part.register_forward_hook(
+                lambda _module, _inputs, output, name=name: found.append((name, *output.shape[1:]))
+            )
+            for name, part in parts.items()
+            if part is not None
+        ]
+        training = self.training
+        try:
+            with torch.no_grad():
+                self.eval()(self.merger.weight.new_zeros(1, 1, height, width))
+        finally:
+            self.train(training)
+            for hook in hooks:
+                hook.remove()
+        return found
+
 
 class _UpStep(nn.Module):
     """One step up: repeat pixels, join the skip, convolve."""
@@ -215,7 +251,7 @@ class SaltClassifier(SaltEncoder):
 
     Examples
     --------
-    >>> model = SaltClassifier(4).eval()
+    >>> model = SaltClassifier(4, "resnet18").eval()
     >>> model.latent(torch.zeros(2, 1, 99, 99)).shape, model(torch.zeros(2, 1, 99, 99)).shape
     (torch.Size([2, 960]), torch.Size([2, 4]))
     """

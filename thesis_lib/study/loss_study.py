@@ -129,7 +129,7 @@ def _spread(client: Any, jobs: Sequence[tuple[Any, ...]]) -> Iterator[LossRun]:
     from dask.distributed import as_completed  # an extra: only those who spread need it
 
     futures = [client.submit(_compute, *job[:-1], False, pure=False) for job in jobs]
-    for future in as_completed(futures):
+    for future in as_completed(futures):  # type: ignore[no-untyped-call]
         yield future.result()
 
 

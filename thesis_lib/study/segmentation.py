@@ -150,7 +150,7 @@ def train_and_score(
 
 
 def predict(
-    model: SaltUNet, volume: xr.Dataset, config: SegmentationConfig, *, progress: bool = False
+    model: nn.Module, volume: xr.Dataset, config: SegmentationConfig, *, progress: bool = False
 ) -> xr.Dataset:
     """Probability of salt in a whole volume, as the study predicts it."""
     return predict_volume(
@@ -207,6 +207,19 @@ def _mean(volumes: Sequence[Mapping[str, float | None]]) -> dict[str, float | No
         known = [value for value in values if value is not None]
         means[name] = float(np.mean(known)) if len(known) == len(values) else None
     return means
+
+
+def load_sections(folder: Path) -> xr.Dataset:
+    """
+    Probability in the middle sections of the first test volume of a finished run.
+
+    Returns
+    -------
+    Dataset
+        One variable an axis that was predicted, named after it.
+    """
+    with xr.open_dataset(folder / SECTIONS, engine="h5netcdf") as sections:
+        return sections.load()
 
 
 def _save_sections(predicted: xr.Dataset, axes: Sequence[str], folder: Path) -> None:

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import xarray as xr
 
-from thesis_lib import data, synthetic
+from thesis_lib import _volume, data, synthetic
 from thesis_lib._checks import check_choice, check_count
 
 # Seeds of the synthetic earths: a training earth belongs to one seed of the study, the validation
@@ -29,7 +29,7 @@ class StudyData:
         (n_inline, n_crossline, n_depth) of each synthetic earth.
     n_train_volumes, n_test_volumes : int
         Number of synthetic earths per seed to train on, and of unseen ones to score.
-    mask, salt_label, dims, variable
+    mask, salt_label, dims, variable, vertical
         How to read a real volume, see :func:`thesis_lib.data.open_volume`.
     split_axis : {"inline", "crossline"}
         Axis along which a real volume is split into blocks of lines.
@@ -48,6 +48,7 @@ class StudyData:
     salt_label: int | None = None
     dims: tuple[str, ...] | None = None
     variable: str | None = None
+    vertical: str | None = None
     split_axis: str = "crossline"
     test_lines: tuple[int, ...] = ()
     validation_lines: tuple[int, ...] = ()
@@ -80,6 +81,29 @@ class Splits:
         return "-".join(str(volume.attrs["content_hash"]) for volume in volumes)
 
 
+def open_source(study_data: StudyData, *, earth: int) -> xr.Dataset:
+    """
+    One volume of the source: the synthetic earth of a seed, or the whole real volume.
+
+    Parameters
+    ----------
+    study_data : StudyData
+        Which volume.
+    earth : int
+        Seed of the synthetic earth; without effect on a real volume.
+    """
+    if study_data.is_synthetic:
+        return synthetic.make_volume(study_data.shape, seed=earth, preset=study_data.source)
+    return data.open_volume(
+        study_data.source,
+        mask=study_data.mask,
+        salt_label=study_data.salt_label,
+        dims=study_data.dims,
+        variable=study_data.variable,
+        vertical=study_data.vertical,
+    )
+
+
 @lru_cache(maxsize=2)
 def load_splits(study_data: StudyData, *, seed: int) -> Splits:
     """
@@ -100,13 +124,12 @@ def load_splits(study_data: StudyData, *, seed: int) -> Splits:
     """
     if study_data.is_synthetic:
         return _make_earths(study_data, seed=seed)
-    volume = data.open_volume(
-        study_data.source,
-        mask=study_data.mask,
-        salt_label=study_data.salt_label,
-        dims=study_data.dims,
-        variable=study_data.variable,
-    )
+    volume = open_source(study_data, earth=seed)
+    if "salt" not in volume:
+        raise ValueError(
+            f"Invalid volume {study_data.source} for a study. Must have a salt mask: name a file "
+            "or a variable by mask."
+        )
     splits = _split(volume, study_data)
     if not any(part["salt"].any() for part in splits.test):
         raise ValueError(
@@ -118,7 +141,7 @@ def load_splits(study_data: StudyData, *, seed: int) -> Splits:
 
 def _make_earths(study_data: StudyData, *, seed: int) -> Splits:
     def make(earth: int) -> xr.Dataset:
-        return synthetic.make_volume(study_data.shape, seed=earth, preset=study_data.source)
+        return open_source(study_data, earth=earth)
 
     first = seed * study_data.n_train_volumes
     return Splits(
@@ -167,3 +190,10 @@ def _keep_apart(
         )
     blocks = np.split(free, np.flatnonzero(np.diff(free) > 1) + 1)
     return tuple(data.select_lines(volume, axis, lines[block].tolist()) for block in blocks)
+
+
+def middle_section(volume: xr.Dataset, axis: str) -> xr.Dataset:
+    """Middle section of a volume along an axis, dims (depth or time, the other lateral axis)."""
+    lateral = "crossline" if axis == "inline" else "inline"
+    section = volume.isel({axis: volume.sizes[axis] // 2})
+    return section.transpose(_volume.vertical_dim(volume), lateral)

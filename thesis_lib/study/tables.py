@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ import pandas as pd
 from scipy import stats
 
 from thesis_lib.study.claims import Decision
+
+# What the thesis says, typed once: table1.csv and claims.yml.
+REFERENCE = Path(__file__).resolve().parents[2] / "book" / "reference"
 
 LOSS_NAMES = {
     "bce": "BCE",
@@ -136,6 +140,30 @@ def list_claims(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
         }
         for decision in decisions
     ]
+
+
+def effect_table(decisions: Sequence[Decision]) -> pd.DataFrame:
+    """
+    Effects behind all claims, one row a claim and rival, for the forest plot.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``statement``, ``verdict``, ``rival``, ``mean``, ``low``, ``high``.
+    """
+    rows = [
+        {
+            "statement": decision.claim.statement,
+            "verdict": decision.verdict,
+            "rival": LOSS_NAMES[effect.rival],
+            "mean": effect.mean,
+            "low": effect.low,
+            "high": effect.high,
+        }
+        for decision in decisions
+        for effect in decision.effects
+    ]
+    return pd.DataFrame(rows)
 
 
 def format_claims(decisions: Sequence[Decision]) -> pd.DataFrame:

@@ -1,0 +1,348 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: py:percent,ipynb
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Which loss finds the salt best?
+#
+# **In short.** With {glue:text}`n_losses` losses and {glue:text}`n_seeds` seeds, the highest Dice
+# score on unseen volumes belongs to **{glue:text}`best_dice_loss`** ({glue:text}`best_dice:.4f`)
+# and the highest Perimetric Similarity to **{glue:text}`best_ps_loss`** ({glue:text}`best_ps:.4f`).
+# The order of the losses correlates with that of the thesis at {glue:text}`rank_dice:.2f` for Dice
+# and {glue:text}`rank_ps:.2f` for PS (Spearman). Of the thesis' claims about losses
+# {glue:text}`n_reproduced` are reproduced here, {glue:text}`n_refuted` are not, and
+# {glue:text}`n_open` stay open: {numref}`tab-claims` lists them with their effects.
+
+# %% tags=["parameters"]
+data: str = (
+    "gulf"  # a preset of thesis_lib.synthetic, or the path of a volume (.sgy .npz .zarr .nc)
+)
+shape: list[int] = [48, 64, 64]  # (n_inline, n_crossline, n_depth) of each synthetic earth
+n_train_volumes: int = 1  # synthetic earths to train on, per seed
+n_test_volumes: int = 1  # unseen synthetic earths to score
+mask: str | None = None  # salt mask of a real volume: a second file, or a variable of the same file
+salt_label: int | None = None  # value of the mask that means salt
+dims: list[str] | None = None  # npz only: axes of its arrays, e.g. ["crossline", "time", "inline"]
+variable: str | None = None  # npz, zarr, netCDF: name of the amplitudes
+vertical: str | None = None  # SEG-Y only: "depth" (m) or "time" (ms)
+split_axis: str = "crossline"  # axis along which a real volume is split into blocks of lines
+test_lines: list[int] = []  # its line numbers to score; none: the last fifth
+validation_lines: list[int] = []  # its line numbers to watch during training
+guard_lines: int = 0  # its lines left out on either side of those
+losses: list[str] = ["bce", "dice", "hausdorff"]  # keys of thesis_lib.losses.LOSSES
+seeds: list[int] = [0]  # weights, patch order and training earth; at least three for a verdict
+epochs: int = 2  # passes through the patches
+n_patches: int | None = None  # patches drawn per epoch; all of them if null
+batch_size: int = 16  # patches per optimiser step
+lr: float = 0.002  # largest learning rate of the one-cycle schedule
+lr_factors: list[float] = [1.0]  # multiples of lr to train with; more than one adds a table
+patch: int = 32  # height and width of a patch, in samples
+stride: int = 16  # step between patches, in samples
+axes: list[str] = ["inline", "crossline"]  # directions of the sections
+encoder: str = "resnet34"  # timm encoder with four stages
+pretrained: bool = False  # start the encoder from timm's weights
+precision: str = "32-true"  # arithmetic of training and prediction; "auto" is bf16 where it is fast
+tolerance_m: float = 50.0  # of the surface Dice
+velocity_m_s: float | None = None  # turns two-way time into metres; without it no distances
+runs_dir: str = "runs"  # where finished and unfinished runs are kept
+results_dir: str = "results/smoke/02_loss_study"  # where tables and figures go
+
+# %%
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from myst_nb import glue
+from thesis_lib.training import TrainConfig
+
+from thesis_lib import chapters, plotting, study
+from thesis_lib.losses import LOSSES
+from thesis_lib.metrics import score_volume
+from thesis_lib.model import SaltUNet
+
+results = chapters.open_results("02_loss_study", globals())
+names = study.LOSS_NAMES
+
+# %% [markdown]
+# ## The network
+#
+# All losses train the same U-Net. A *merger* of three $1 \times 1$ convolutions turns the single
+# channel of a patch into the three that the encoder expects; the encoder is a ResNet34, whose four
+# blocks halve the size of their input (but for the first) and double its channels; the decoder
+# climbs back and takes over what each block saw. The outputs of the four blocks together are the
+# *latent representation* that the later chapters look into.
+
+# %%
+stages = SaltUNet(encoder).stages(patch, patch)
+pd.DataFrame(stages, columns=["stage", "channels", "height", "width"]).set_index("stage")
+
+# %% mystnb={"figure": {"name": "fig-network", "caption": "The network, after Figure 2 of the thesis, with the decoder. Each box: what leaves the stage, channels × height × width. The outputs of the coloured blocks form the latent representation."}, "image": {"alt": "Diagram of the network: a column of boxes for input, merger, stem and four blocks going down on the left, a column of decoder boxes going up on the right, dashed arrows for the skip connections between them."}}
+skips = [("stem", "up 4"), ("block 1", "up 3"), ("block 2", "up 2"), ("block 3", "up 1")]
+latent = [name for name, *_ in stages if name.startswith("block")]
+plotting.plot_network(stages, skips=skips, latent=latent)
+# %% [markdown]
+# ## The losses
+#
+# A loss compares the logits $x$ of a patch, or $p = 1 / (1 + e^{-x})$, with the target $t$, which
+# is one inside salt and zero outside. The thesis gives only the names; these are the definitions
+# used here. All of them are taken per patch, over its $N$ samples, and averaged over the batch.
+#
+# | loss | definition |
+# |---|---|
+# | BCE | $-\frac{1}{N}\sum t \ln p + (1 - t)\ln(1 - p)$ |
+# | Contour | $\frac{1}{N}\sum M \cdot \mathrm{BCE}$, with $M = 1 + 5\,(\mathrm{dilate}(t) - \mathrm{erode}(t))$ {cite}`chen2019contour` |
+# | Dice | $1 - 2\sum pt \,/\, (\sum p + \sum t)$ {cite}`milletari2016vnet` |
+# | Focal | $\frac{1}{N}\sum (1 - p_t)^\gamma \,\mathrm{BCE}$, with $\gamma = 2$ and $p_t$ the probability of the true class {cite}`lin2017focal` |
+# | Hausdorff | $\frac{1}{N}\sum (p - t)^2 (d_p^2 + d_t^2)$, with $d$ the distance in pixels to the other side of a mask {cite}`karimi2019hausdorff` |
+# | Jaccard | $1 - D / (2 - D)$, with $D$ the soft Dice coefficient |
+# | KL | Kullback-Leibler divergence of Bernoulli distributions, from a target smoothed by $0.1$ |
+# | Lovász | Lovász extension of the Jaccard index on the sorted hinge errors {cite}`yu2015lovasz,berman2018lovasz` |
+# | MSE | $\frac{1}{N}\sum (p - t)^2$ |
+# | Wing | $\frac{1}{N}\sum w \ln(1 + \lvert p - t\rvert / \epsilon)$ below $w$, linear above {cite}`feng2018wing` |
+# | BCE + Dice | their sum, the baseline of the thesis |
+#
+# Three of them in NumPy, to see that the library computes what the table says:
+
+# %%
+x, t = np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([[1.0, 0.0], [1.0, 1.0]])
+p = 1 / (1 + np.exp(-x))
+by_hand = {
+    "bce": -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(),
+    "dice": 1 - 2 * (p * t).sum() / (p.sum() + t.sum()),
+    "mse": ((p - t) ** 2).mean(),
+}
+logits, target = (torch.from_numpy(array)[None, None] for array in (x, t))
+by_library = {name: LOSSES[name](logits, target).item() for name in by_hand}
+assert np.allclose(list(by_hand.values()), list(by_library.values()))
+pd.DataFrame({"by hand": by_hand, "library": by_library})
+
+# %% [markdown]
+# What a loss asks for is seen from its value when a whole patch gets the same logit, once for a
+# patch that is all salt and once for one without any.
+
+# %%
+sample_logits = np.linspace(-6, 6, 49)
+whole = torch.ones(1, 1, 8, 8)
+curves = {
+    names[name]: np.array(
+        [[loss(x * whole, t * whole).item() for x in sample_logits] for t in (0, 1)]
+    )
+    for name, loss in LOSSES.items()
+}
+
+# %% mystnb={"figure": {"name": "fig-loss-curves", "caption": "Each loss against a logit that is the same in the whole patch, for a patch without salt and one full of it."}, "image": {"alt": "Eleven small diagrams, one a loss, each with a rising curve for a patch without salt and a falling one for a patch full of salt."}}
+plotting.plot_loss_curves(sample_logits, curves)
+# %% [markdown]
+# The gradient tells where a loss pulls. Here the prediction is the true half-space moved by a few
+# samples, so that a strip of salt is missed: some losses pull at the strip alone, others at the
+# whole patch, and the Hausdorff loss the more the farther a sample is from the true boundary.
+
+# %%
+target = torch.zeros(1, 1, 16, 16)
+target[..., 8:] = 1.0
+moved = torch.where(torch.roll(target, 4, dims=-1) > 0, 2.0, -2.0).requires_grad_()
+gradients = {}
+for name, loss in LOSSES.items():
+    (gradient,) = torch.autograd.grad(loss(moved, target), moved)
+    gradients[names[name]] = gradient[0, 0].numpy()
+
+# %% mystnb={"figure": {"name": "fig-loss-gradients", "caption": "Gradient of each loss with respect to the logits, scaled to its largest magnitude, for a prediction that misses a strip of the salt."}, "image": {"alt": "Eleven maps of gradients in red and blue around the edge of the salt."}}
+plotting.plot_loss_gradients(gradients, target[0, 0].numpy() > 0)
+# %% [markdown]
+# ## The runs
+#
+# A run is one network, trained with one loss and one seed. All runs of a seed share the initial
+# weights, the patches and their order, the optimiser (AdamW), its one-cycle schedule and the
+# budget. The last weights of the schedule count, and the mask is where the probability exceeds one
+# half, for every loss: no score selects anything. Training, validation and test volumes never
+# touch; the test volumes are the same for all seeds.
+#
+# Runs are kept by the content of their settings, data and code. What is there already is not
+# computed again, and a run that was stopped goes on after its last finished epoch.
+
+# %%
+source = study.StudyData(
+    source=data,
+    shape=tuple(shape),
+    n_train_volumes=n_train_volumes,
+    n_test_volumes=n_test_volumes,
+    mask=mask,
+    salt_label=salt_label,
+    dims=dims and tuple(dims),
+    variable=variable,
+    vertical=vertical,
+    split_axis=split_axis,
+    test_lines=tuple(test_lines),
+    validation_lines=tuple(validation_lines),
+    guard_lines=guard_lines,
+)
+
+# %%
+config = study.SegmentationConfig(
+    loss=losses[0],
+    train=TrainConfig(epochs=epochs, lr=lr, precision=precision),
+    patch=(patch, patch),
+    stride=(stride, stride),
+    axes=tuple(axes),
+    batch_size=batch_size,
+    n_patches=n_patches,
+    encoder=encoder,
+    pretrained=pretrained,
+    tolerance_m=tolerance_m,
+    velocity_m_s=velocity_m_s,
+)
+loss_study = study.LossStudy(source, config, losses=tuple(losses), seeds=tuple(seeds))
+
+# %% tags=["nbval-ignore-output"]
+runs = study.run_losses(loss_study, root=runs_dir)
+
+# %% [markdown]
+# ## Table 1
+#
+# Scores compare the stitched prediction of a whole test volume with its mask, in three dimensions.
+# Dice counts samples. PS compares the sizes of the two perimeters and nothing else: it does not see
+# *where* they are. So three scores that do stand beside it, in metres: surface Dice, the largest of
+# the distances between the boundaries but for the worst twentieth, and their mean.
+
+# %%
+scores = study.score_table(runs)
+scores.to_csv(results / "scores.csv", index=False)
+thesis = study.read_thesis_table(study.REFERENCE / "table1.csv")
+table1 = study.format_table1(scores, thesis)
+table1.to_csv(results / "table1.csv", index=False)
+
+# %% [markdown]
+# ```{csv-table} Scores of every loss on the unseen volumes, beside the Table 1 of the thesis. With several seeds: mean ± one standard deviation.
+# :file: ../results/02_loss_study/table1.csv
+# :header-rows: 1
+# :name: tab-table1
+# ```
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-scores", "caption": "Dice and PS of every loss: ours and the thesis'."}, "image": {"alt": "Dot plot with a row per loss: our scores and those of the thesis, for Dice on the left and PS on the right."}}
+plotting.plot_table(scores, thesis)
+# %% [markdown]
+# Other data, other numbers: what can be compared is the order of the losses. Spearman's rank
+# correlation is 1 for the same order, -1 for the reverse one and near 0 for none.
+
+# %% tags=["training-2"]
+ranks = {
+    score: study.rank_correlation(scores, thesis, score)
+    for score in ("dice", "perimetric_similarity")
+}
+pd.DataFrame(ranks, index=["rank correlation", "losses"]).T
+
+# %% [markdown]
+# A learning rate that suits one loss may starve another. Where the parameter `lr_factors` has more
+# than one value, all losses are trained again with multiples of the learning rate, and a row that
+# changes a lot says that its place in Table 1 is owed to the optimiser.
+
+# %% tags=["nbval-ignore-output"]
+sensitivity = {}
+for factor in lr_factors:
+    scaled = replace(config, train=replace(config.train, lr=lr * factor))
+    again = study.run_losses(replace(loss_study, config=scaled), root=runs_dir)
+    sensitivity[f"Dice at lr × {factor:.2g}"] = study.score_table(again).groupby("loss").dice.mean()
+pd.DataFrame(sensitivity).to_csv(results / "sensitivity.csv")
+
+# %% tags=["training-0.3"]
+pd.DataFrame(sensitivity).round(4)
+
+# %% [markdown]
+# ## How they learn
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-learning", "caption": "Training loss and Dice score on the validation volume after every epoch, first seed. Losses have different scales; only their course can be compared."}, "image": {"alt": "Two diagrams against the epoch, one line a loss: the training losses fall, the validation scores rise."}}
+first = {run.loss: run for run in runs if run.seed == seeds[0]}
+plotting.plot_learning_curves({names[loss]: run.history for loss, run in first.items()})
+# %% [markdown]
+# ## What they predict
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-predictions", "caption": "The middle section of the first test volume with the true salt (solid) and what each loss predicts (dashed), first seed."}, "image": {"alt": "The same seismic section once for every loss, with the true outline of the salt solid and the predicted one dashed."}}
+axis = axes[0]
+splits = study.load_splits(source, seed=seeds[0])
+section = study.middle_section(splits.test[0], axis)
+probabilities = {
+    names[loss]: study.load_sections(run.outcome.folder)[axis].transpose(*section.amplitude.dims)
+    for loss, run in first.items()
+}
+plotting.plot_predictions(section["amplitude"], section["salt"], probabilities)
+# %% [markdown]
+# ## The claims
+#
+# Each statement of the thesis about losses was written down with its score, rule and margin before
+# the first full run. A network is one observation, its seed pairs it with the networks of the other
+# losses, and $d$ is the difference of their scores. {doc}`../notation` states the rule. With fewer
+# than three seeds every claim stays inconclusive.
+
+# %%
+claims = study.read_claims(study.REFERENCE / "claims.yml", task="losses")
+decisions = [study.decide(claim, scores, losses=thesis.index) for claim in claims]
+study.write_json(results / "claims.json", study.list_claims(decisions))
+study.format_claims(decisions).to_csv(results / "claims.csv", index=False)
+
+# %% [markdown]
+# ```{csv-table} The thesis' claims about losses, tested on the data of this page.
+# :file: ../results/02_loss_study/claims.csv
+# :header-rows: 1
+# :name: tab-claims
+# ```
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-effects", "caption": "Effect of every claim against each rival: mean difference over seeds with its one-sided 95 % bounds. Right of zero speaks for the claim."}, "image": {"alt": "Forest plot with a row per claim and rival: a dot for the mean difference and a bar for its bounds, around a vertical line at zero."}}
+plotting.plot_effects(study.effect_table(decisions))
+# %% [markdown]
+# ## Check
+#
+# The thesis' own table has to support the thesis' own claims, or they were copied wrongly; and a
+# perfect prediction has to reach the best value of every score.
+
+# %%
+assert thesis["dice"].idxmax() == "dice"
+assert thesis["perimetric_similarity"].idxmax() == "hausdorff"
+truth = splits.test[0]["salt"].values
+perfect = score_volume(truth, truth, spacing_m=(1.0, 1.0, 1.0), tolerance_m=1.0)
+perfect.dice, perfect.perimetric_similarity, perfect.surface_dice, perfect.hausdorff95_m
+
+# %% tags=["training"]
+best = scores.groupby("loss")[["dice", "perimetric_similarity"]].mean()
+verdicts = [decision.verdict for decision in decisions if decision.claim.checks is None]
+facts = {
+    "n_losses": len(losses),
+    "n_seeds": len(seeds),
+    "best_dice_loss": names[best["dice"].idxmax()],
+    "best_dice": float(best["dice"].max()),
+    "best_ps_loss": names[best["perimetric_similarity"].idxmax()],
+    "best_ps": float(best["perimetric_similarity"].max()),
+    "rank_dice": ranks["dice"][0],
+    "rank_ps": ranks["perimetric_similarity"][0],
+    "n_reproduced": verdicts.count("reproduced"),
+    "n_refuted": verdicts.count("not reproduced"),
+    "n_open": verdicts.count("inconclusive"),
+}
+for name, value in facts.items():
+    glue(name, value, display=False)
+
+# %%
+hashes = {"training": splits.train, "test": splits.test}
+chapters.close_results(
+    results,
+    data={name: " ".join(v.attrs["content_hash"] for v in part) for name, part in hashes.items()},
+    seeds=seeds,
+)
+
+# %% [markdown]
+# ## Summary
+#
+# - All losses were trained under the same conditions and scored on whole volumes that the networks
+#   never saw; {numref}`tab-table1` has the scores, {numref}`tab-claims` what follows from them.
+# - PS alone can be high for a body in the wrong place. Where it and the surface Dice disagree, the
+#   surface Dice is to be trusted.
+# - A ranking without a spread over seeds is no ranking: with one seed, no claim is decided.

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+
+from thesis_lib._volume import build_volume
+from thesis_lib.study import StudyData, load_splits, middle_section, open_source
+from thesis_lib.study.splits import TEST_EARTH, VALIDATION_EARTH
+
+SMALL = StudyData(source="gulf", shape=(16, 18, 32), n_train_volumes=2, n_test_volumes=2)
+
+
+@pytest.fixture
+def real(tmp_path):
+    """Path of a volume of 10 inlines, 40 crosslines and 12 depths, salt in its lower half."""
+    rng = np.random.default_rng(0)
+    volume = build_volume(
+        rng.standard_normal((10, 40, 12)),
+        inline=np.arange(10),
+        crossline=np.arange(100, 140),
+        vertical=np.arange(12) * 10.0,
+        salt=np.broadcast_to(np.arange(12) >= 6, (10, 40, 12)),
+        attrs={"source": "test"},
+    )
+    path = tmp_path / "volume.nc"
+    volume.to_netcdf(path, engine="h5netcdf")
+    return str(path)
+
+
+def test_earths_of_a_study_never_meet():
+    """Training, validation and test earths are all different volumes."""
+    splits = load_splits(SMALL, seed=0)
+    volumes = [*splits.train, splits.validation, *splits.test]
+    assert len({volume.attrs["content_hash"] for volume in volumes}) == 5
+
+
+def test_seeds_share_test_but_not_training_earths():
+    """Another seed trains on other earths and is scored on the same ones."""
+    first, second = load_splits(SMALL, seed=0), load_splits(SMALL, seed=1)
+
+    def hashes(volumes):
+        return {volume.attrs["content_hash"] for volume in volumes}
+
+    assert hashes(first.test) == hashes(second.test)
+    assert not hashes(first.train) & hashes(second.train)
+
+
+def test_seeds_of_earths_do_not_overlap():
+    """A thousand seeds with a hundred training earths each stay below the held-out earths."""
+    assert 1000 * 100 + 99 < VALIDATION_EARTH < TEST_EARTH
+
+
+def test_last_fifth_is_scored_by_default(real):
+    """Without test lines the last fifth is scored, the tenth before watched, guards are left."""
+    splits = load_splits(StudyData(source=real, guard_lines=3), seed=0)
+    assert splits.test[0].crossline.values.tolist() == list(range(132, 140))
+    assert splits.validation.crossline.values.tolist() == list(range(125, 129))
+    assert splits.train[0].crossline.values.tolist() == list(range(100, 122))
+
+
+def test_held_out_lines_split_the_training_volume(real):
+    """A line left out of the middle leaves two blocks, each the guard away from it."""
+    source = StudyData(source=real, test_lines=(120,), validation_lines=(110,), guard_lines=2)
+    splits = load_splits(source, seed=0)
+    assert [list(part.crossline.values) for part in splits.train] == [
+        list(range(100, 108)),
+        list(range(113, 118)),
+        list(range(123, 140)),
+    ]
+    assert splits.test[0].crossline.values.tolist() == [120]
+    assert splits.validation.crossline.values.tolist() == [110]
+
+
+def test_seed_does_not_move_a_real_split(real):
+    """All seeds train on and score the same lines of a real volume."""
+    source = StudyData(source=real, test_lines=(120,))
+    assert load_splits(source, seed=0).content_hash == load_splits(source, seed=1).content_hash
+
+
+def test_too_wide_guard_is_refused(real):
+    """Held-out lines that leave nothing to train on are an error."""
+    source = StudyData(source=real, test_lines=(120,), guard_lines=40)
+    with pytest.raises(ValueError, match=r"Must leave at least one of 40 lines along crossline"):
+        load_splits(source, seed=0)
+
+
+def test_test_lines_without_salt_are_refused(tmp_path):
+    """Scores of empty masks say nothing, so a test block without salt is an error."""
+    salt = np.zeros((10, 40, 12), dtype=bool)
+    salt[:, :20, 6:] = True
+    volume = build_volume(
+        np.random.default_rng(0).standard_normal(salt.shape),
+        inline=np.arange(10),
+        crossline=np.arange(40),
+        vertical=np.arange(12) * 10.0,
+        salt=salt,
+        attrs={"source": "test"},
+    )
+    volume.to_netcdf(tmp_path / "volume.nc", engine="h5netcdf")
+    with pytest.raises(ValueError, match="no salt in them"):
+        load_splits(StudyData(source=str(tmp_path / "volume.nc")), seed=0)
+
+
+def test_volume_without_mask_is_refused(tmp_path):
+    """A real volume needs a mask to be studied, and the error says how to name one."""
+    volume = build_volume(
+        np.random.default_rng(0).standard_normal((10, 40, 12)),
+        inline=np.arange(10),
+        crossline=np.arange(40),
+        vertical=np.arange(12) * 10.0,
+        attrs={"source": "test"},
+    )
+    volume.to_netcdf(tmp_path / "volume.nc", engine="h5netcdf")
+    with pytest.raises(ValueError, match="Must have a salt mask"):
+        load_splits(StudyData(source=str(tmp_path / "volume.nc")), seed=0)
+
+
+def test_unknown_axis_is_refused():
+    """Volumes are split along lateral axes only."""
+    with pytest.raises(ValueError, match="Invalid split_axis 'depth'"):
+        StudyData(split_axis="depth")
+
+
+@pytest.mark.parametrize("axis", ["inline", "crossline"])
+def test_middle_section_is_vertical_by_lateral(axis):
+    """A middle section has depth down and the other lateral axis across."""
+    lateral = {"inline": "crossline", "crossline": "inline"}[axis]
+    section = middle_section(open_source(SMALL, earth=0), axis)
+    assert section["amplitude"].dims == ("depth", lateral)

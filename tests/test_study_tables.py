@@ -1,0 +1,93 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from thesis_lib.study import (
+    REFERENCE,
+    effect_table,
+    format_claims,
+    format_table1,
+    list_claims,
+    rank_correlation,
+    read_thesis_table,
+)
+from thesis_lib.study.claims import Claim, decide
+from thesis_lib.study.tables import SCORE_NAMES, collect_scores
+
+THESIS = read_thesis_table(REFERENCE / "table1.csv")
+CLAIM = Claim("c", "Dice wins.", "Table 1", "losses", "dice", "best", "dice")
+
+
+def make_scores(**dice_by_loss):
+    """Scores of networks of which only Dice matters."""
+    return collect_scores(
+        (loss, seed, {"mean": {**dict.fromkeys(SCORE_NAMES, 0.5), "dice": value}})
+        for loss, values in dice_by_loss.items()
+        for seed, value in enumerate(values)
+    )
+
+
+def test_thesis_table_is_typed_right():
+    """The means of the thesis' two columns, added up apart from the file."""
+    assert THESIS["dice"].sum() == pytest.approx(9.869648, abs=1e-6)
+    assert THESIS["perimetric_similarity"].sum() == pytest.approx(9.033906, abs=1e-6)
+
+
+def test_losses_that_were_not_run_say_so():
+    """Table 1 has all rows of the thesis' table, computed or not."""
+    table = format_table1(make_scores(dice=[0.9]), THESIS).set_index("Loss")
+    assert len(table) == len(THESIS)
+    assert table.loc["Dice", "Dice"] == "0.9000"
+    assert (table.drop("Dice")["Dice"] == "not run").all()
+    assert table.loc["MSE", "Thesis: Dice"] == "0.8249"
+
+
+def test_spread_needs_two_seeds():
+    """Mean ± standard deviation over seeds, with n - 1 in its denominator."""
+    table = format_table1(make_scores(dice=[0.90, 0.92]), THESIS).set_index("Loss")
+    assert table.loc["Dice", "Dice"] == "0.9100 ± 0.0141"
+
+
+def test_unknown_score_is_a_dash():
+    """A score that is not known, such as metres on a time axis, is neither zero nor NaN."""
+    scores = make_scores(dice=[0.9]).assign(hausdorff95_m=np.nan)
+    table = format_table1(scores, THESIS).set_index("Loss")
+    assert table.loc["Dice", SCORE_NAMES["hausdorff95_m"]] == "–"
+
+
+def test_same_order_correlates_perfectly():
+    """Any increasing function of the thesis' scores has rank correlation 1, a decreasing one -1."""
+    ours = {loss: [value**3] for loss, value in THESIS["dice"].items()}
+    turned = {loss: [-value] for loss, value in THESIS["dice"].items()}
+    assert rank_correlation(make_scores(**ours), THESIS, "dice") == (pytest.approx(1.0), 11)
+    assert rank_correlation(make_scores(**turned), THESIS, "dice") == (pytest.approx(-1.0), 11)
+
+
+def test_two_losses_have_no_rank_correlation():
+    """With fewer than three losses a rank correlation says nothing."""
+    value, n_losses = rank_correlation(make_scores(dice=[0.9], mse=[0.8]), THESIS, "dice")
+    assert (np.isnan(value), n_losses) == (True, 2)
+
+
+def test_claims_are_plain_json():
+    """Bounds that one seed cannot give are null, so that any reader of JSON takes them."""
+    decision = decide(CLAIM, make_scores(dice=[0.9], mse=[0.8]), losses=["dice", "mse"])
+    (row,) = list_claims([decision])
+    assert row["verdict"] == "inconclusive"
+    assert row["effects"][0]["low"] is None
+    assert row["effects"][0]["mean"] == pytest.approx(0.1)
+
+
+def test_claims_name_the_closest_rival():
+    """The table shows the rival that comes nearest to the claimed loss."""
+    scores = make_scores(dice=[0.9] * 3, mse=[0.80, 0.81, 0.82], bce=[0.85, 0.86, 0.87])
+    table = format_claims([decide(CLAIM, scores, losses=["dice", "mse", "bce"])])
+    assert table["Closest rival: d [95 % bounds]"][0].startswith("BCE: +0.0400 [+0.0")
+
+
+def test_effects_are_one_row_a_rival():
+    """The forest plot gets every rival of every claim once."""
+    scores = make_scores(dice=[0.9], mse=[0.8], bce=[0.7])
+    effects = effect_table([decide(CLAIM, scores, losses=["dice", "mse", "bce"])])
+    assert effects["rival"].tolist() == ["MSE", "BCE"]
+    assert isinstance(effects, pd.DataFrame)
