@@ -45,7 +45,7 @@ build/uv/bin/uv:
 			rm -rf build/uv build/uv-venv; exit 1; } >&2
 
 lock: install  ## Resolve requirements.lock again from pyproject.toml
-	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	$(UV) pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-emit-index-url \
 		--python-version 3.11 --all-extras --custom-compile-command "make lock" \
 		pyproject.toml --output-file requirements.lock
 

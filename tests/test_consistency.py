@@ -40,7 +40,7 @@ def list_requirements(project: dict[str, Any], *, extras: bool) -> list[Requirem
 
 
 def list_pins(lock: str) -> dict[str, list[str]]:
-    """Locked versions by name; a name has several where Python versions need different ones."""
+    """Locked versions by name."""
     pins: dict[str, list[str]] = {}
     for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE):
         pins.setdefault(name, []).append(version)
@@ -80,6 +80,11 @@ def test_lock_holds_nothing_that_the_project_dropped(project: dict[str, Any], lo
     }
     entries = [entry for entry in list_entries(lock) if "thesis-lib (pyproject.toml)" in entry]
     assert {entry.split("==")[0] for entry in entries} == asked
+
+
+def test_each_package_is_pinned_once(lock: str) -> None:
+    """Every supported Python gets the same versions, and so the same arithmetic."""
+    assert {name: found for name, found in list_pins(lock).items() if len(found) > 1} == {}
 
 
 def test_every_pin_has_hashes_and_no_address(lock: str) -> None:
