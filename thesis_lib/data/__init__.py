@@ -3,7 +3,7 @@
 from thesis_lib.data.errors import DataError
 from thesis_lib.data.lines import Blocks, drop_lines, find_missing, select_lines, split_lines
 from thesis_lib.data.patches import Augmentation, PatchBatches, salt_labels
-from thesis_lib.data.volumes import open_volume
+from thesis_lib.data.volumes import open_volume, save_volume
 
 __all__ = [
     "Augmentation",
@@ -14,6 +14,7 @@ __all__ = [
     "find_missing",
     "open_volume",
     "salt_labels",
+    "save_volume",
     "select_lines",
     "split_lines",
 ]

@@ -92,8 +92,8 @@ class SegyArray(BackendArray):
         if self.geometry.code == IBM:
             values = segyio.tools.native(values, format=IBM, copy=False)
         values = values.reshape(np.shape(stored)).astype(np.float32)
-        missing = (traces < 0).reshape(*traces.shape, *(1,) * (values.ndim - traces.ndim))
-        return np.where(missing, np.float32(np.nan), values)
+        values[traces < 0] = np.nan
+        return values
 
 
 def open_segy(

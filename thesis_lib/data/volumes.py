@@ -1,6 +1,7 @@
 """Volumes from files and into files."""
 
 import logging
+import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +20,11 @@ from thesis_lib.data.errors import DataError
 from thesis_lib.data.lazy import map_samples
 from thesis_lib.data.lines import AXES
 from thesis_lib.data.masks import open_mask
-from thesis_lib.data.segy import open_segy
+from thesis_lib.data.segy import open_segy, scan_segy
+from thesis_lib.data.segy_writer import write_like, write_new
 
 SEGY_ENDINGS = (".sgy", ".segy")
+WRITTEN_ENDINGS = (*SEGY_ENDINGS, ".nc", ".zarr")
 ENDINGS = (*SEGY_ENDINGS, ".npz", ".nc", ".zarr")
 _ALLOWED_DIMS = [sorted((*AXES, vertical)) for vertical in VERTICAL_UNITS]
 _OWN_ATTRS = ("Conventions", "content_hash", "n_missing_traces")
@@ -112,6 +115,72 @@ def open_volume(
     )
     volume.attrs["n_missing_traces"] = _count_missing(volume["amplitude"], path)
     return volume.load() if path.suffix == ".npz" else volume
+
+
+def save_volume(
+    volume: xr.Dataset,
+    path: str | Path,
+    *,
+    variable: str = "amplitude",
+    like: str | Path | None = None,
+    iline_byte: int = 189,
+    xline_byte: int = 193,
+) -> None:
+    """
+    Write a volume: all of it as Zarr or NetCDF by CF conventions, one variable as SEG-Y.
+
+    The file is complete when it gets its name; one of that name is replaced.
+
+    Parameters
+    ----------
+    volume : Dataset
+        A volume.
+    path : str or Path
+        Ending in .zarr, .nc, .sgy or .segy.
+    variable : str
+        What SEG-Y gets, as IEEE floats; a mask as 0 and 1.
+    like : str or Path, optional
+        A SEG-Y file on the same lines, whose headers, traces and their order are kept byte for
+        byte, but for the sample format. By default headers are new, and traces of NaN left out.
+    iline_byte, xline_byte : int
+        First bytes of the line numbers in SEG-Y trace headers.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file as ``like``.
+    DataError
+        If the volume lies on other lines than ``like``, or SEG-Y cannot hold its vertical axis.
+    ValueError
+        If the ending or variable is unknown, or ``like`` is given for another format.
+    """
+    path = Path(path)
+    ending = check_choice("file ending", path.suffix.lower(), WRITTEN_ENDINGS)
+    if like is not None and ending not in SEGY_ENDINGS:
+        raise ValueError(f"Invalid like {str(like)!r} for {path.name}. Must go with SEG-Y.")
+    partial_path = path.with_name(f"{path.name}.partial")
+    if ending in SEGY_ENDINGS:
+        cube = volume[check_choice("variable", variable, list(volume.data_vars))]
+        cube = cube.transpose(*AXES, vertical_dim(cube))
+        line_bytes = {"iline_byte": iline_byte, "xline_byte": xline_byte}
+        if like is None:
+            write_new(cube, partial_path, **line_bytes)
+        else:
+            write_like(cube, partial_path, scan_segy(_check_path(like), **line_bytes))
+    elif ending == ".nc":
+        _follow_cf(volume).to_netcdf(partial_path, engine="h5netcdf")
+    else:
+        _follow_cf(volume).to_zarr(partial_path, mode="w", consolidated=False)
+    if path.is_dir():
+        shutil.rmtree(path)
+    partial_path.replace(path)
+
+
+def _follow_cf(volume: xr.Dataset) -> xr.Dataset:
+    volume = volume.assign_attrs(Conventions="CF-1.11")
+    for line, axis in zip(AXES, "YX", strict=True):
+        volume[line] = volume[line].assign_attrs(units="1", axis=axis)
+    return volume
 
 
 @dataclass(frozen=True)
@@ -213,7 +282,11 @@ def _open_store(path: Path, dims: Sequence[str] | None) -> _File:
     for name, array in cubes.items():
         if sorted(map(str, array.dims)) not in _ALLOWED_DIMS:
             raise DataError(f"{path.name}: {name} has dims {array.dims}. Say by dims.")
-    attrs = {str(key): value for key, value in store.attrs.items() if key not in _OWN_ATTRS}
+    attrs = {
+        str(key): value.item() if isinstance(value, np.generic) else value
+        for key, value in store.attrs.items()
+        if key not in _OWN_ATTRS
+    }
     return _File(path, cubes, attrs=attrs)
 
 
@@ -250,8 +323,7 @@ def _as_float32(samples: NDArray[Any]) -> NDArray[np.float32]:
 def _place_lines(amplitude: xr.DataArray, spacing_m: tuple[float, float] | None) -> dict[str, Any]:
     placed: dict[str, Any] = {}
     for position, line in enumerate(AXES):
-        known = amplitude.coords.get(line)
-        numbers = np.arange(amplitude.sizes[line]) if known is None else known.values
+        numbers = amplitude[line].values  # counted from 0 where the file has no numbers
         metres = amplitude.coords.get(f"{line}_m")
         placed[line], placed[f"{line}_m"] = numbers, None if metres is None else metres.values
         if spacing_m is not None:
@@ -262,19 +334,20 @@ def _place_lines(amplitude: xr.DataArray, spacing_m: tuple[float, float] | None)
 
 def _place_samples(amplitude: xr.DataArray, interval: float | None) -> NDArray[Any]:
     name = vertical_dim(amplitude)
-    known = amplitude.coords.get(name)
+    told = name in amplitude.coords
     if interval is not None:
         check_range("sample_interval", interval, low=0, open_low=True)
-        start = 0.0 if known is None else float(known[0])
+        start = float(amplitude[name][0]) if told else 0.0
         return start + interval * np.arange(amplitude.sizes[name])
-    if known is None:
+    if not told:
         raise ValueError(
             f"Say by sample_interval how far samples lie apart in {name}, in "
             f"{VERTICAL_UNITS[name]}: the file does not tell."
         )
-    if not (np.diff(known) > 0).all():
-        raise DataError(f"The {name} of samples must increase downward.")
-    return np.asarray(known.values)
+    samples = np.asarray(amplitude[name].values)
+    if not (np.diff(samples) > 0).all():
+        raise DataError(f"The {name} of samples does not increase downward.")
+    return samples
 
 
 def _count_missing(amplitude: xr.DataArray, path: Path) -> int:

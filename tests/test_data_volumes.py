@@ -1,0 +1,326 @@
+"""Tests of volumes from npz, NetCDF and Zarr, and of masks."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from thesis_lib._volume import build_volume, spacing_m
+from thesis_lib.data import DataError, PatchBatches, drop_lines, open_volume, save_volume
+
+DIMS = ("crossline", "time", "inline")
+SHAPE = (4, 6, 5)
+STORES = [
+    pytest.param(".zarr", id="zarr"),
+    pytest.param(".nc", id="netcdf"),
+]
+
+
+@pytest.fixture
+def arrays():
+    """Four crosslines as (crossline, time, inline), with labels 1 to 4 of which 4 is salt."""
+    rng = np.random.default_rng(0)
+    return {
+        "image": rng.random(SHAPE),
+        "label": rng.integers(1, 5, SHAPE).astype(np.uint8),
+        "crossline": np.array([61, 211, 231, 281]),
+        "note": np.array("anything"),
+    }
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Write arrays to an npz file of a name."""
+
+    def save_arrays(name="image.npz", **arrays):
+        np.savez(tmp_path / name, **arrays)
+        return tmp_path / name
+
+    return save_arrays
+
+
+@pytest.fixture
+def volume() -> xr.Dataset:
+    """A depth volume with all that a volume can hold, one trace missing."""
+    rng = np.random.default_rng(0)
+    amplitude = rng.standard_normal((4, 5, 6))
+    amplitude[1, 2] = np.nan
+    return build_volume(
+        amplitude,
+        inline=[10, 12, 14, 16],
+        crossline=np.arange(5),
+        vertical=20.0 * np.arange(6),
+        inline_m=25.0 * np.arange(4),
+        crossline_m=12.5 * np.arange(5),
+        salt=amplitude > 0,
+        velocity=rng.uniform(1500, 4500, (4, 5, 6)),
+        attrs={"source": "test", "seed": 3, "n_missing_traces": 1},
+    )
+
+
+def open_arrays(path, **arguments):
+    """Open an npz file of the fixture's layout."""
+    return open_volume(path, **{"dims": DIMS, "sample_interval": 4.0, **arguments})
+
+
+def test_npz_axes_are_as_said(arrays, save):
+    """Each sample lies on the inline, crossline and time that dims give its place."""
+    volume = open_arrays(save(**arrays), variable="image")
+    assert volume.amplitude.dims == ("inline", "crossline", "time")
+    assert np.array_equal(volume.amplitude, arrays["image"].astype(np.float32).transpose(2, 0, 1))
+    assert volume.time.values.tolist() == [0, 4, 8, 12, 16, 20]
+
+
+def test_line_numbers_come_from_arrays_of_their_name(arrays, save):
+    """Crosslines have the numbers of the file, inlines without an array are counted from 0."""
+    volume = open_arrays(save(**arrays), variable="image")
+    assert volume.crossline.values.tolist() == [61, 211, 231, 281]
+    assert volume.inline.values.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_distances_are_left_out_unless_given(arrays, save):
+    """Without spacing there are no metres; with it, they follow the line numbers."""
+    path = save(**arrays)
+    assert spacing_m(open_arrays(path, variable="image"), velocity_m_s=2000) is None
+    volume = open_arrays(path, variable="image", spacing_m=(25.0, 20.0))
+    assert volume.inline_m.values.tolist() == [0, 25, 50, 75, 100]
+    assert volume.crossline_m.values.tolist() == [0, 3000, 3400, 4400]
+
+
+def test_the_only_array_needs_no_name(arrays, save):
+    """With one array of three dimensions there is nothing to choose."""
+    volume = open_arrays(save(image=arrays["image"]))
+    assert volume.amplitude.shape == (5, 4, 6)
+
+
+def test_a_vertical_array_tells_the_samples(arrays, save):
+    """An array named like the vertical axis is its coordinate."""
+    samples = np.array([0.0, 2, 4, 6, 8, 10])
+    volume = open_arrays(save(image=arrays["image"], time=samples), sample_interval=None)
+    assert (volume.time == samples).all()
+
+
+def test_the_mask_is_the_label_that_means_salt(arrays, save):
+    """A variable of the same file becomes the mask."""
+    volume = open_arrays(save(**arrays), variable="image", mask="label", salt_label=4)
+    assert volume.salt.dtype == np.bool_
+    assert np.array_equal(volume.salt, (arrays["label"] == 4).transpose(2, 0, 1))
+
+
+def test_the_mask_may_be_a_second_file(arrays, save):
+    """Labels of 0 and 1 in another npz file need no salt label."""
+    image = save(image=arrays["image"])
+    mask = save("mask.npz", salt=arrays["label"] == 4, other=arrays["image"])
+    volume = open_arrays(image, mask=mask)
+    assert np.array_equal(volume.salt, (arrays["label"] == 4).transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dims": None}, "Say by dims how the arrays of image.npz map to axes"),
+        ({"dims": ("time", "depth", "inline")}, r"Invalid dims \('time', 'depth', 'inline'\)"),
+        ({"dims": DIMS[:2]}, "Invalid dims"),
+        ({"sample_interval": None}, "Say by sample_interval .* in time, in ms"),
+        ({"sample_interval": 0.0}, r"Invalid sample_interval 0.0"),
+        ({"spacing_m": (25.0, -1.0)}, r"Invalid spacing_m -1.0"),
+        ({"vertical": "depth"}, "Invalid vertical 'depth' for dims"),
+        ({"salt_label": 4}, "Invalid salt_label 4 without mask"),
+        ({"variable": None}, r"no array 'amplitude' .* image \(4, 6, 5\), label \(4, 6, 5\)"),
+        ({"variable": "crossline"}, "no array 'crossline' of three dimensions"),
+        ({"mask": "label"}, "The mask holds labels 1, 2, 3, 4. Say by salt_label"),
+        ({"mask": "label", "salt_label": 5}, "holds no salt: label 5 is not among 1, 2, 3, 4"),
+        ({"mask": "image", "salt_label": 1}, "more than 64 different values: no labels"),
+    ],
+)
+def test_wrong_arguments_say_what_is_allowed(arrays, save, arguments, message):
+    """Each wrong argument gives one line that says what to do."""
+    path = save(**arrays)
+    with pytest.raises(ValueError, match=message) as caught:
+        open_arrays(path, **{"variable": "image", **arguments})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mask_that_does_not_fit_is_refused(arrays, save):
+    """Another shape, other axes or no salt make no mask."""
+    image = save(image=arrays["image"])
+    cut = save("cut.npz", salt=np.ones((4, 6, 4), dtype=bool))
+    with pytest.raises(DataError, match=r"another shape: .*'inline': 4.* Must be .*'inline': 5"):
+        open_arrays(image, mask=cut)
+    empty = save("empty.npz", salt=np.zeros(SHAPE, dtype=bool))
+    with pytest.raises(DataError, match="holds no salt: label 1 is not among 0"):
+        open_arrays(image, mask=empty)
+
+
+def test_line_numbers_that_do_not_fit_are_refused(arrays, save):
+    """Five numbers for four crosslines are an error."""
+    path = save(image=arrays["image"], crossline=np.arange(5))
+    with pytest.raises(
+        DataError, match="image has 4 samples along crossline, but crossline lists 5"
+    ):
+        open_arrays(path)
+
+
+def test_samples_that_go_upward_are_refused(arrays, save):
+    """Depth and time increase along a trace."""
+    path = save(image=arrays["image"], time=-np.arange(6.0))
+    with pytest.raises(DataError, match="time of samples does not increase downward"):
+        open_arrays(path, sample_interval=None)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_single_bad_samples_are_refused(arrays, save, bad):
+    """NaN or infinity inside a trace is an error that names its lines."""
+    arrays["image"][2, 3, 4] = bad
+    with pytest.raises(DataError, match="NaN or infinite amplitude at inline 4, crossline 231"):
+        open_arrays(save(**arrays), variable="image")
+
+
+def test_whole_traces_of_nan_are_missing(arrays, save):
+    """A trace of NaN alone is a missing trace."""
+    arrays["image"][2, :, 4] = np.nan
+    volume = open_arrays(save(**arrays), variable="image")
+    assert volume.attrs["n_missing_traces"] == 1
+
+
+@pytest.mark.parametrize("ending", STORES)
+def test_what_is_saved_opens_the_same(volume, tmp_path, ending):
+    """Variables, coordinates, attributes and hash come back, lazily; saving again replaces."""
+    if ending == ".nc":
+        pytest.importorskip("h5py", reason="h5netcdf reads through h5py")
+    path = tmp_path / f"volume{ending}"
+    save_volume(volume.isel(inline=[0]), path)
+    save_volume(volume, path)
+    again = open_volume(path)
+    assert not again.amplitude.variable._in_memory
+    xr.testing.assert_identical(again, volume)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [path.name]
+
+
+@pytest.mark.parametrize("ending", STORES)
+def test_stores_follow_the_cf_conventions(volume, tmp_path, ending):
+    """Axes, units and the direction of depth are told as other software expects them."""
+    if ending == ".nc":
+        pytest.importorskip("h5py", reason="h5netcdf reads through h5py")
+    path = tmp_path / f"volume{ending}"
+    save_volume(volume, path)
+    with xr.open_dataset(path, **({"consolidated": False} if ending == ".zarr" else {})) as store:
+        assert store.attrs["Conventions"].startswith("CF-")
+        assert [store[dim].attrs["axis"] for dim in store.amplitude.dims] == ["Y", "X", "Z"]
+        assert store.depth.attrs["positive"] == "down"
+        assert (store.depth.attrs["units"], store.velocity.attrs["units"]) == ("m", "m/s")
+
+
+def test_time_stays_in_milliseconds(volume, tmp_path):
+    """The unit ms of a saved time axis is not taken for a duration by xarray."""
+    time = volume.rename(depth="time")
+    time["time"].attrs["units"] = "ms"
+    save_volume(time, tmp_path / "time.zarr")
+    assert open_volume(tmp_path / "time.zarr").time.dtype == np.float64
+
+
+def test_stores_of_other_names_open_by_argument(volume, tmp_path):
+    """Names of dims and variable of a foreign store are said by argument."""
+    foreign = volume[["amplitude"]].rename(inline="y", crossline="x", depth="z", amplitude="seis")
+    foreign.drop_vars(["inline_m", "crossline_m"]).to_zarr(
+        tmp_path / "foreign.zarr", consolidated=False
+    )
+    with pytest.raises(DataError, match=r"seis has dims \('y', 'x', 'z'\). Say by dims"):
+        open_volume(tmp_path / "foreign.zarr")
+    again = open_volume(tmp_path / "foreign.zarr", dims=("inline", "crossline", "depth"))
+    assert again.amplitude.equals(volume.amplitude.drop_vars(["inline_m", "crossline_m"]))
+
+
+def test_a_store_is_a_mask_for_another(volume, tmp_path):
+    """The variable salt of a second store is taken."""
+    save_volume(volume.drop_vars("salt"), tmp_path / "image.zarr")
+    save_volume(volume, tmp_path / "mask.zarr")
+    assert "salt" not in open_volume(tmp_path / "image.zarr")
+    again = open_volume(tmp_path / "image.zarr", mask=tmp_path / "mask.zarr")
+    assert again.salt.equals(volume.salt)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.npz", b"", "x.npz is empty"),
+        ("x.npz", b"no archive", "x.npz is not npz, or truncated"),
+        ("x.nc", b"no archive", "x.nc is not nc, or damaged"),
+        ("x.zarr", b"no folder", "x.zarr is no folder"),
+        ("x.zarr", None, "x.zarr is not zarr, or damaged"),
+        ("x.sgy", None, "x.sgy is a folder"),
+        ("x.csv", b"1,2", "Invalid file ending '.csv'. Must be one of: '.sgy', '.segy', '.npz'"),
+    ],
+)
+def test_other_content_and_endings_are_told(tmp_path, name, content, message):
+    """A file that is not what its name says gives one line."""
+    if name == "x.nc":
+        pytest.importorskip("h5py", reason="h5netcdf reads through h5py")
+    path = tmp_path / name
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        open_arrays(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_truncated_npz_is_told(arrays, save):
+    """Half an archive is no archive, and neither is one whose samples were changed."""
+    path = save(**arrays)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"image.npz is not npz, or truncated"):
+        open_arrays(path, variable="image")
+    path.write_bytes(content[:300] + b"\xff" + content[301:])
+    with pytest.raises(DataError, match=r"image.npz is not npz, or truncated"):
+        open_arrays(path, variable="image")
+
+
+def test_pickled_objects_are_not_unpacked(save):
+    """An npz file with Python objects is refused, since unpickling runs code."""
+    with pytest.raises(DataError, match=r"image.npz is not npz"):
+        open_arrays(save(image=np.array([{}], dtype=object)))
+
+
+def test_missing_files_are_told(tmp_path, arrays, save):
+    """The path that is not there is named, for image and mask."""
+    with pytest.raises(FileNotFoundError, match=r"No such file: .*nothing.sgy"):
+        open_volume(tmp_path / "nothing.sgy")
+    with pytest.raises(FileNotFoundError, match=r"No such file: labels"):
+        open_arrays(save(**arrays), variable="image", mask="labels")
+
+
+def test_saving_checks_its_arguments(volume, tmp_path):
+    """Endings, variables and an original are checked before anything is written."""
+    with pytest.raises(ValueError, match=r"Invalid file ending '.npz'"):
+        save_volume(volume, tmp_path / "x.npz")
+    with pytest.raises(ValueError, match="Invalid variable 'probability'"):
+        save_volume(volume, tmp_path / "x.sgy", variable="probability")
+    with pytest.raises(ValueError, match=r"Invalid like 'y.sgy' for x.nc. Must go with SEG-Y"):
+        save_volume(volume, tmp_path / "x.nc", like="y.sgy")
+    with pytest.raises(FileNotFoundError, match=r"No such file: y.sgy"):
+        save_volume(volume, tmp_path / "x.sgy", like="y.sgy")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.real_data
+def test_f3_crosslines_are_leave_one_out_folds(real_data):
+    """Four labelled crosslines give training patches of three, as crossline sections only."""
+    volume = open_volume(
+        real_data / "f3_crosslines_4class.npz",
+        variable="image",
+        mask="label",
+        salt_label=4,
+        dims=DIMS,
+        sample_interval=4.0,
+        spacing_m=(25.0, 25.0),
+    )
+    assert dict(volume.sizes) == {"inline": 951, "crossline": 4, "time": 338}
+    assert 0.05 < float(volume.salt.mean()) < 0.15
+    cut = {"patch": 128, "stride": 64, "batch_size": 8, "seed": 0}
+    training = drop_lines(volume, "crossline", [211])
+    batches = PatchBatches(training, **cut, axes=("crossline",))
+    assert batches.n_patches == 3 * 5 * 14
+    with pytest.raises(ValueError, match="for sections along inline of shape"):
+        PatchBatches(training, **cut)

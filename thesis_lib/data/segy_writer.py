@@ -1,0 +1,137 @@
+"""SEG-Y out: with the headers of an original, or with new ones."""
+
+from pathlib import Path
+
+import numpy as np
+import segyio
+import xarray as xr
+from segyio import BinField, TraceField
+
+from thesis_lib._volume import vertical_dim
+from thesis_lib.data.errors import DataError
+from thesis_lib.data.segy import FORMATS, IEEE, Geometry
+
+FORMAT_BYTES = slice(3224, 3226)
+MAX_FIELD = 2**15 - 1  # of two signed bytes
+COORDINATES_PER_M = 100
+COORDINATES = {"inline": TraceField.CDP_Y, "crossline": TraceField.CDP_X}
+
+
+def write_like(cube: xr.DataArray, path: Path, original: Geometry) -> None:
+    """
+    Write samples with every header of an original, byte for byte but for the sample format.
+
+    Parameters
+    ----------
+    cube : DataArray of dims (inline, crossline, depth or time)
+        On the lines and with the number of samples of the original. Written as IEEE floats, a
+        mask as 0 and 1.
+    path : Path
+    original : Geometry
+        Its traces, missing ones left out, and their order are kept.
+
+    Raises
+    ------
+    DataError
+        If line numbers or numbers of samples differ.
+    """
+    _check_alike(cube, original)
+    with original.path.open("rb") as file:
+        head = bytearray(file.read(original.first_byte))
+    head[FORMAT_BYTES] = IEEE.to_bytes(2, "big")
+    record = np.dtype([("header", "V240"), ("samples", FORMATS[IEEE], (original.n_samples,))])
+    stored = original.map_traces()
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(len(head) + stored.size * record.itemsize)
+    written = np.memmap(path, dtype=record, mode="r+", offset=len(head))
+    for traces, section in zip(original.traces, cube, strict=True):
+        live = traces >= 0
+        written["header"][traces[live]] = stored["header"][traces[live]]
+        written["samples"][traces[live]] = section.values[live]
+    written.flush()
+
+
+def _check_alike(cube: xr.DataArray, original: Geometry) -> None:
+    for line, numbers in (("inline", original.inlines), ("crossline", original.crosslines)):
+        if not np.array_equal(cube[line], numbers):
+            raise DataError(
+                f"The volume has {cube.sizes[line]} {line}s from {cube[line].values[0]} to "
+                f"{cube[line].values[-1]}. Must be those of {original.path.name}, {numbers.size} "
+                f"from {numbers[0]} to {numbers[-1]}."
+            )
+    n_samples = cube.sizes[vertical_dim(cube)]
+    if n_samples != original.n_samples:
+        raise DataError(
+            f"The volume has {n_samples} samples a trace. Must be those of "
+            f"{original.path.name}, {original.n_samples}."
+        )
+
+
+def write_new(cube: xr.DataArray, path: Path, *, iline_byte: int, xline_byte: int) -> None:
+    """
+    Write samples as IEEE floats with new headers, sorted by inline; traces of NaN are left out.
+
+    The interval field holds microseconds, or millimetres for a depth volume. Distances along
+    crosslines and inlines become the coordinates CDP_X and CDP_Y, in cm.
+
+    Parameters
+    ----------
+    cube : DataArray of dims (inline, crossline, depth or time)
+    path : Path
+    iline_byte, xline_byte : int
+        First bytes of the line numbers in the trace headers.
+
+    Raises
+    ------
+    DataError
+        If the samples are not evenly spaced, or lie where header fields cannot say.
+    """
+    fixed = _describe_samples(cube)
+    inlines = _describe_lines(cube, "inline", iline_byte)
+    crosslines = _describe_lines(cube, "crossline", xline_byte)
+    whole = [~np.isnan(section.values).any(axis=1) for section in cube]
+    spec = segyio.spec()
+    spec.format, spec.tracecount = IEEE, int(np.sum(whole))
+    spec.samples = np.arange(cube.shape[2])
+    with segyio.create(path, spec) as file:
+        file.text[0] = segyio.tools.create_text_header({1: f"{cube.name}, {vertical_dim(cube)}"})
+        interval = fixed[TraceField.TRACE_SAMPLE_INTERVAL]
+        file.bin.update({BinField.Interval: interval, BinField.MeasurementSystem: 1})
+        trace = 0
+        for inline, section, live in zip(inlines, cube, whole, strict=True):
+            samples = section.values.astype(np.float32)
+            for crossline in np.flatnonzero(live):
+                file.header[trace] = {**fixed, **inline, **crosslines[crossline]}
+                file.trace[trace] = samples[crossline]
+                trace += 1
+
+
+def _describe_samples(cube: xr.DataArray) -> dict[int, int]:
+    """Header fields that all traces share."""
+    name = vertical_dim(cube)
+    samples = cube[name].values
+    step = (samples[-1] - samples[0]) / max(samples.size - 1, 1)
+    interval, start = round(1000 * step), round(samples[0])
+    written = start + interval / 1000 * np.arange(samples.size)
+    if not 0 < interval <= MAX_FIELD or abs(start) > MAX_FIELD or not np.allclose(samples, written):
+        raise DataError(
+            f"SEG-Y cannot hold a {name} from {samples[0]:g} in steps of {step:g}. Must start at a "
+            f"whole number, in even steps of whole thousandths up to {MAX_FIELD / 1000}."
+        )
+    return {
+        TraceField.TraceIdentificationCode: 1,
+        TraceField.TRACE_SAMPLE_COUNT: samples.size,
+        TraceField.TRACE_SAMPLE_INTERVAL: interval,
+        TraceField.DelayRecordingTime: start,
+        TraceField.SourceGroupScalar: -COORDINATES_PER_M,
+    }
+
+
+def _describe_lines(cube: xr.DataArray, line: str, byte: int) -> list[dict[int, int]]:
+    """Header fields of the traces of each line."""
+    lines = [{byte: int(number)} for number in cube[line].values]
+    if f"{line}_m" in cube.coords:
+        for described, metres in zip(lines, cube[f"{line}_m"].values, strict=True):
+            described[COORDINATES[line]] = round(COORDINATES_PER_M * metres)
+    return lines
