@@ -134,7 +134,7 @@ def test_the_seed_decides_about_all_weights():
     torch.rand(7)
     again, other = (SaltUNet("test_resnet", seed=seed).state_dict() for seed in (5, 6))
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["stem.0.weight"], other["stem.0.weight"])
+    assert not torch.equal(first["stem.0.0.weight"], other["stem.0.0.weight"])
     assert not torch.equal(first["head.weight"], other["head.weight"])
 
 
