@@ -70,6 +70,7 @@ smoke: book  ## The book from the smallest run
 book: install  ## Run the chapters with PROFILE (laptop unless said) and build the book
 	$(BIN)/python -m thesis_lib run --all --profile $(PROFILE)
 	@$(MAKE) --no-print-directory html PROFILE=$(PROFILE)
+	@if [ -t 1 ] && [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ]; then $(BIN)/python -m webbrowser "file://$(CURDIR)/$(HTML)/index.html"; fi
 
 site: install  ## The public site: the book from published/
 	$(BIN)/python -m thesis_lib stage --root published

@@ -1,0 +1,75 @@
+"""Time the parts that cost most: ``make bench``."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from thesis_lib.losses import LOSSES
+from thesis_lib.metrics import score_volume
+from thesis_lib.model import SaltUNet
+from thesis_lib.patching import PatchGrid, Stitcher
+from thesis_lib.synthetic import make_volume
+
+
+@pytest.fixture(scope="module")
+def mask() -> np.ndarray:
+    """Mask of the default earth."""
+    salt: np.ndarray = make_volume(seed=0)["salt"].values
+    return salt
+
+
+def test_make_volume(benchmark: BenchmarkFixture) -> None:
+    """The default earth, 96 x 128 x 128."""
+    benchmark.pedantic(make_volume, kwargs={"seed": 0}, rounds=3)
+
+
+def test_score_volume(benchmark: BenchmarkFixture, mask: np.ndarray) -> None:
+    """All scores of a volume."""
+    shifted = np.roll(mask, 1, axis=0)
+    scale: dict[str, Any] = {"spacing_m": (25.0, 25.0, 20.0), "tolerance_m": 50.0}
+    benchmark(score_volume, shifted, mask, **scale)
+
+
+def test_stitch(benchmark: BenchmarkFixture) -> None:
+    """Cut a section into overlapping patches and put it together again."""
+    section = np.random.default_rng(0).normal(size=(512, 512)).astype(np.float32)
+    grid = PatchGrid(section.shape, (64, 64), (32, 32))
+
+    def go_round() -> np.ndarray:
+        stitcher = Stitcher(grid, window="hann")
+        for window, view in grid.extract(section):
+            stitcher.add(window, view)
+        merged: np.ndarray = stitcher.merge()
+        return merged
+
+    benchmark(go_round)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss(benchmark: BenchmarkFixture, name: str, mask: np.ndarray) -> None:
+    """Value and gradient of a loss on a batch of 32 patches of 64 x 64."""
+    target = torch.from_numpy(mask[:32, None, :64, :64])
+    logits = torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
+    benchmark(differentiate, LOSSES[name], logits.requires_grad_(), target)
+
+
+def differentiate(
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    logits: torch.Tensor,
+    target: torch.Tensor,
+) -> torch.Tensor:
+    """Compute the gradient of a loss."""
+    (gradient,) = torch.autograd.grad(loss(logits, target), logits)
+    return gradient
+
+
+def test_network(benchmark: BenchmarkFixture) -> None:
+    """Forward pass of the network on a batch of 32 patches of 64 x 64."""
+    model = SaltUNet().eval()
+    patches = torch.zeros(32, 1, 64, 64)
+    with torch.inference_mode():
+        benchmark(model, patches)
