@@ -1,4 +1,9 @@
-"""Every figure of the book: draws what it is given, in one style, and computes no result."""
+"""
+Every figure of the book: draws what it is given, in one style, and computes no result.
+
+Figures are opened in pyplot, so that a notebook shows them after the cell; a semicolon behind the
+call keeps it from showing the returned figure a second time.
+"""
 
 from thesis_lib.plotting._style import save_figure
 from thesis_lib.plotting.curves import (

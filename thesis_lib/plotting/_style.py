@@ -1,10 +1,12 @@
 """The one style of every figure: a matplotlib style file, applied while a figure is drawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
+import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,12 +21,29 @@ SIGNED = "RdBu_r"
 P = ParamSpec("P")
 
 
+@contextmanager
+def thesis_style() -> Iterator[None]:
+    """
+    Set the rcParams that the style file names, and put them back.
+
+    ``pyplot.style.context`` would put back all of them, also what a backend that is loaded by the
+    first figure has set: in a notebook no figure would be shown from then on.
+    """
+    settings = matplotlib.rc_params_from_file(STYLE, use_default_template=False)
+    before = {name: matplotlib.rcParams[name] for name in settings}
+    matplotlib.rcParams.update(settings)
+    try:
+        yield
+    finally:
+        matplotlib.rcParams.update(before)
+
+
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Run a drawing function in the thesis' style and leave the global rcParams as they were."""
 
     @wraps(draw)
     def draw_in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with plt.style.context(STYLE):
+        with thesis_style():
             return draw(*args, **kwargs)
 
     return draw_in_style
@@ -40,10 +59,7 @@ def new_figure(
     **options: Any,
 ) -> tuple[Figure, Any]:
     """
-    Open a figure and the (n_rows, n_columns) array of its axes.
-
-    The figure is taken out of pyplot's list at once: it is shown by being the value of a notebook
-    cell, once, and it is freed like any other object.
+    Open a figure in pyplot and the (n_rows, n_columns) array of its axes.
 
     Parameters
     ----------
@@ -59,7 +75,6 @@ def new_figure(
     fig, axes = plt.subplots(
         n_rows, n_columns, figsize=(width, height), layout=layout, squeeze=False, **options
     )
-    plt.close(fig)
     return fig, axes
 
 
@@ -117,6 +132,6 @@ def save_figure(fig: Figure, path: str | Path) -> Path:
     if path.suffix != ".png":
         raise ValueError(f"Invalid path {str(path)!r}. Must end in .png.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with plt.style.context(STYLE):
+    with thesis_style():
         fig.savefig(path, metadata={"Software": None})
     return path

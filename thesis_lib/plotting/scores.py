@@ -15,6 +15,8 @@ from thesis_lib.plotting._style import BLUE, GRAY, ORANGE, RED, new_figure, new_
 SCORE_LABELS = {"dice": "Dice", "perimetric_similarity": "perimetric similarity (PS)"}
 VERDICT_COLORS = {"reproduced": BLUE, "not reproduced": RED, "inconclusive": GRAY}
 _LINE_HEIGHT = 0.21  # inches
+_EFFECT_COLUMNS = 3
+_TITLE_WIDTH = 27  # characters
 
 
 @styled
@@ -63,25 +65,39 @@ def plot_effects(effects: pd.DataFrame) -> Figure:
     effects : DataFrame
         Columns ``statement``, ``verdict``, ``rival``, ``mean``, ``low`` and ``high``: the mean of
         d over seeds, above 0 where it speaks for the claim, and its bounds. Bounds that are NaN
-        (too few seeds) are left out.
+        (too few seeds) are left out. Without a row, the figure says so.
 
     Returns
     -------
     Figure
-        Two panels a row, coloured by verdict.
+        Three panels a row, coloured by verdict.
 
     Raises
     ------
     ValueError
-        If there is no effect, or a verdict is unknown.
+        If a verdict is unknown.
     """
     if effects.empty:
-        raise ValueError("Invalid effects without a row. Must have at least one.")
+        return _draw_notice("No claim can be tested: the losses that it compares were not run.")
     claims = list(effects.groupby("statement", sort=False))
     n_lines = max(len(rows) for _, rows in claims)
-    fig, panels = new_panels(len(claims), n_columns=2, panel_height=0.19 * n_lines + 0.85)
-    for ax, (statement, rows) in zip(panels, claims, strict=True):
+    fig, panels = new_panels(
+        len(claims), n_columns=_EFFECT_COLUMNS, panel_height=0.17 * n_lines + 1.25
+    )
+    left: list[str] = []
+    for number, (ax, (statement, rows)) in enumerate(zip(panels, claims, strict=True)):
         _draw_effects(ax, str(statement), rows)
+        if number % _EFFECT_COLUMNS and left == list(rows.rival):
+            ax.tick_params(labelleft=False)
+        left = list(rows.rival)
+    fig.supxlabel("d (above 0 speaks for the claim)")
+    return fig
+
+
+def _draw_notice(text: str) -> Figure:
+    fig, grid = new_figure(height=0.5)
+    grid[0, 0].set_axis_off()
+    grid[0, 0].text(0, 0.5, text, va="center")
     return fig
 
 
@@ -93,11 +109,11 @@ def _draw_effects(ax: Axes, statement: str, rows: pd.DataFrame) -> None:
     ax.axvline(0, color="0.4", linewidth=0.8)
     ax.hlines(lines, low, high, color=color, linewidth=1.6)
     ax.scatter(effect, lines, s=22, color=color, zorder=3)
-    ax.set(yticks=lines, yticklabels=rows.rival, xlabel="d (above 0 speaks for the claim)")
+    ax.set(yticks=lines, yticklabels=rows.rival)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(axis="y")
-    ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.set_title(textwrap.fill(statement, 42) + "\n")
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.set_title(textwrap.fill(statement, _TITLE_WIDTH) + "\n")
     ax.text(0, 1.02, verdict, transform=ax.transAxes, color=color, weight="bold", fontsize=8.5)
 
 

@@ -188,7 +188,7 @@ def _open_orthogonal(
 @styled
 def plot_patches(
     images: NDArray[np.floating],
-    masks: NDArray[np.bool_],
+    masks: NDArray[np.bool_] | None = None,
     *,
     labels: Sequence[str] | None = None,
     quantity: str = "amplitude (standard deviations)",
@@ -200,8 +200,8 @@ def plot_patches(
     ----------
     images : array of shape (n, H, W)
         Patches, the first row on top. They share one colour scale.
-    masks : bool array of shape (n, H, W)
-        Their salt.
+    masks : bool array of shape (n, H, W), optional
+        Their salt, where it is known.
     labels : sequence of n str, optional
         Class of each patch, written above it.
     quantity : str
@@ -217,7 +217,8 @@ def plot_patches(
     ValueError
         If the shapes differ, or the patches are not of shape (n, H, W).
     """
-    check_same_shape("images", images.shape, "masks", masks.shape)
+    if masks is not None:
+        check_same_shape("images", images.shape, "masks", masks.shape)
     if images.ndim != 3:
         raise ValueError(f"Invalid images of shape {images.shape}. Must be (n, H, W).")
     names = [""] * len(images) if labels is None else labels
@@ -226,11 +227,13 @@ def plot_patches(
     fig, panels = new_panels(
         len(images), n_columns=_PATCH_COLUMNS, panel_height=1.45, layout="compressed"
     )
-    for ax, image, mask, name in zip(panels, images, masks, names, strict=True):
+    for number, (ax, image, name) in enumerate(zip(panels, images, names, strict=True)):
         drawn = _panels.draw_image(ax, image, axes, limit=limit)
-        _panels.draw_truth(ax, mask, axes)
         ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
-        ax.set_title(f"{name}\n{100 * mask.mean():.0f} % salt".strip(), loc="center")
+        if masks is not None:
+            _panels.draw_truth(ax, masks[number], axes)
+            name = f"{name}\n{100 * masks[number].mean():.0f} % salt".strip()
+        ax.set_title(name, loc="center")
     fig.colorbar(drawn, ax=fig.axes, label=two_lines(quantity), extend="both", pad=0.02)
     return fig
 
