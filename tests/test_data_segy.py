@@ -1,6 +1,7 @@
 """Tests of SEG-Y in and out; segyio is the referee."""
 
 import logging
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ import xarray as xr
 from segyio import BinField, TraceField
 
 from thesis_lib._volume import spacing_m
-from thesis_lib.data import DataError, PatchBatches, open_volume, save_volume, select_lines
+from thesis_lib.data import (
+    DataError,
+    PatchBatches,
+    open_volume,
+    patches,
+    save_volume,
+    select_lines,
+)
 from thesis_lib.data.segy import HEADER_BYTES
 
 N_SAMPLES = 8
@@ -137,6 +145,11 @@ def test_vertical_axis_is_time_unless_depth_is_said(path, cube, caplog):
     depth = open_volume(path, vertical="depth").depth
     assert depth.values.tolist() == volume.time.values.tolist()
     assert depth.attrs["units"] == "m"
+    assert "depth" in open_volume(path, dims=("inline", "crossline", "depth")).dims
+    with pytest.raises(
+        ValueError, match=r"Invalid vertical 'dept'. Must be one of: 'depth', 'time'"
+    ):
+        open_volume(path, vertical="dept")
 
 
 def test_delay_is_the_first_sample(path, cube):
@@ -325,6 +338,20 @@ def test_patches_of_a_lazy_file_leave_missing_traces_out(path):
     mask = write_segy(path.with_name("mask.sgy"), (cube > 50).astype(np.float32), **lines)
     batches = PatchBatches(open_volume(path, mask=mask), patch=4, stride=2, batch_size=8, seed=0)
     assert all(images.isfinite().all() for images, _ in batches.epoch(0))
+
+
+def test_a_large_file_is_never_held_whole(path, monkeypatch):
+    """Opening a file of 30 MiB with its mask and cutting patches takes under a fifth of that."""
+    monkeypatch.setattr(patches, "IN_MEMORY_BYTES", 0)
+    cube = np.broadcast_to((np.arange(1000) % 2).astype(np.float32), (80, 100, 1000))
+    write_segy(path, cube, inlines=range(80), crosslines=range(100))
+    tracemalloc.start()
+    volume = open_volume(path, mask=path)
+    batches = PatchBatches(volume, patch=64, stride=64, batch_size=8, seed=0)
+    next(batches.epoch(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < path.stat().st_size / 5
 
 
 def test_original_headers_come_back_byte_for_byte(tmp_path, cube):

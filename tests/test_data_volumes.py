@@ -151,6 +151,15 @@ def test_a_mask_that_does_not_fit_is_refused(arrays, save):
         open_arrays(image, mask=empty)
 
 
+def test_masks_are_placed_by_exact_line_numbers(arrays, save):
+    """Six-digit line numbers that differ by one are different lines."""
+    lines = {"crossline": 100_000 + np.arange(4)}
+    image = save(image=arrays["image"], **lines)
+    mask = save("mask.npz", salt=arrays["label"] == 4, crossline=lines["crossline"] + 1)
+    with pytest.raises(DataError, match="its crossline runs from 100001 to 100004"):
+        open_arrays(image, mask=mask)
+
+
 def test_line_numbers_that_do_not_fit_are_refused(arrays, save):
     """Five numbers for four crosslines are an error."""
     path = save(image=arrays["image"], crossline=np.arange(5))

@@ -68,7 +68,7 @@ def open_volume(
         How arrays map to axes: inline, crossline, and depth or time, in the order of their
         dimensions. Needed for .npz; for .nc and .zarr where their own names differ.
     vertical : {"time", "depth"}, optional
-        For SEG-Y, whose headers do not tell: time by default.
+        For SEG-Y, whose headers do not tell: what ``dims`` hold, and time by default.
     sample_interval : float, optional
         In ms or m. Needed where the file does not tell, and overrides it where it does.
     spacing_m : (float, float), optional
@@ -95,10 +95,12 @@ def open_volume(
         If an argument is out of its range.
     """
     path = _check_path(path)
-    layout = partial(
+    if vertical is not None:
+        check_choice("vertical", vertical, VERTICAL_UNITS)
+    open_file = partial(
         _open_file, dims=dims, vertical=vertical, iline_byte=iline_byte, xline_byte=xline_byte
     )
-    file = layout(path)
+    file = open_file(path)
     raw = file.pick(variable, "amplitude")
     amplitude = raw.transpose(*AXES, vertical_dim(raw))
     velocity = file.arrays.get("velocity")
@@ -109,7 +111,7 @@ def open_volume(
         **_place_lines(amplitude, spacing_m),
         vertical=_place_samples(amplitude, sample_interval),
         vertical_dim=vertical_dim(amplitude),
-        salt=_open_salt(file, amplitude, mask, salt_label, layout),
+        salt=_open_salt(file, amplitude, mask, salt_label, open_file),
         velocity=None if velocity is None else _map_float32(velocity, amplitude),
         attrs={"source": path.name, **file.attrs},
     )
@@ -238,6 +240,8 @@ def _open_file(
             "order."
         )
     if path.suffix.lower() in SEGY_ENDINGS:
+        if vertical is None and dims is not None:
+            vertical = next(name for name in VERTICAL_UNITS if name in dims)
         cube = open_segy(path, vertical=vertical, iline_byte=iline_byte, xline_byte=xline_byte)
         return _File(path, {"amplitude": cube})
     if path.suffix.lower() == ".npz":
