@@ -289,6 +289,23 @@ def test_other_content_and_damage_are_told(path, cube):
         assert "\n" not in str(caught.value)
 
 
+def test_extended_text_headers_are_skipped(path, cube):
+    """Traces start after the text headers that the binary header announces."""
+    content = write_segy(path, cube).read_bytes()
+    path.write_bytes(
+        content[:3504] + b"\x00\x01" + content[3506:3600] + b" " * 3200 + content[3600:]
+    )
+    assert (open_volume(path).amplitude.values == cube).all()
+
+
+def test_an_unknown_number_of_text_headers_is_refused(path):
+    """Minus one text header would shift traces of 400 bytes by eight."""
+    content = write_segy(path, make_cube(n_samples=40)).read_bytes()
+    path.write_bytes(content[:3504] + b"\xff\xff" + content[3506:])
+    with pytest.raises(DataError, match="announces -1 extended text headers"):
+        open_volume(path)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinite_samples_are_refused_with_their_place(path, cube, bad):
     """One bad sample in a trace that is there is an error that names the trace."""

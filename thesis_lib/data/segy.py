@@ -185,6 +185,10 @@ def _read_format(path: Path) -> int:
 
 
 def _scan(path: Path, file: segyio.SegyFile, code: int, line_bytes: tuple[int, int]) -> Geometry:
+    if file.ext_headers < 0:
+        raise DataError(
+            f"{path.name} announces {file.ext_headers} extended text headers. Must be 0 or more."
+        )
     numbers = [np.asarray(file.attributes(byte)[:], dtype=np.int64) for byte in line_bytes]
     lines = [_fill_lines(axis) for axis in numbers]
     n_places = lines[0].size * lines[1].size

@@ -116,7 +116,7 @@ def open_volume(
         attrs={"source": path.name, **file.attrs},
     )
     volume.attrs["n_missing_traces"] = _count_missing(volume["amplitude"], path)
-    return volume.load() if path.suffix == ".npz" else volume
+    return volume.load() if path.suffix.lower() == ".npz" else volume
 
 
 def save_volume(
@@ -173,7 +173,7 @@ def save_volume(
         _follow_cf(volume).to_netcdf(partial_path, engine="h5netcdf")
     else:
         _follow_cf(volume).to_zarr(partial_path, mode="w", consolidated=False)
-    if path.is_dir():
+    if ending == ".zarr" and path.is_dir():
         shutil.rmtree(path)
     partial_path.replace(path)
 
