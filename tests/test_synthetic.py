@@ -1,5 +1,6 @@
 """The synthetic earth: geology in closed form, physics of the image, guarantees for every seed."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -111,6 +112,13 @@ def test_attributes() -> None:
     assert volume.amplitude.dims == ("inline", "crossline", "depth")
     assert float(volume.depth[-1]) == 390
     assert float(volume.crossline_m[1]) == 20
+
+
+def test_default_volume_is_quick() -> None:
+    """A volume of the default shape takes less than 3 s of processor time."""
+    start = time.process_time()
+    make_volume(seed=0)
+    assert time.process_time() - start < 3
 
 
 # Geology

@@ -1,6 +1,7 @@
 """The state that the steps of geology share: a grid, the random streams and the fields."""
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -59,6 +60,12 @@ class Grid:
         """Depth, (1, 1, n_depth), m."""
         return self._axis(2)
 
+    def slabs(self) -> Iterator[slice]:
+        """Yield the inlines in slabs of about 2^17 voxels, so that temporaries stay small."""
+        lines = max(1, 2**17 // (self.shape[1] * self.shape[2]))
+        for start in range(0, self.shape[0], lines):
+            yield slice(start, start + lines)
+
     @property
     def extent_m(self) -> tuple[float, float, float]:
         """Lengths of the three edges, m."""
@@ -104,7 +111,7 @@ class Earth:
     @property
     def body_spacing_m(self) -> float:
         """Distance between salt bodies, m: the unit of lengths of a salt kind."""
-        return float(np.clip(self.preset.body_spacing_m, 0.5 * self.depth_m, 3.0 * self.depth_m))
+        return float(np.clip(self.preset.body_spacing_m, 0.5 * self.depth_m, self.depth_m))
 
     def count(self, per_cell: float, *, least: int = 0, most: int = 40) -> int:
         """Return how many things fit, given their number per squared distance between bodies."""

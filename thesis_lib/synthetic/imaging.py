@@ -18,8 +18,8 @@ def sediment_velocity(earth: Earth) -> Array:
     """Return velocity of sediments in m/s, as if there were neither water nor salt."""
     age, change = layer_sequence(earth, wavelength_m(earth, 0.0))
     velocity = velocity_trend(earth.buried_m, earth.preset.surface_velocity_m_s)
-    for line, section in enumerate(earth.age_m):
-        velocity[line] *= np.exp(np.interp(section, age, change)).astype(np.float32)
+    for here in earth.grid.slabs():
+        velocity[here] *= np.exp(np.interp(earth.age_m[here], age, change)).astype(np.float32)
     return velocity
 
 
@@ -116,7 +116,7 @@ def blur(values: Array, grid: Grid, wavelengths_m: tuple[float, ...], max_dip_de
     padded = np.pad(values, [(m, m) for m in margin], mode="symmetric")
     shape = padded.shape
     inner = tuple(slice(m, -m) for m in margin)
-    spectrum = fft.rfftn(padded, workers=-1)
+    spectrum = fft.rfftn(padded)
     del padded
     kx, ky = (
         np.fft.fftfreq(n, d).astype(np.float32)
@@ -131,7 +131,7 @@ def blur(values: Array, grid: Grid, wavelengths_m: tuple[float, ...], max_dip_de
             filtered[line] *= point_spread(
                 k, ky[:, None], kz, wavelength_m=wavelength, max_dip_deg=max_dip_deg
             )
-        image = fft.irfftn(filtered, shape, workers=-1, overwrite_x=True)[inner]
+        image = fft.irfftn(filtered, shape, overwrite_x=True)[inner]
         result += image * np.maximum(1 - np.abs(place - knot), 0)
     return result
 

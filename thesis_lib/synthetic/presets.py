@@ -47,7 +47,7 @@ class Preset:
     name: str
     # Salt
     kinds: tuple[str, ...]
-    body_spacing_m: float = 2100.0  # kept between half and three times the depth covered
+    body_spacing_m: float = 2100.0  # kept between half and all of the depth covered
     salt_fraction: Span = (0.10, 0.30)  # of the voxels; bodies swell or shrink into it
     head_depth: Span = (0.40, 0.55)  # centre of the head
     base_depth: Span = (0.92, 1.05)  # flat base of salt; beyond 1 it is not in the image

@@ -132,7 +132,7 @@ def union(earth: Earth, bodies: list[Body]) -> Array:
     """
     Return the distance to the union of bodies with warped flanks and a rough top.
 
-    Computed inline by inline, so that no temporary is as large as the volume.
+    Computed slab by slab, so that no temporary is as large as the volume.
     """
     rng, grid, unit = earth.rng("salt surface"), earth.grid, earth.body_spacing_m
     warps = [0.05 * unit * random_map(rng, grid, 0.15 * unit) for _ in range(4)]
@@ -143,8 +143,7 @@ def union(earth: Earth, bodies: list[Body]) -> Array:
     middle = np.float32(np.mean([body.head_depth_m for body in bodies]))
     upper = np.float32(0.25) + np.float32(0.75) / (1 + np.exp((grid.z - middle) / (0.03 * middle)))
     inside = np.empty(grid.shape, np.float32)
-    for line in range(grid.shape[0]):
-        here = slice(line, line + 1)
+    for here in grid.slabs():
         east = grid.x[here] + warps[0][here] * turn[0] + warps[1][here] * turn[1]
         north = grid.y + warps[2][here] * turn[0] + warps[3][here] * turn[1]
         depth = grid.z + rough[here] * upper

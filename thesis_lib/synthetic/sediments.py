@@ -125,8 +125,7 @@ def cut(
     unit = earth.body_spacing_m
     growth = np.clip(z / np.float32(0.4 * earth.depth_m), 0, 1) * np.float32(throw_m)
     extent = np.exp(-((along / np.float32(0.5 * unit)) ** 2))
-    for line in range(earth.grid.shape[0]):
-        here = slice(line, line + 1)
+    for here in earth.grid.slabs():
         past = toward[here] - z / np.float32(np.tan(dip))
         drop = ramp(past, min(earth.grid.spacing_m[:2]))
         drop *= np.exp(-np.maximum(past, 0) / np.float32(0.5 * unit))
