@@ -70,7 +70,7 @@ class Preset:
     contrast: float = 0.06  # log velocity of layers, standard deviation
     layer_wavelengths: float = 0.2  # mean thickness of a layer
     package: float = 0.10  # mean thickness of a package of layers
-    surface_velocity_m_s: float = 1650.0
+    surface_velocity_m_s: float = 1700.0
     # Image
     frequency_hz: float = 12.0  # peak of the Ricker wavelet
     max_dip_deg: float = 60.0
@@ -116,7 +116,7 @@ _RANGES: dict[str, Span] = {
     "contrast": (0.0, 0.2),
     "layer_wavelengths": (0.02, 10.0),
     "package": (0.01, 1.0),
-    "surface_velocity_m_s": (1500.0, 3500.0),
+    "surface_velocity_m_s": (1660.0, 3500.0),
     "frequency_hz": (0.1, 200.0),
     "max_dip_deg": (10.0, 85.0),
     "shadow": (0.0, 0.99),
