@@ -11,12 +11,20 @@ from typing import Any
 
 import pytest
 from nbformat import NotebookNode
+from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 from notebook_comparison import compare_outputs
 
 from thesis_lib import chapters
 
 collect_ignore_glob = ["*.py"]  # doctest would run the chapters by importing them
+
+
+class HistoryKernel(RunningKernel):
+    """A kernel that keeps its history, without which a closing semicolon silences nothing."""
+
+    def execute_cell_input(self, cell_input: str, allow_stdin: bool | None = None) -> str:
+        return self.kc.execute(cell_input, allow_stdin=allow_stdin, stop_on_error=False)
 
 
 class ChapterCell(IPyNbCell):
@@ -40,7 +48,7 @@ class ChapterCell(IPyNbCell):
 
 
 class ChapterFile(IPyNbFile):
-    """A chapter, executed by the interpreter that runs pytest."""
+    """A chapter, executed like `chapters.run`: by this interpreter, in the project's folder."""
 
     def collect(self) -> Iterator[ChapterCell]:
         self.cells = [
@@ -52,8 +60,8 @@ class ChapterFile(IPyNbFile):
         yield from self.cells
 
     def setup(self) -> None:
-        self.config.option.nbval_current_env = True
-        super().setup()
+        self.kernel = HistoryKernel(CURRENT_ENV_KERNEL_NAME, cwd=str(self.path.parents[1]))
+        self.setup_sanitize_files()
 
     def teardown(self) -> None:
         super().teardown()

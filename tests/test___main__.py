@@ -1,14 +1,21 @@
 """Tests of the command line: what it passes on, and what it says of bad input."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.torch import save_file
 from tiny_project import CHAPTER, make_project
 
-from thesis_lib import chapters
+from thesis_lib import chapters, data, study
 from thesis_lib.__main__ import app
+from thesis_lib.model import SaltUNet
+from thesis_lib.study.segmentation import predict
+from thesis_lib.synthetic import make_volume
+from thesis_lib.training import TrainConfig
 
 
 @pytest.fixture
@@ -79,6 +86,7 @@ def test_all_chapters(calls: list[tuple[str, dict[str, Any]]]) -> None:
         (["pair", "7"], "Invalid chapter '7'"),
         (["stage", "--profile", "laptop"], "Run the chapter first"),
         (["publish"], "Run the chapter first"),
+        (["segment", "a.nc", "b.txt", "--run", "runs/x"], "Invalid file ending '.txt'"),
     ],
 )
 @pytest.mark.usefixtures("project")
@@ -123,9 +131,35 @@ def test_pair_without_a_name_takes_all(project: Path, monkeypatch: pytest.Monkey
     assert asked == chapters.list_chapters(project)
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["pair"], ["stage"], ["publish"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["pair"], ["stage"], ["publish"], ["segment"]])
 def test_help(command: list[str]) -> None:
     """Every command explains itself."""
     shown = call(*command, "--help")
     assert shown.exit_code == 0
     assert "Usage:" in shown.output
+
+
+def test_segment_writes_the_probability(project: Path) -> None:
+    """Segment writes what the network of the run predicts, on the lines of the volume."""
+    volume = make_volume((32, 32, 32), seed=3)
+    config = study.SegmentationConfig(
+        "bce",
+        TrainConfig(precision="32-true"),
+        patch=(32, 32),
+        stride=(32, 32),
+        encoder="resnet18",
+    )
+    run = study.Run("thesis_lib.study.segmentation", asdict(config), "0123", 5)
+    folder = project / "run"
+    folder.mkdir()
+    study.write_json(folder / "config.json", run.describe())
+    model = SaltUNet("resnet18", seed=9)
+    save_file(model.state_dict(), folder / "weights.safetensors")
+    data.save_volume(volume, "volume.sgy")
+    words = ["volume.sgy", "salt.sgy", "--run", str(folder), "-o", "vertical", "depth"]
+    shown = call("segment", *words)
+    assert shown.exit_code == 0, shown.output
+    written = data.open_volume("salt.sgy", vertical="depth")
+    expected = predict(model, volume, config)["probability"]
+    np.testing.assert_allclose(written["amplitude"], expected, atol=1e-6)
+    np.testing.assert_array_equal(written["inline"], volume["inline"])

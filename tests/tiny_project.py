@@ -22,6 +22,7 @@ folder = chapters.open_results("01_toy", globals())
 # %%
 print("sum", count + count)
 glue("total", float(count * rate), display=False)
+count;
 
 # %% tags=["training"]
 (folder / "figures").mkdir()
