@@ -120,7 +120,7 @@ def describe(run: LossRun) -> str:
 
 
 def score_table(runs: Sequence[LossRun]) -> pd.DataFrame:
-    """Scores of all runs: one row a network, see :func:`thesis_lib.study.tables.collect_scores`."""
+    """Scores of all runs, a row a network: columns ``loss``, ``seed`` and one for each score."""
     return collect_scores((run.loss, run.seed, run.outcome.scores) for run in runs)
 
 
