@@ -98,5 +98,5 @@ ci: check test  ## What the forge runs: check, test, strict book of the smoke re
 	@$(MAKE) --no-print-directory html PROFILE=smoke
 
 clean:  ## Remove what was built and computed; .venv stays
-	rm -rf _build build results runs book/chapters book/results
+	rm -rf _build build results runs book/chapters book/results *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .benchmarks
