@@ -1,0 +1,105 @@
+"""Settings of a training, and the arithmetic that the hardware is good at."""
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+
+from thesis_lib._checks import check_choice, check_count, check_range
+
+Precision = Literal["bf16-mixed", "32-true"]
+
+PRECISIONS = ("auto", "bf16-mixed", "32-true")
+ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """
+    Settings of a training. ``dataclasses.asdict`` gives plain values that JSON holds.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the batches.
+    lr : float
+        Learning rate at the peak of the one-cycle schedule [1]_.
+    warmup : float
+        Share of the steps before the peak, in (0, 0.9].
+    weight_decay : float
+        Decoupled weight decay of AdamW [2]_.
+    gradient_clip : float
+        Largest norm of the gradient of a step.
+    precision : {"auto", "bf16-mixed", "32-true"}
+        ``"auto"`` is bf16 autocast where the hardware computes in bf16, else float32.
+    accelerator : {"auto", "cpu", "cuda", "gpu", "mps"}
+        Where to train.
+    devices : int
+        Devices that share every epoch, each with batches and a process of its own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is not allowed.
+
+    References
+    ----------
+    .. [1] Smith & Topin (2019). Super-convergence. https://doi.org/10.1117/12.2520589
+    .. [2] Loshchilov & Hutter (2019). Decoupled weight decay regularization.
+       https://doi.org/10.48550/arXiv.1711.05101
+
+    Examples
+    --------
+    >>> TrainConfig(epochs=4).lr
+    0.002
+    """
+
+    epochs: int = 8
+    lr: float = 2e-3
+    warmup: float = 0.25
+    weight_decay: float = 1e-2
+    gradient_clip: float = 1.0
+    precision: str = "auto"
+    accelerator: str = "auto"
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        check_count("epochs", self.epochs)
+        check_range("lr", self.lr, low=0, open_low=True)
+        check_range("warmup", self.warmup, low=0, high=0.9, open_low=True)
+        check_range("weight_decay", self.weight_decay, low=0)
+        check_range("gradient_clip", self.gradient_clip, low=0, open_low=True)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("accelerator", self.accelerator, ACCELERATORS)
+        check_count("devices", self.devices)
+
+
+def pick_precision(precision: str, device: torch.device) -> Precision:
+    """
+    Turn ``"auto"`` into the precision that a device is good at.
+
+    Parameters
+    ----------
+    precision : {"auto", "bf16-mixed", "32-true"}
+    device : torch.device
+
+    Returns
+    -------
+    {"bf16-mixed", "32-true"}
+        As given, or chosen.
+
+    Raises
+    ------
+    ValueError
+        If the precision is none of the three.
+    """
+    if check_choice("precision", precision, PRECISIONS) != "auto":
+        return cast(Precision, precision)
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        fast = any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+    else:
+        fast = False
+    return "bf16-mixed" if fast else "32-true"

@@ -1,0 +1,166 @@
+"""The folder of a training: history, weights, and the state that a killed run is resumed from."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from thesis_lib.training.config import TrainConfig
+
+Row = dict[str, float]
+COUNTS = ("epoch", "step")
+
+
+@dataclass(frozen=True)
+class History:
+    """
+    What happened in each epoch.
+
+    Parameters
+    ----------
+    rows : tuple of dicts
+        One per epoch: ``epoch`` and ``step`` finished so far, the learning rate ``lr`` of the last
+        step, the mean ``train_loss``, the scores of the validation, and ``seconds``.
+    """
+
+    rows: tuple[Row, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def column(self, name: str) -> list[float]:
+        """
+        Values of one column, epoch by epoch.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column.
+        """
+        if any(name not in row for row in self.rows):
+            raise ValueError(f"Invalid column {name!r}. Must be one of: {', '.join(self.rows[0])}.")
+        return [row[name] for row in self.rows]
+
+
+class RunFolder:
+    """
+    Files of one training, each written to a temporary name, flushed to disk and then renamed.
+
+    ``resume.safetensors`` is there while the run is under way, ``weights.safetensors`` once it is
+    finished; both carry the configuration, so that a folder is never taken for another run's.
+
+    Parameters
+    ----------
+    path : Path
+        Created where it is missing.
+    config : TrainConfig
+        Settings of the run.
+    """
+
+    def __init__(self, path: Path, config: TrainConfig) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.history_csv = path / "history.csv"
+        self.resume = path / "resume.safetensors"
+        self.weights = path / "weights.safetensors"
+        self.config = json.dumps(asdict(config), sort_keys=True)
+
+    def save_epoch(
+        self, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler, rows: Sequence[Row]
+    ) -> None:
+        """Store all that the next epoch depends on, then the history for its readers."""
+        state = optimizer.state_dict()
+        tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+        for index, moments in state["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        progress = {
+            "rows": list(rows),
+            "groups": state["param_groups"],
+            "schedule": schedule.state_dict(),
+        }
+        self._save(self.resume, tensors, progress=json.dumps(progress))
+        self._save_history(rows)
+
+    def load_epoch(
+        self, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler
+    ) -> list[Row]:
+        """Take the last finished epoch up again; no rows where there is none."""
+        if not self.resume.exists():
+            return []
+        tensors, metadata = self._load(self.resume)
+        progress = json.loads(metadata["progress"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name in [name for name in tensors if name.startswith("optimizer.")]:
+            _, index, kind = name.split(".")
+            moments.setdefault(int(index), {})[kind] = tensors.pop(name)
+        model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items()})
+        optimizer.load_state_dict({"state": moments, "param_groups": progress["groups"]})
+        schedule.load_state_dict(progress["schedule"])
+        return list(progress["rows"])
+
+    def save_finished(self, model: nn.Module, rows: Sequence[Row]) -> None:
+        """Store the result and drop what only a resumed run needs."""
+        self._save_history(rows)
+        self._save(self.weights, model.state_dict())
+        self.resume.unlink(missing_ok=True)
+
+    def load_finished(self, model: nn.Module) -> History | None:
+        """Load the weights of a finished run, and its history; None where it is not finished."""
+        if not self.weights.exists():
+            return None
+        tensors, _ = self._load(self.weights)
+        model.load_state_dict(tensors)
+        self.resume.unlink(missing_ok=True)  # killed between the last two lines of the run
+        with self.history_csv.open(newline="") as file:
+            return History(tuple(_read_row(row) for row in csv.DictReader(file)))
+
+    def _save_history(self, rows: Sequence[Row]) -> None:
+        with _replacing(self.history_csv) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def _save(self, path: Path, tensors: dict[str, Tensor], **metadata: str) -> None:
+        tensors = {name: value.contiguous() for name, value in tensors.items()}
+        with _replacing(path) as temporary:
+            save_file(tensors, temporary, metadata={"config": self.config, **metadata})
+
+    def _load(self, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(
+                f"Cannot read {path}: {error}. It was damaged after it was written; delete it to "
+                "train again."
+            ) from error
+        if metadata.get("config") != self.config:
+            raise ValueError(
+                f"{path} belongs to a run with config {metadata.get('config')}, not to one with "
+                f"{self.config}. Must be the same; use a folder per run."
+            )
+        return tensors, metadata
+
+
+def _read_row(row: dict[str, Any]) -> Row:
+    return {name: int(value) if name in COUNTS else float(value) for name, value in row.items()}
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path; when all is written, flush it and move it to ``path`` in one step."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    yield temporary
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
