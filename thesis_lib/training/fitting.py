@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, TypeAlias, cast
 
 import torch
 from lightning.fabric import Fabric
@@ -21,6 +21,7 @@ from thesis_lib.training.folder import History, Row, RunFolder
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Validate = Callable[[nn.Module], dict[str, float]]
+Bar: TypeAlias = "tqdm[NoReturn]"
 
 
 class Batches(Protocol):
@@ -87,22 +88,24 @@ def fit(
     Notes
     -----
     With several devices, each process that Fabric starts runs the calling script up to here, takes
-    its share of the batches and returns the same weights; the first one writes.
+    its share of the batches and ends with the same weights; the first one writes, and the history
+    holds its losses.
     """
     run = None if folder is None else RunFolder(folder, config)
     if run is not None and (finished := run.load_finished(model)) is not None:
         return finished
     trainer = _Trainer(model, batches, loss, config)
     rows = [] if run is None else run.load_epoch(model, trainer.optimizer, trainer.schedule)
-    with trainer.open_bar(n_finished=len(rows), hidden=not progress):
+    with trainer.make_bar(n_finished=len(rows), hidden=not progress) as bar:
         for epoch in range(len(rows), config.epochs):
             start = perf_counter()
-            row = trainer.train_epoch(epoch) | (validate(model) if validate else {})
+            row = trainer.train_epoch(epoch, bar) | (validate(model) if validate else {})
             rows.append(row | {"seconds": round(perf_counter() - start, 3)})
             if run is not None and trainer.fabric.is_global_zero:
-                run.save_epoch(model, trainer.optimizer, trainer.schedule, rows)
-    if run is not None and trainer.fabric.is_global_zero:
-        run.save_finished(model, rows)
+                if len(rows) < config.epochs:
+                    run.save_epoch(model, trainer.optimizer, trainer.schedule, rows)
+                else:
+                    run.save_finished(model, rows)
     trainer.fabric.barrier()
     return History(tuple(rows))
 
@@ -133,14 +136,12 @@ class _Trainer:
         )
         self.network, self.stepper = self.fabric.setup(model, self.optimizer)
 
-    @contextmanager
-    def open_bar(self, *, n_finished: int, hidden: bool) -> Iterator[None]:
+    def make_bar(self, *, n_finished: int, hidden: bool) -> Bar:
         total, initial = (n * self.n_steps for n in (self.config.epochs, n_finished))
         hidden = hidden or not self.fabric.is_global_zero
-        with tqdm(total=total, initial=initial, unit="step", disable=hidden) as self.bar:
-            yield
+        return tqdm(total=total, initial=initial, unit="step", disable=hidden)
 
-    def train_epoch(self, epoch: int) -> Row:
+    def train_epoch(self, epoch: int, bar: Bar) -> Row:
         """Train on the batches of one epoch and return its row of the history."""
         self.network.train()
         losses: list[float] = []
@@ -150,9 +151,11 @@ class _Trainer:
         with _draw_from(epoch, self.fabric.device):
             for images, targets in islice(share, self.n_steps):
                 place = f"epoch {epoch + 1}, step {len(losses) + 1}"
+                lr = self.schedule.get_last_lr()[0]
                 losses.append(self._step(images, targets, place))
-                self.bar.update()
-                self.bar.set_postfix(epoch=epoch + 1, loss=losses[-1], refresh=False)
+                bar.set_postfix(epoch=epoch + 1, loss=losses[-1], refresh=False)
+                bar.update()
+        self._share_statistics()
         if len(losses) < self.n_steps:
             raise RuntimeError(
                 f"Epoch {epoch + 1} has {len(losses)} batches. Must be {self.n_steps}."
@@ -160,9 +163,15 @@ class _Trainer:
         return {
             "epoch": epoch + 1,
             "step": (epoch + 1) * self.n_steps,
-            "lr": self.last_lr,
+            "lr": float(lr),
             "train_loss": math.fsum(losses) / len(losses),
         }
+
+    def _share_statistics(self) -> None:
+        """Give the buffers of the first process, such as those of BatchNorm, to all others."""
+        if self.fabric.world_size > 1:
+            for buffer in self.network.buffers():
+                buffer.copy_(self.fabric.broadcast(buffer))
 
     def _step(self, images: Tensor, targets: Tensor, place: str) -> float:
         images, targets = self.fabric.to_device((images, targets))
@@ -178,7 +187,6 @@ class _Trainer:
         _check_finite("gradient", cast(Tensor, norm).item(), place)
         self.stepper.step()
         self.stepper.zero_grad()
-        self.last_lr = float(self.schedule.get_last_lr()[0])
         self.schedule.step()
         return found
 

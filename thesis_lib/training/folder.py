@@ -133,6 +133,7 @@ class RunFolder:
         tensors = {name: value.contiguous() for name, value in tensors.items()}
         with _replacing(path) as temporary:
             save_file(tensors, temporary, metadata={"config": self.config, **metadata})
+            temporary.chmod(0o644)  # safetensors makes files that only their owner reads
 
     def _load(self, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         try:

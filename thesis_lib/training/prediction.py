@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from thesis_lib.training.config import pick_precision
 
 AXES = ("inline", "crossline")
 Floats = NDArray[np.float32]
+Bar: TypeAlias = "tqdm[NoReturn]"
 
 
 def predict_volume(
@@ -121,7 +122,7 @@ def _predict(
     grid: PatchGrid,
     window: str,
     batch_size: int,
-    bar: "tqdm[NoReturn]",
+    bar: Bar,
 ) -> Floats:
     """Blended probabilities (inline, crossline, vertical) from the sections of one direction."""
     order = (0, 2, 1) if axis == AXES[0] else (1, 2, 0)  # (line, vertical, lateral)
