@@ -33,6 +33,8 @@ salt_label: int | None = None  # value of the mask that means salt
 dims: list[str] | None = None  # npz only: axes of its arrays, e.g. ["crossline", "time", "inline"]
 variable: str | None = None  # npz, zarr, netCDF: name of the amplitudes
 vertical: str | None = None  # SEG-Y only: "depth" (m) or "time" (ms)
+sample_interval: float | None = None  # in m or ms, where the file does not tell
+spacing_m: list[float] | None = None  # m per inline and crossline number, where the file is silent
 patch: int = 32  # height and width of a patch, in samples
 stride: int = 16  # step between patches, in samples
 label_threshold: float = 0.2  # share of salt above which a patch is labelled salt
@@ -58,7 +60,7 @@ results = chapters.open_results("01_preprocessing", globals())
 # {numref}`fig-pipeline` draws that road; the coloured part is what the study varies.
 
 # %% mystnb={"figure": {"name": "fig-pipeline", "caption": "The segmentation pipeline, after Figure 1 of the thesis. Coloured: what training and scoring are made of."}, "image": {"alt": "Flow chart: volume, patch extraction and normalisation lead to training and then to testing on unseen patches, stitching and scoring in three dimensions."}}
-plotting.plot_pipeline()
+fig = plotting.plot_pipeline()
 # %% [markdown]
 # ## The volume
 #
@@ -77,6 +79,8 @@ source = StudyData(
     dims=dims and tuple(dims),
     variable=variable,
     vertical=vertical,
+    sample_interval=sample_interval,
+    spacing_m=spacing_m and tuple(spacing_m),
 )
 volume = open_source(source, earth=seed)
 volume.sizes
@@ -87,7 +91,7 @@ volume
 # %% mystnb={"figure": {"name": "fig-volume", "caption": "Three orthogonal slices through the middle of the volume, with the outline of the salt where a mask is known."}, "image": {"alt": "Three grey seismic slices, two vertical and one horizontal: layered reflections around a body with a bright top and a nearly transparent interior, outlined in orange."}}
 middle = {axis: volume[axis].values[volume.sizes[axis] // 2] for axis in volume.sizes}
 inline, crossline, level = middle.values()
-plotting.plot_volume(volume, inline=inline, crossline=crossline, vertical=level)
+fig = plotting.plot_volume(volume, inline=inline, crossline=crossline, vertical=level)
 # %% [markdown]
 # The network never sees the volume, only **sections**: planes of one inline or one crossline, with
 # depth downward.
@@ -96,7 +100,7 @@ plotting.plot_volume(volume, inline=inline, crossline=crossline, vertical=level)
 amplitude = volume["amplitude"].sel(inline=inline).transpose(..., "crossline")
 has_mask = "salt" in volume
 truth = volume["salt"].sel(inline=inline).transpose(..., "crossline") if has_mask else None
-plotting.plot_section(amplitude, salt=truth, title=f"Inline {inline}")
+fig = plotting.plot_section(amplitude, salt=truth, title=f"Inline {inline}")
 # %% [markdown]
 # ## Patches
 #
@@ -145,7 +149,7 @@ if has_mask:
     windows = [window for window, view in grid.extract(amplitude.values) if np.isfinite(view).all()]
     masks = np.stack([truth.values[window] for window in windows])
 shown = np.linspace(0, len(patches) - 1, 12).astype(int)
-plotting.plot_patches(normalised[shown], None if masks is None else masks[shown])
+fig = plotting.plot_patches(normalised[shown], None if masks is None else masks[shown])
 # %% [markdown]
 # ## Stitching
 #
@@ -171,7 +175,7 @@ round_trip < 1e-6
 
 # %% mystnb={"figure": {"name": "fig-round-trip", "caption": "The section, the same section after extraction and stitching, and their difference."}, "image": {"alt": "Two identical grey sections and a blank difference."}}
 restored = amplitude.copy(data=stitcher.merge()).where(amplitude.notnull())
-plotting.plot_round_trip(amplitude, restored)
+fig = plotting.plot_round_trip(amplitude, restored)
 # %% [markdown]
 # ## Labels for the classifiers
 #
@@ -187,7 +191,7 @@ if has_mask:
         np.stack([view for line in lines for _, view in grid.extract(line)]),
         threshold=label_threshold,
     )
-    plotting.plot_label_shares(shares, label_threshold)
+    fig = plotting.plot_label_shares(shares, label_threshold)
 
 # %% [markdown]
 # ## Check

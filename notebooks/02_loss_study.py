@@ -34,6 +34,8 @@ salt_label: int | None = None  # value of the mask that means salt
 dims: list[str] | None = None  # npz only: axes of its arrays, e.g. ["crossline", "time", "inline"]
 variable: str | None = None  # npz, zarr, netCDF: name of the amplitudes
 vertical: str | None = None  # SEG-Y only: "depth" (m) or "time" (ms)
+sample_interval: float | None = None  # in m or ms, where the file does not tell
+spacing_m: list[float] | None = None  # m per inline and crossline number, where the file is silent
 split_axis: str = "crossline"  # axis along which a real volume is split into blocks of lines
 test_lines: list[int] = []  # its line numbers to score; none: the last fifth
 validation_lines: list[int] = []  # its line numbers to watch during training
@@ -41,7 +43,7 @@ guard_lines: int = 0  # its lines left out on either side of those
 losses: list[str] = ["bce", "dice", "hausdorff"]  # keys of thesis_lib.losses.LOSSES
 seeds: list[int] = [0]  # weights, patch order and training earth; at least three for a verdict
 epochs: int = 2  # passes through the patches
-n_patches: int | None = None  # patches drawn per epoch; all of them if null
+n_patches: int | None = 256  # patches drawn per epoch; all of them if null
 batch_size: int = 16  # patches per optimiser step
 lr: float = 0.002  # largest learning rate of the one-cycle schedule
 lr_factors: list[float] = [1.0]  # multiples of lr to train with; more than one adds a table
@@ -63,12 +65,12 @@ import numpy as np
 import pandas as pd
 import torch
 from myst_nb import glue
-from thesis_lib.training import TrainConfig
 
 from thesis_lib import chapters, plotting, study
 from thesis_lib.losses import LOSSES
 from thesis_lib.metrics import score_volume
 from thesis_lib.model import SaltUNet
+from thesis_lib.training import TrainConfig
 
 results = chapters.open_results("02_loss_study", globals())
 names = study.LOSS_NAMES
@@ -89,7 +91,7 @@ pd.DataFrame(stages, columns=["stage", "channels", "height", "width"]).set_index
 # %% mystnb={"figure": {"name": "fig-network", "caption": "The network, after Figure 2 of the thesis, with the decoder. Each box: what leaves the stage, channels × height × width. The outputs of the coloured blocks form the latent representation."}, "image": {"alt": "Diagram of the network: a column of boxes for input, merger, stem and four blocks going down on the left, a column of decoder boxes going up on the right, dashed arrows for the skip connections between them."}}
 skips = [("stem", "up 4"), ("block 1", "up 3"), ("block 2", "up 2"), ("block 3", "up 1")]
 latent = [name for name, *_ in stages if name.startswith("block")]
-plotting.plot_network(stages, skips=skips, latent=latent)
+fig = plotting.plot_network(stages, skips=skips, latent=latent)
 # %% [markdown]
 # ## The losses
 #
@@ -141,7 +143,7 @@ curves = {
 }
 
 # %% mystnb={"figure": {"name": "fig-loss-curves", "caption": "Each loss against a logit that is the same in the whole patch, for a patch without salt and one full of it."}, "image": {"alt": "Eleven small diagrams, one a loss, each with a rising curve for a patch without salt and a falling one for a patch full of salt."}}
-plotting.plot_loss_curves(sample_logits, curves)
+fig = plotting.plot_loss_curves(sample_logits, curves)
 # %% [markdown]
 # The gradient tells where a loss pulls. Here the prediction is the true half-space moved by a few
 # samples, so that a strip of salt is missed: some losses pull at the strip alone, others at the
@@ -157,7 +159,7 @@ for name, loss in LOSSES.items():
     gradients[names[name]] = gradient[0, 0].numpy()
 
 # %% mystnb={"figure": {"name": "fig-loss-gradients", "caption": "Gradient of each loss with respect to the logits, scaled to its largest magnitude, for a prediction that misses a strip of the salt."}, "image": {"alt": "Eleven maps of gradients in red and blue around the edge of the salt."}}
-plotting.plot_loss_gradients(gradients, target[0, 0].numpy() > 0)
+fig = plotting.plot_loss_gradients(gradients, target[0, 0].numpy() > 0)
 # %% [markdown]
 # ## The runs
 #
@@ -181,6 +183,8 @@ source = study.StudyData(
     dims=dims and tuple(dims),
     variable=variable,
     vertical=vertical,
+    sample_interval=sample_interval,
+    spacing_m=spacing_m and tuple(spacing_m),
     split_axis=split_axis,
     test_lines=tuple(test_lines),
     validation_lines=tuple(validation_lines),
@@ -204,7 +208,7 @@ config = study.SegmentationConfig(
 loss_study = study.LossStudy(source, config, losses=tuple(losses), seeds=tuple(seeds))
 
 # %% tags=["nbval-ignore-output"]
-runs = study.run_losses(loss_study, root=runs_dir)
+runs = study.run_losses(loss_study, root=chapters.project_root() / runs_dir)
 
 # %% [markdown]
 # ## Table 1
@@ -229,7 +233,7 @@ table1.to_csv(results / "table1.csv", index=False)
 # ```
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-scores", "caption": "Dice and PS of every loss: ours and the thesis'."}, "image": {"alt": "Dot plot with a row per loss: our scores and those of the thesis, for Dice on the left and PS on the right."}}
-plotting.plot_table(scores, thesis)
+fig = plotting.plot_table(scores.replace({"loss": names}), thesis.rename(names))
 # %% [markdown]
 # Other data, other numbers: what can be compared is the order of the losses. Spearman's rank
 # correlation is 1 for the same order, -1 for the reverse one and near 0 for none.
@@ -250,7 +254,9 @@ pd.DataFrame(ranks, index=["rank correlation", "losses"]).T
 sensitivity = {}
 for factor in lr_factors:
     scaled = replace(config, train=replace(config.train, lr=lr * factor))
-    again = study.run_losses(replace(loss_study, config=scaled), root=runs_dir)
+    again = study.run_losses(
+        replace(loss_study, config=scaled), root=chapters.project_root() / runs_dir
+    )
     sensitivity[f"Dice at lr × {factor:.2g}"] = study.score_table(again).groupby("loss").dice.mean()
 pd.DataFrame(sensitivity).to_csv(results / "sensitivity.csv")
 
@@ -260,9 +266,9 @@ pd.DataFrame(sensitivity).round(4)
 # %% [markdown]
 # ## How they learn
 
-# %% tags=["training"] mystnb={"figure": {"name": "fig-learning", "caption": "Training loss and Dice score on the validation volume after every epoch, first seed. Losses have different scales; only their course can be compared."}, "image": {"alt": "Two diagrams against the epoch, one line a loss: the training losses fall, the validation scores rise."}}
+# %% tags=["training"] mystnb={"figure": {"name": "fig-learning", "caption": "Training loss and Dice score on the validation volume after every epoch, first seed. Losses have different scales; only their course can be compared."}, "image": {"alt": "One small diagram per loss against the epoch: the training loss falls, the validation Dice rises; the other losses are grey."}}
 first = {run.loss: run for run in runs if run.seed == seeds[0]}
-plotting.plot_learning_curves({names[loss]: run.history for loss, run in first.items()})
+fig = plotting.plot_learning_curves({names[loss]: run.history for loss, run in first.items()})
 # %% [markdown]
 # ## What they predict
 
@@ -271,10 +277,10 @@ axis = axes[0]
 splits = study.load_splits(source, seed=seeds[0])
 section = study.middle_section(splits.test[0], axis)
 probabilities = {
-    names[loss]: study.load_sections(run.outcome.folder)[axis].transpose(*section.amplitude.dims)
+    names[loss]: study.load_sections(run.outcome.folder)[f"{axis}_section"]
     for loss, run in first.items()
 }
-plotting.plot_predictions(section["amplitude"], section["salt"], probabilities)
+fig = plotting.plot_predictions(section["amplitude"], section["salt"], probabilities)
 # %% [markdown]
 # ## The claims
 #
@@ -297,7 +303,7 @@ study.format_claims(decisions).to_csv(results / "claims.csv", index=False)
 # ```
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-effects", "caption": "Effect of every claim against each rival: mean difference over seeds with its one-sided 95 % bounds. Right of zero speaks for the claim."}, "image": {"alt": "Forest plot with a row per claim and rival: a dot for the mean difference and a bar for its bounds, around a vertical line at zero."}}
-plotting.plot_effects(study.effect_table(decisions))
+fig = plotting.plot_effects(study.effect_table(decisions))
 # %% [markdown]
 # ## Check
 #

@@ -1,19 +1,15 @@
 """Command line: ``python -m thesis_lib``, installed as ``thesis``."""
 
-import json
 import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import ParamSpec
 
 import click
 
 from thesis_lib import __version__, chapters
 from thesis_lib._checks import check_choice
-
-if TYPE_CHECKING:
-    from thesis_lib.study import SegmentationConfig
 
 P = ParamSpec("P")
 _SEGY = (".sgy", ".segy")
@@ -137,27 +133,13 @@ def segment(volume: Path, output: Path, folder: Path, options: tuple[tuple[str, 
     from thesis_lib.study.segmentation import predict
 
     reading = {name: chapters.parse_value(text) for name, text in options}
-    config, seed = _read_config(folder)
-    model = study.load_model(config, folder, seed=seed)
+    config, _ = study.read_run(folder)
+    model = study.load_model(folder)
     predicted = predict(model, data.open_volume(volume, **reading), config, progress=True)
     lines = {name: reading[name] for name in ("iline_byte", "xline_byte") if name in reading}
     like = volume if {volume.suffix, output.suffix} <= set(_SEGY) else None
     data.save_volume(predicted, output, variable="probability", like=like, **lines)
     click.echo(f"Wrote {output}")
-
-
-def _read_config(folder: Path) -> tuple["SegmentationConfig", int]:
-    from thesis_lib.study import SegmentationConfig
-    from thesis_lib.training import TrainConfig
-
-    run = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    plain: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in run["config"].items()
-    }
-    # The weights come from the run, so none need to be fetched to start from.
-    plain |= {"train": TrainConfig(**plain["train"]), "pretrained": False}
-    return SegmentationConfig(**plain), run["seed"]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,12 @@
 from thesis_lib.study.claims import Claim, Decision, Effect, decide, read_claims
 from thesis_lib.study.loss_study import LossRun, LossStudy, run_losses, score_table
 from thesis_lib.study.runs import Outcome, Run, complete, source_hash, write_json
-from thesis_lib.study.segmentation import SegmentationConfig, load_model, load_sections
+from thesis_lib.study.segmentation import (
+    SegmentationConfig,
+    load_model,
+    load_sections,
+    read_run,
+)
 from thesis_lib.study.splits import (
     Splits,
     StudyData,
@@ -48,6 +53,7 @@ __all__ = [
     "open_source",
     "rank_correlation",
     "read_claims",
+    "read_run",
     "read_thesis_table",
     "run_losses",
     "score_table",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from thesis_lib._checks import check_choice
 from thesis_lib.losses import LOSSES
@@ -85,7 +86,9 @@ def run_losses(
     root : path
         Folder of all runs. With workers on several machines it has to be a shared one.
     client : dask.distributed.Client, optional
-        Spreads the runs over its workers. Without it they are computed here, one by one.
+        Spreads the runs over its workers, processes of one task each that compute with as many
+        threads as this one would: sums in another order would be other sums. Without it the runs
+        are computed here, one by one.
     progress : bool
         Whether to print a line when a run ends, and draw progress bars inside of it.
 
@@ -93,6 +96,11 @@ def run_losses(
     -------
     list of LossRun
         By seed, then in the order of the losses, whoever computed them.
+
+    Raises
+    ------
+    ValueError
+        If a worker of ``client`` takes more than one task at a time.
     """
     jobs = [
         (study.data, replace(study.config, loss=loss), seed, Path(root).resolve(), progress)
@@ -128,13 +136,25 @@ def _spread(client: Any, jobs: Sequence[tuple[Any, ...]]) -> Iterator[LossRun]:
     """Runs as the workers finish them."""
     from dask.distributed import as_completed  # an extra: only those who spread need it
 
-    futures = [client.submit(_compute, *job[:-1], False, pure=False) for job in jobs]
+    tasks = max(client.nthreads().values())
+    if tasks > 1:
+        raise ValueError(
+            f"Invalid worker of {tasks} tasks at a time. Must be threads_per_worker=1."
+        )
+    n_threads = torch.get_num_threads()
+    futures = [client.submit(_compute_apart, n_threads, *job[:-1], pure=False) for job in jobs]
     for future in as_completed(futures):  # type: ignore[no-untyped-call]
         yield future.result()
 
 
+def _compute_apart(n_threads: int, *job: Any) -> LossRun:
+    """Compute a run in a worker process, where no one else minds the number of threads."""
+    torch.set_num_threads(n_threads)
+    return _compute(*job)
+
+
 def _compute(
-    data: StudyData, config: SegmentationConfig, seed: int, root: Path, progress: bool
+    data: StudyData, config: SegmentationConfig, seed: int, root: Path, progress: bool = False
 ) -> LossRun:
     splits = load_splits(data, seed=seed)
     outcome = complete(

@@ -1,5 +1,6 @@
 """The task behind Table 1: one network, one loss, one seed, scored on unseen volumes."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,13 +18,14 @@ from thesis_lib.losses import LOSSES
 from thesis_lib.metrics import dice_score, score_volume
 from thesis_lib.model import SaltUNet
 from thesis_lib.study.runs import Run
-from thesis_lib.study.splits import Splits
+from thesis_lib.study.splits import Splits, middle_section
 from thesis_lib.training import TrainConfig, fit, predict_volume
 
 TASK = __name__
 THRESHOLD = 0.5  # the same for every loss, so that no score selects it
 N_VALIDATION_SECTIONS = 8  # of the held-out volume, watched after every epoch
 SECTIONS = "sections.nc"
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,34 @@ def build_model(config: SegmentationConfig, *, seed: int) -> SaltUNet:
     return SaltUNet(config.encoder, pretrained=config.pretrained, seed=seed)
 
 
-def load_model(config: SegmentationConfig, folder: Path, *, seed: int) -> SaltUNet:
+def read_run(folder: Path) -> tuple[SegmentationConfig, int]:
+    """
+    Settings and seed of a finished run, from its folder.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no finished segmentation run.
+    """
+    path = folder / "config.json"
+    run = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if run.get("task") != TASK or not (folder / WEIGHTS).is_file():
+        raise ValueError(
+            f"Invalid run {folder}. Must be the folder of a finished segmentation run."
+        )
+    config: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in run["config"].items()
+    }
+    config["train"] = TrainConfig(**config["train"])
+    return SegmentationConfig(**config), run["seed"]
+
+
+def load_model(folder: Path) -> SaltUNet:
     """Network of a finished run, with the last weights of its schedule."""
-    model = build_model(config, seed=seed)
-    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    config, seed = read_run(folder)
+    model = build_model(replace(config, pretrained=False), seed=seed)  # nothing to fetch
+    model.load_state_dict(load_file(folder / WEIGHTS))
     return model
 
 
@@ -216,7 +242,8 @@ def load_sections(folder: Path) -> xr.Dataset:
     Returns
     -------
     Dataset
-        One variable an axis that was predicted, named after it.
+        ``inline_section``, ``crossline_section`` or both: the axes that were predicted, each of
+        shape (n_vertical, n_lateral).
     """
     with xr.open_dataset(folder / SECTIONS, engine="h5netcdf") as sections:
         return sections.load()
@@ -224,9 +251,8 @@ def load_sections(folder: Path) -> xr.Dataset:
 
 def _save_sections(predicted: xr.Dataset, axes: Sequence[str], folder: Path) -> None:
     """Keep the probability of the middle section along each axis, for figures."""
-    probability = predicted["probability"]
     sections = {
-        axis: probability.isel({axis: probability.sizes[axis] // 2}).drop_vars(axis)
+        f"{axis}_section": middle_section(predicted, axis)["probability"].reset_coords(drop=True)
         for axis in axes
     }
     temporary = folder / f".{SECTIONS}"

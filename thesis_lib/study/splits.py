@@ -29,7 +29,7 @@ class StudyData:
         (n_inline, n_crossline, n_depth) of each synthetic earth.
     n_train_volumes, n_test_volumes : int
         Number of synthetic earths per seed to train on, and of unseen ones to score.
-    mask, salt_label, dims, variable, vertical
+    mask, salt_label, dims, variable, vertical, sample_interval, spacing_m
         How to read a real volume, see :func:`thesis_lib.data.open_volume`.
     split_axis : {"inline", "crossline"}
         Axis along which a real volume is split into blocks of lines.
@@ -49,6 +49,8 @@ class StudyData:
     dims: tuple[str, ...] | None = None
     variable: str | None = None
     vertical: str | None = None
+    sample_interval: float | None = None
+    spacing_m: tuple[float, float] | None = None
     split_axis: str = "crossline"
     test_lines: tuple[int, ...] = ()
     validation_lines: tuple[int, ...] = ()
@@ -101,6 +103,8 @@ def open_source(study_data: StudyData, *, earth: int) -> xr.Dataset:
         dims=study_data.dims,
         variable=study_data.variable,
         vertical=study_data.vertical,
+        sample_interval=study_data.sample_interval,
+        spacing_m=study_data.spacing_m,
     )
 
 
