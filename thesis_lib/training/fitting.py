@@ -1,16 +1,16 @@
 """The training loop. It knows nothing of the network, the patches or the loss."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NoReturn, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias, cast
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
@@ -18,6 +18,9 @@ from tqdm import tqdm
 
 from thesis_lib.training.config import TrainConfig, pick_precision
 from thesis_lib.training.folder import History, Row, RunFolder
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Validate = Callable[[nn.Module], dict[str, float]]
@@ -192,6 +195,10 @@ class _Trainer:
 
 
 def _launch_fabric(config: TrainConfig) -> Fabric:
+    # Lightning takes seconds to import: who only predicts or reads a finished run does not wait.
+    from lightning.fabric import Fabric
+    from lightning.fabric.plugins import MixedPrecision
+
     where: dict[str, Any] = {"accelerator": config.accelerator, "devices": config.devices}
     device = Fabric(**where).device
     if pick_precision(config.precision, device) == "bf16-mixed":
