@@ -26,6 +26,10 @@ class TrainConfig:
         Learning rate at the peak of the one-cycle schedule [1]_.
     warmup : float
         Share of the steps before the peak, in (0, 0.9].
+    beta2 : float
+        Memory of AdamW's second moments, in [0, 1). The usual 0.999 remembers a thousand steps:
+        in a short schedule the large first gradients of a loss such as Hausdorff's would then
+        hold its steps down to the end.
     weight_decay : float
         Decoupled weight decay of AdamW [2]_.
     gradient_clip : float
@@ -57,6 +61,7 @@ class TrainConfig:
     epochs: int = 8
     lr: float = 2e-3
     warmup: float = 0.25
+    beta2: float = 0.99
     weight_decay: float = 1e-2
     gradient_clip: float = 1.0
     precision: str = "auto"
@@ -67,6 +72,7 @@ class TrainConfig:
         check_count("epochs", self.epochs)
         check_range("lr", self.lr, low=0, open_low=True)
         check_range("warmup", self.warmup, low=0, high=0.9, open_low=True)
+        check_range("beta2", self.beta2, low=0, high=1)
         check_range("weight_decay", self.weight_decay, low=0)
         check_range("gradient_clip", self.gradient_clip, low=0, open_low=True)
         check_choice("precision", self.precision, PRECISIONS)

@@ -126,7 +126,11 @@ class _Trainer:
                 "one batch per device."
             )
         self.optimizer = AdamW(
-            model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+            model.parameters(),
+            lr=config.lr,
+            betas=(0.9, config.beta2),
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         total = config.epochs * self.n_steps
         self.schedule = OneCycleLR(
