@@ -138,6 +138,7 @@ def test_a_config_survives_json():
         ("lr", float("nan")),
         ("warmup", 0.0),
         ("warmup", 0.95),
+        ("beta2", 1.0),
         ("weight_decay", -1.0),
         ("gradient_clip", 0.0),
         ("precision", "16-mixed"),
@@ -199,9 +200,10 @@ def test_steps_are_those_of_adamw():
     """Two steps equal torch's AdamW at the rates of the history, with the gradient clipped."""
     model, reference = make_model(), make_model()
     del model[3], reference[3]
-    config = replace(CONFIG, epochs=2, gradient_clip=0.1)
+    config = replace(CONFIG, epochs=2, gradient_clip=0.1, beta2=0.5)
     rates = run(model=model, batches=TinyBatches(n=1), config=config).column("lr")
-    optimizer = torch.optim.AdamW(reference.parameters(), weight_decay=config.weight_decay)
+    options = {"betas": (0.9, config.beta2), "weight_decay": config.weight_decay}
+    optimizer = torch.optim.AdamW(reference.parameters(), **options)
     for epoch, optimizer.param_groups[0]["lr"] in enumerate(rates):
         images, targets = next(TinyBatches().epoch(epoch))
         optimizer.zero_grad()

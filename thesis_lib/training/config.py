@@ -27,7 +27,7 @@ class TrainConfig:
     warmup : float
         Share of the steps before the peak, in (0, 0.9].
     beta2 : float
-        Memory of AdamW's second moments, in [0, 1). The usual 0.999 remembers a thousand steps:
+        Memory of AdamW's second moments, in [0, 0.9999]. The usual 0.999 remembers a thousand steps:
         in a short schedule the large first gradients of a loss such as Hausdorff's would then
         hold its steps down to the end.
     weight_decay : float
@@ -72,7 +72,7 @@ class TrainConfig:
         check_count("epochs", self.epochs)
         check_range("lr", self.lr, low=0, open_low=True)
         check_range("warmup", self.warmup, low=0, high=0.9, open_low=True)
-        check_range("beta2", self.beta2, low=0, high=1)
+        check_range("beta2", self.beta2, low=0, high=0.9999)
         check_range("weight_decay", self.weight_decay, low=0)
         check_range("gradient_clip", self.gradient_clip, low=0, open_low=True)
         check_choice("precision", self.precision, PRECISIONS)
