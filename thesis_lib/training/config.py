@@ -27,9 +27,9 @@ class TrainConfig:
     warmup : float
         Share of the steps before the peak, in (0, 0.9].
     beta2 : float
-        Memory of AdamW's second moments, in [0, 0.9999]. The usual 0.999 remembers a thousand steps:
-        in a short schedule the large first gradients of a loss such as Hausdorff's would then
-        hold its steps down to the end.
+        Memory of AdamW's second moments, in [0, 0.9999]. The usual 0.999 remembers a thousand
+        steps: in a short schedule the large first gradients of a loss such as Hausdorff's would
+        then hold its steps down to the end.
     weight_decay : float
         Decoupled weight decay of AdamW [2]_.
     gradient_clip : float
