@@ -145,20 +145,21 @@ curves = {
 # %% mystnb={"figure": {"name": "fig-loss-curves", "caption": "Each loss against a logit that is the same in the whole patch, for a patch without salt and one full of it."}, "image": {"alt": "Eleven small diagrams, one a loss, each with a rising curve for a patch without salt and a falling one for a patch full of salt."}}
 fig = plotting.plot_loss_curves(sample_logits, curves)
 # %% [markdown]
-# The gradient tells where a loss pulls. Here the prediction is the true half-space moved by a few
-# samples, so that a strip of salt is missed: some losses pull at the strip alone, others at the
-# whole patch, and the Hausdorff loss the more the farther a sample is from the true boundary.
+# The gradient tells where a loss pulls. Here the truth is a disc and the prediction the same disc
+# moved to the right, with logits that fall with the distance from its centre. A crescent of salt is
+# missed on the left and one is invented on the right. Some losses pull at the two crescents alone,
+# others at every sample, and the Hausdorff loss the more the farther a sample is from a boundary.
 
 # %%
-target = torch.zeros(1, 1, 16, 16)
-target[..., 8:] = 1.0
-moved = torch.where(torch.roll(target, 4, dims=-1) > 0, 2.0, -2.0).requires_grad_()
+rows, columns = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
+target = (torch.hypot(rows - 24, columns - 21) < 12).float()[None, None]
+moved = ((12 - torch.hypot(rows - 24, columns - 27)) / 2)[None, None].requires_grad_()
 gradients = {}
 for name, loss in LOSSES.items():
     (gradient,) = torch.autograd.grad(loss(moved, target), moved)
     gradients[names[name]] = gradient[0, 0].numpy()
 
-# %% mystnb={"figure": {"name": "fig-loss-gradients", "caption": "Gradient of each loss with respect to the logits, scaled to its largest magnitude, for a prediction that misses a strip of the salt."}, "image": {"alt": "Eleven maps of gradients in red and blue around the edge of the salt."}}
+# %% mystnb={"figure": {"name": "fig-loss-gradients", "caption": "Gradient of each loss with respect to the logits, scaled to its largest magnitude, for a disc of salt that is predicted too far to the right."}, "image": {"alt": "Eleven maps of gradients around a disc: blue where a loss wants more salt, on the left, and red where it wants less, on the right."}}
 fig = plotting.plot_loss_gradients(gradients, target[0, 0].numpy() > 0)
 # %% [markdown]
 # ## The runs
