@@ -23,22 +23,20 @@
 # salt: that makes {glue:text}`salt_patch_percent:.1f` % of the patches.
 
 # %% tags=["parameters"]
-data: str = (
-    "gulf"  # a preset of thesis_lib.synthetic, or the path of a volume (.sgy .npz .zarr .nc)
-)
-seed: int = 0  # seed of the synthetic earth
-shape: list[int] = [48, 64, 64]  # (n_inline, n_crossline, n_depth) of the synthetic earth
-mask: str | None = None  # salt mask of a real volume: a second file, or a variable of the same file
+data: str = "gulf"  # preset of the synthetic earth, or path of a volume
+seed: int = 0  # of the synthetic earth
+shape: list[int] = [48, 64, 64]  # earth: (n_inline, n_crossline, n_depth)
+mask: str | None = None  # volume: a second file, or a variable of the file
 salt_label: int | None = None  # value of the mask that means salt
-dims: list[str] | None = None  # npz only: axes of its arrays, e.g. ["crossline", "time", "inline"]
+dims: list[str] | None = None  # npz: axes of its arrays
 variable: str | None = None  # npz, zarr, netCDF: name of the amplitudes
-vertical: str | None = None  # SEG-Y only: "depth" (m) or "time" (ms)
-sample_interval: float | None = None  # in m or ms, where the file does not tell
-spacing_m: list[float] | None = None  # m per inline and crossline number, where the file is silent
+vertical: str | None = None  # SEG-Y: "depth" (m) or "time" (ms)
+sample_interval: float | None = None  # m or ms, where the file is silent
+spacing_m: list[float] | None = None  # per inline and crossline number
 patch: int = 32  # height and width of a patch, in samples
 stride: int = 16  # step between patches, in samples
-label_threshold: float = 0.2  # share of salt above which a patch is labelled salt
-results_dir: str = "results/smoke/01_preprocessing"  # where tables and figures go
+label_threshold: float = 0.2  # share of salt above which a patch is salt
+results_dir: str = "results/smoke/01_preprocessing"  # where results go
 
 # %%
 import numpy as np
@@ -89,9 +87,13 @@ volume.sizes
 volume
 
 # %% mystnb={"figure": {"name": "fig-volume", "caption": "Three orthogonal slices through the middle of the volume, with the outline of the salt where a mask is known."}, "image": {"alt": "Three grey seismic slices, two vertical and one horizontal: layered reflections around a body with a bright top and a nearly transparent interior, outlined in orange."}}
-middle = {axis: volume[axis].values[volume.sizes[axis] // 2] for axis in volume.sizes}
+middle = {
+    axis: volume[axis].values[volume.sizes[axis] // 2] for axis in volume.sizes
+}
 inline, crossline, level = middle.values()
-fig = plotting.plot_volume(volume, inline=inline, crossline=crossline, vertical=level)
+fig = plotting.plot_volume(
+    volume, inline=inline, crossline=crossline, vertical=level
+)
 # %% [markdown]
 # The network never sees the volume, only **sections**: planes of one inline or one crossline, with
 # depth downward.
@@ -99,7 +101,11 @@ fig = plotting.plot_volume(volume, inline=inline, crossline=crossline, vertical=
 # %% mystnb={"figure": {"name": "fig-section", "caption": "The section at the middle inline."}, "image": {"alt": "One vertical section in grey with the salt outlined in orange."}}
 amplitude = volume["amplitude"].sel(inline=inline).transpose(..., "crossline")
 has_mask = "salt" in volume
-truth = volume["salt"].sel(inline=inline).transpose(..., "crossline") if has_mask else None
+truth = (
+    volume["salt"].sel(inline=inline).transpose(..., "crossline")
+    if has_mask
+    else None
+)
 fig = plotting.plot_section(amplitude, salt=truth, title=f"Inline {inline}")
 # %% [markdown]
 # ## Patches
@@ -140,16 +146,24 @@ patches.shape
 normalised = zscore(patches)
 spread = patches.std(axis=(1, 2))
 varied = spread > 1e-6 * np.abs(patches).max(axis=(1, 2))
-by_hand = (patches - patches.mean(axis=(1, 2), keepdims=True))[varied] / spread[varied, None, None]
+by_hand = (patches - patches.mean(axis=(1, 2), keepdims=True))[varied] / spread[
+    varied, None, None
+]
 float(np.abs(normalised[varied] - by_hand).max()) < 1e-4, int((~varied).sum())
 
 # %% mystnb={"figure": {"name": "fig-patches", "caption": "Twelve normalised patches of the section, evenly spaced, with the outline and the share of the salt where it is known."}, "image": {"alt": "A grid of twelve small grey patches; some cross the edge of the salt, which is outlined in orange."}}
 masks = None
 if has_mask:
-    windows = [window for window, view in grid.extract(amplitude.values) if np.isfinite(view).all()]
+    windows = [
+        window
+        for window, view in grid.extract(amplitude.values)
+        if np.isfinite(view).all()
+    ]
     masks = np.stack([truth.values[window] for window in windows])
 shown = np.linspace(0, len(patches) - 1, 12).astype(int)
-fig = plotting.plot_patches(normalised[shown], None if masks is None else masks[shown])
+fig = plotting.plot_patches(
+    normalised[shown], None if masks is None else masks[shown]
+)
 # %% [markdown]
 # ## Stitching
 #
@@ -167,8 +181,12 @@ for window_name in ("flat", "hann", "gauss"):
     stitcher = Stitcher(grid, window=window_name)
     for window, view in grid.extract(filled):
         stitcher.add(window, view)
-    errors[window_name] = float(np.abs(stitcher.merge() - filled).max() / np.abs(filled).max())
-round_trip = pd.Series(errors, name="largest error, relative to the largest amplitude")
+    errors[window_name] = float(
+        np.abs(stitcher.merge() - filled).max() / np.abs(filled).max()
+    )
+round_trip = pd.Series(
+    errors, name="largest error, relative to the largest amplitude"
+)
 round_trip.to_csv(results / "round_trip.csv")
 assert round_trip.max() < 1e-6
 round_trip < 1e-6
@@ -186,7 +204,9 @@ fig = plotting.plot_round_trip(amplitude, restored)
 # %% mystnb={"figure": {"name": "fig-shares", "caption": "Share of salt in all patches of all inlines, and the threshold that makes classes of them."}, "image": {"alt": "Histogram of the share of salt per patch: most patches have none, the rest spread between none and all, with the threshold as a vertical line."}}
 if has_mask:
     lines = volume["salt"].transpose("inline", ..., "crossline").values
-    shares = np.array([view.mean() for line in lines for _, view in grid.extract(line)])
+    shares = np.array(
+        [view.mean() for line in lines for _, view in grid.extract(line)]
+    )
     labels = salt_labels(
         np.stack([view for line in lines for _, view in grid.extract(line)]),
         threshold=label_threshold,
@@ -207,16 +227,22 @@ if has_mask:
 # %%
 facts = {
     "n_sections": volume.sizes["inline"] + volume.sizes["crossline"],
-    "salt_percent": 100 * float(volume["salt"].mean()) if has_mask else float("nan"),
+    "salt_percent": 100 * float(volume["salt"].mean())
+    if has_mask
+    else float("nan"),
     "n_patches": len(grid) * volume.sizes["inline"],
     "round_trip_error": float(round_trip.max()),
     "threshold_percent": 100 * label_threshold,
-    "salt_patch_percent": 100 * float(labels.mean()) if has_mask else float("nan"),
+    "salt_patch_percent": 100 * float(labels.mean())
+    if has_mask
+    else float("nan"),
 }
 for name, value in facts.items():
     glue(name, value, display=False)
 pd.Series(facts, name="value").to_csv(results / "facts.csv")
-chapters.close_results(results, data={"volume": volume.attrs["content_hash"]}, seeds=[seed])
+chapters.close_results(
+    results, data={"volume": volume.attrs["content_hash"]}, seeds=[seed]
+)
 
 # %% [markdown]
 # ## Summary

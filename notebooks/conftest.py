@@ -17,14 +17,20 @@ from notebook_comparison import compare_outputs
 
 from thesis_lib import chapters
 
-collect_ignore_glob = ["*.py"]  # doctest would run the chapters by importing them
+collect_ignore_glob = [
+    "*.py"
+]  # doctest would run the chapters by importing them
 
 
 class HistoryKernel(RunningKernel):
     """A kernel that keeps its history, without which a closing semicolon silences nothing."""
 
-    def execute_cell_input(self, cell_input: str, allow_stdin: bool | None = None) -> str:
-        return self.kc.execute(cell_input, allow_stdin=allow_stdin, stop_on_error=False)
+    def execute_cell_input(
+        self, cell_input: str, allow_stdin: bool | None = None
+    ) -> str:
+        return self.kc.execute(
+            cell_input, allow_stdin=allow_stdin, stop_on_error=False
+        )
 
 
 class ChapterCell(IPyNbCell):
@@ -43,7 +49,9 @@ class ChapterCell(IPyNbCell):
         ref: Iterable[NotebookNode],
         skip_compare: Any = None,  # noqa: ARG002
     ) -> bool:
-        self.comparison_traceback = compare_outputs(test, ref, self.cell.metadata.get("tags", []))
+        self.comparison_traceback = compare_outputs(
+            test, ref, self.cell.metadata.get("tags", [])
+        )
         return not self.comparison_traceback
 
 
@@ -53,14 +61,20 @@ class ChapterFile(IPyNbFile):
     def collect(self) -> Iterator[ChapterCell]:
         self.cells = [
             ChapterCell.from_parent(
-                self, name=item.name, cell_num=item.cell_num, cell=item.cell, options=item.options
+                self,
+                name=item.name,
+                cell_num=item.cell_num,
+                cell=item.cell,
+                options=item.options,
             )
             for item in super().collect()
         ]
         yield from self.cells
 
     def setup(self) -> None:
-        self.kernel = HistoryKernel(CURRENT_ENV_KERNEL_NAME, cwd=str(self.path.parents[1]))
+        self.kernel = HistoryKernel(
+            CURRENT_ENV_KERNEL_NAME, cwd=str(self.path.parents[1])
+        )
         self.setup_sanitize_files()
 
     def teardown(self) -> None:
@@ -70,7 +84,10 @@ class ChapterFile(IPyNbFile):
 
     def _keep(self) -> None:
         for number, item in enumerate(self.cells, start=1):
-            item.cell.outputs, item.cell.execution_count = item.test_outputs, number
+            item.cell.outputs, item.cell.execution_count = (
+                item.test_outputs,
+                number,
+            )
         results = self.path.parents[1] / "results" / "smoke" / self.path.stem
         chapters.write_notebook(self.nb, results / self.path.name)
 
@@ -82,6 +99,8 @@ def pytest_collect_file(
     """Collect chapters in place of nbval's plain notebooks."""
     collectors = yield
     return [
-        ChapterFile.from_parent(parent, path=file_path) if type(found) is IPyNbFile else found
+        ChapterFile.from_parent(parent, path=file_path)
+        if type(found) is IPyNbFile
+        else found
         for found in collectors
     ]

@@ -149,7 +149,8 @@ def effect_table(decisions: Sequence[Decision]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``statement``, ``verdict``, ``rival``, ``mean``, ``low``, ``high``.
+        Columns ``statement``, ``verdict``, ``rival`` (a category, in the order of the thesis'
+        table), ``mean``, ``low``, ``high``.
     """
     rows = [
         {
@@ -163,7 +164,10 @@ def effect_table(decisions: Sequence[Decision]) -> pd.DataFrame:
         for decision in decisions
         for effect in decision.effects
     ]
-    return pd.DataFrame(rows)
+    columns = ["statement", "verdict", "rival", "mean", "low", "high"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["rival"] = pd.Categorical(table["rival"], categories=list(LOSS_NAMES.values()))
+    return table
 
 
 def format_claims(decisions: Sequence[Decision]) -> pd.DataFrame:
