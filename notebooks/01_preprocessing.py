@@ -14,9 +14,9 @@
 # %% [markdown]
 # # How does a seismic volume become something a network can learn from?
 #
-# **In short.** The volume of this page holds {glue:text}`n_sections` sections, and
-# {glue:text}`salt_percent:.1f` % of its samples are salt. Cut into overlapping patches it gives
-# {glue:text}`n_patches` of them per direction, each brought to zero mean and unit spread. Stitching
+# **In short.** The volume of this page holds {glue:text}`n_sections:.0f` sections, and
+# {glue:text}`salt_percent:.1f` % of its samples are salt. Its inlines, cut into overlapping patches,
+# give {glue:text}`n_patches:.0f` of them, each brought to zero mean and unit spread. Stitching
 # the patches back together returns the volume with an error of {glue:text}`round_trip_error:.1e`,
 # so whatever a network gets wrong later, the cutting is not to blame. For the chapters on
 # explanation a patch is called *salt* when more than {glue:text}`threshold_percent:.0f` % of it is
@@ -74,11 +74,11 @@ source = StudyData(
     shape=tuple(shape),
     mask=mask,
     salt_label=salt_label,
-    dims=dims and tuple(dims),
+    dims=None if dims is None else tuple(dims),
     variable=variable,
     vertical=vertical,
     sample_interval=sample_interval,
-    spacing_m=spacing_m and tuple(spacing_m),
+    spacing_m=None if spacing_m is None else tuple(spacing_m),
 )
 volume = open_source(source, earth=seed)
 volume.sizes
@@ -125,7 +125,7 @@ assert [len(starts) for starts in grid.starts] == expected
 grid.starts
 
 # %% [markdown]
-# Patches that touch a missing trace are left out of training; on this page they are too.
+# Patches that touch a missing trace are left out, of training as of this page.
 
 # %%
 views = [view for _, view in grid.extract(amplitude.values)]
@@ -201,44 +201,53 @@ fig = plotting.plot_round_trip(amplitude, restored)
 # a fifth of it is salt. There is no gap between the classes, so patches near the threshold are
 # ambiguous: {numref}`fig-shares` shows how many there are.
 
-# %% mystnb={"figure": {"name": "fig-shares", "caption": "Share of salt in all patches of all inlines, and the threshold that makes classes of them."}, "image": {"alt": "Histogram of the share of salt per patch: most patches have none, the rest spread between none and all, with the threshold as a vertical line."}}
+# %%
+ordered = volume.transpose("inline", ..., "crossline")
+windows = [
+    (line, window)
+    for line, section in enumerate(ordered["amplitude"].values)
+    for window, view in grid.extract(section)
+    if np.isfinite(view).all()
+]
 if has_mask:
-    lines = volume["salt"].transpose("inline", ..., "crossline").values
-    shares = np.array(
-        [view.mean() for line in lines for _, view in grid.extract(line)]
-    )
-    labels = salt_labels(
-        np.stack([view for line in lines for _, view in grid.extract(line)]),
-        threshold=label_threshold,
-    )
+    salt = ordered["salt"].values
+    salt_patches = np.stack([salt[line][window] for line, window in windows])
+    labels = salt_labels(salt_patches, threshold=label_threshold)
+
+# %% mystnb={"figure": {"name": "fig-shares", "caption": "Share of salt in the patches of all inlines, and the threshold that makes classes of them."}, "image": {"alt": "Histogram of the share of salt per patch: most patches have none, the rest spread between none and all, with the threshold as a vertical line."}}
+if has_mask:
+    shares = salt_patches.mean(axis=(1, 2))
     fig = plotting.plot_label_shares(shares, label_threshold)
 
 # %% [markdown]
 # ## Check
 #
-# The labels have to agree with the shares they come from, and both with the mask of the volume.
+# Patches overlap, so their salt adds up to more than there is. Divided by the number of patches
+# that cover each sample, it has to add up to the salt of the covered part of the volume.
 
 # %%
 if has_mask:
-    assert (labels == (shares > label_threshold)).all()
-    assert shares.min() >= 0
-    assert shares.max() <= 1
+    cover = np.zeros(salt.shape)
+    for line, window in windows:
+        cover[line][window] += 1
+    counted = sum(
+        (salt[line][window] / cover[line][window]).sum()
+        for line, window in windows
+    )
+    assert np.isclose(counted, salt[cover > 0].sum())
 
 # %%
+unknown = float("nan")
 facts = {
     "n_sections": volume.sizes["inline"] + volume.sizes["crossline"],
-    "salt_percent": 100 * float(volume["salt"].mean())
-    if has_mask
-    else float("nan"),
-    "n_patches": len(grid) * volume.sizes["inline"],
-    "round_trip_error": float(round_trip.max()),
+    "salt_percent": 100 * salt.mean() if has_mask else unknown,
+    "n_patches": len(windows),
+    "round_trip_error": round_trip.max(),
     "threshold_percent": 100 * label_threshold,
-    "salt_patch_percent": 100 * float(labels.mean())
-    if has_mask
-    else float("nan"),
+    "salt_patch_percent": 100 * labels.mean() if has_mask else unknown,
 }
 for name, value in facts.items():
-    glue(name, value, display=False)
+    glue(name, float(value), display=False)
 pd.Series(facts, name="value").to_csv(results / "facts.csv")
 chapters.close_results(
     results, data={"volume": volume.attrs["content_hash"]}, seeds=[seed]

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from thesis_lib.study.claims import Claim, decide, read_claims
+from thesis_lib.study.claims import LEVEL, MIN_SEEDS, Claim, decide, read_claims
 
 BEST = Claim("c", "s", "t", "losses", "dice", "best", "dice")
 WORST = Claim("c", "s", "t", "losses", "dice", "worst", "mse")
@@ -154,6 +154,18 @@ def test_every_ps_claim_is_repeated_with_surface_dice(repository):
     claims = read_claims(repository / "book/reference/claims.yml", task="losses")
     repeated = {claim.checks for claim in claims if claim.measure == "surface_dice"}
     assert repeated == {c.id for c in claims if c.measure == "perimetric_similarity"}
+
+
+def test_the_book_states_the_rule_that_the_code_applies(repository):
+    """Level, number of seeds and margins in the book are those of the code and of the claims."""
+    page = (repository / "book/notation.md").read_text(encoding="utf-8")
+    claims = read_claims(repository / "book/reference/claims.yml", task="losses")
+    margins = {claim.measure: claim.margin for claim in claims if claim.rule == "beats"}
+    assert margins["perimetric_similarity"] == margins["surface_dice"]
+    assert f"$\\alpha = {LEVEL:g}$" in page
+    assert f"{margins['dice']:g} for Dice and {margins['surface_dice']:g} for PS" in page
+    assert MIN_SEEDS == 3
+    assert "fewer than three seeds" in page
 
 
 def test_thesis_supports_its_own_claims(repository):

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from thesis_lib.study import (
     LossStudy,
     SegmentationConfig,
     StudyData,
+    describe_data,
     load_model,
     load_sections,
     load_splits,
@@ -16,7 +18,7 @@ from thesis_lib.study import (
     run_losses,
     score_table,
 )
-from thesis_lib.study.segmentation import build_model, make_run
+from thesis_lib.study.segmentation import build_model, make_run, train_and_score
 from thesis_lib.training import TrainConfig
 
 DATA = StudyData(shape=(16, 16, 32))
@@ -57,7 +59,7 @@ def test_runs_come_in_order(runs):
 def test_second_call_repeats_nothing(runs, root, capsys):
     """A finished study is found, with the same scores and a line for each run."""
     again = run_losses(STUDY, root=root, progress=True)
-    assert not any(run.outcome.repeated for run in again)
+    assert not any(run.outcome.computed for run in again)
     assert score_table(again).equals(score_table(runs))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
@@ -143,7 +145,7 @@ def test_workers_change_no_score(runs, tmp_path):
         distributed.Client(cluster) as client,
     ):
         spread = run_losses(STUDY, root=tmp_path, client=client, progress=False)
-    assert all(run.outcome.repeated for run in spread)
+    assert all(run.outcome.computed for run in spread)
     pd.testing.assert_frame_equal(score_table(spread), score_table(runs), check_exact=True)
 
 
@@ -158,6 +160,58 @@ def test_workers_take_one_task_at_a_time(tmp_path):
         pytest.raises(ValueError, match="Must be threads_per_worker=1"),
     ):
         run_losses(STUDY, root=tmp_path, client=client, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tolerance_m": -1.0}, "Invalid tolerance_m"),
+        ({"velocity_m_s": 0.0}, "Invalid velocity_m_s"),
+        ({"axes": ()}, "Invalid axes"),
+        ({"axes": ("inline", "inline")}, "Invalid axes"),
+        ({"axes": ("depth",)}, "Invalid axis 'depth'"),
+    ],
+)
+def test_bad_settings_are_refused_before_training(changes, message):
+    """What only scoring would notice is checked first."""
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIG, **changes)
+
+
+def test_patch_wider_than_the_test_block_is_refused_before_training(tmp_path):
+    """A test volume that no patch fits into is refused, and nothing is trained."""
+    splits = load_splits(DATA, seed=0)
+    narrow = dataclasses.replace(splits, test=(splits.test[0].isel(crossline=slice(0, 8)),))
+    with pytest.raises(ValueError, match="held-out sections along inline of shape"):
+        train_and_score(CONFIG, narrow, tmp_path, seed=0, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_narrow_block_is_watched_along_its_lines(tmp_path):
+    """A validation block narrower than a patch is watched in the direction that fits."""
+    splits = load_splits(DATA, seed=0)
+    narrow = dataclasses.replace(splits, validation=splits.validation.isel(crossline=slice(0, 8)))
+    train_and_score(CONFIG, narrow, tmp_path, seed=0, progress=False)
+    assert pd.read_csv(tmp_path / "history.csv")["validation_dice"].between(0, 1).all()
+
+
+def test_kill_between_weights_and_scores_is_taken_up(runs, tmp_path):
+    """A run killed after training is scored without training, with the same scores."""
+    run = runs[0]
+    for name in ("history.csv", "weights.safetensors"):
+        shutil.copy(run.outcome.folder / name, tmp_path / name)
+    before = (tmp_path / "weights.safetensors").read_bytes()
+    scores = train_and_score(
+        run.config, load_splits(DATA, seed=0), tmp_path, seed=0, progress=False
+    )
+    assert scores == run.outcome.scores
+    assert (tmp_path / "weights.safetensors").read_bytes() == before
+
+
+def test_volumes_are_described_by_role():
+    """The record of a study names every volume of every seed once, by what it served for."""
+    hashes = describe_data(DATA, seeds=(0, 1))
+    assert [len(hashes[name].split()) for name in ("training", "validation", "test")] == [2, 1, 1]
 
 
 @pytest.mark.parametrize(("name", "values"), [("losses", ()), ("seeds", (1, 1))])

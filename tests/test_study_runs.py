@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import time
 
 import pytest
 
@@ -20,7 +21,7 @@ def test_finished_run_is_never_repeated(tmp_path):
     first = complete(RUN, compute, root=tmp_path)
     second = complete(RUN, compute, root=tmp_path)
     assert calls == [first.folder]
-    assert (first.repeated, second.repeated) == (True, False)
+    assert (first.computed, second.computed) == (True, False)
     assert first.scores == second.scores == {"dice": 0.5}
 
 
@@ -49,6 +50,22 @@ def test_key_depends_on_everything(change):
     assert Run(**{**vars(RUN), **change}).key != RUN.key
 
 
+def test_key_depends_on_libraries(monkeypatch):
+    """Scores of another version of torch are not found."""
+    key = RUN.key
+    monkeypatch.setattr(runs, "version", lambda name: f"{name} 0")
+    assert RUN.key != key
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]"])
+def test_damaged_scores_are_refused(tmp_path, text):
+    """A damaged file of scores is named, and nothing is computed over it."""
+    path = complete(RUN, lambda _: {"dice": 1}, root=tmp_path).folder / "scores.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"scores\.json: .*Delete it to compute the run again"):
+        complete(RUN, lambda _: {"dice": 1}, root=tmp_path)
+
+
 def test_key_ignores_order_and_sequence_type():
     """The order of settings and the type of a sequence do not count."""
     config = {"patch": [64, 64], "loss": "dice"}
@@ -57,7 +74,7 @@ def test_key_ignores_order_and_sequence_type():
 
 def test_config_records_the_run(tmp_path):
     """``config.json`` holds everything that the key is made of."""
-    folder = complete(RUN, lambda _: {}, root=tmp_path).folder
+    folder = complete(RUN, lambda _: {"dice": 1}, root=tmp_path).folder
     assert json.loads((folder / "config.json").read_text()) == RUN.describe()
 
 
@@ -109,9 +126,10 @@ def test_interrupted_write_leaves_the_old_file(tmp_path):
 def _complete_slowly(root, queue):
     def compute(folder):
         (folder / "started").touch(exist_ok=False)
+        time.sleep(1)
         return {"x": 1}
 
-    queue.put(complete(RUN, compute, root=root).repeated)
+    queue.put(complete(RUN, compute, root=root).computed)
 
 
 def test_two_processes_compute_once(tmp_path):

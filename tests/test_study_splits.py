@@ -43,9 +43,57 @@ def test_seeds_share_test_but_not_training_earths():
     assert not hashes(first.train) & hashes(second.train)
 
 
-def test_seeds_of_earths_do_not_overlap():
-    """A thousand seeds with a hundred training earths each stay below the held-out earths."""
-    assert 1000 * 100 + 99 < VALIDATION_EARTH < TEST_EARTH
+@pytest.mark.parametrize("seed", [VALIDATION_EARTH // 2, TEST_EARTH, -1])
+def test_training_earths_stay_below_the_held_out_ones(seed):
+    """A seed whose training earths would be held-out ones is refused."""
+    with pytest.raises(ValueError, match=r"Invalid seed .* from 0 to 499999"):
+        load_splits(SMALL, seed=seed)
+
+
+def test_splits_that_differ_in_roles_differ_in_hash(real):
+    """The same blocks in other roles are other data, so that no run is mistaken for another."""
+    first = load_splits(StudyData(source=real, test_lines=(110,)), seed=0)
+    second = load_splits(
+        StudyData(source=real, test_lines=(110,), validation_lines=tuple(range(111, 140))), seed=0
+    )
+    assert first.content_hash != second.content_hash
+
+
+def test_lines_apart_are_scored_apart(real):
+    """Test lines with a gap between them are two volumes: no boundary runs across the gap."""
+    lines = (*range(100, 105), *range(130, 135))
+    splits = load_splits(StudyData(source=real, test_lines=lines), seed=0)
+    assert [list(part.crossline.values) for part in splits.test] == [
+        list(range(100, 105)),
+        list(range(130, 135)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"validation_lines": (105,)}, "validation_lines without test_lines"),
+        ({"test_lines": (105,), "validation_lines": (105,)}, "Must be distinct"),
+        ({"test_lines": (99,)}, r"numbers \[99\]\. Must be among the 40 lines from 100 to 139"),
+    ],
+)
+def test_contradicting_lines_are_refused(real, changes, message):
+    """Lines that contradict each other or are not there are named."""
+    with pytest.raises(ValueError, match=message):
+        load_splits(StudyData(source=real, **changes), seed=0)
+
+
+@pytest.mark.parametrize("changes", [{"mask": "salt.nc"}, {"test_lines": (3,)}])
+def test_arguments_of_a_file_are_refused_for_an_earth(changes):
+    """A synthetic earth has its own mask and split."""
+    with pytest.raises(ValueError, match="they belong to a file"):
+        StudyData(**changes)
+
+
+def test_misspelt_preset_is_refused():
+    """A source that is neither a preset nor a file names the presets."""
+    with pytest.raises(ValueError, match=r"Invalid source 'gulff'\. Must be a preset \(gulf"):
+        StudyData(source="gulff")
 
 
 def test_last_fifth_is_scored_by_default(real):
@@ -53,7 +101,7 @@ def test_last_fifth_is_scored_by_default(real):
     splits = load_splits(StudyData(source=real, guard_lines=3), seed=0)
     assert splits.test[0].crossline.values.tolist() == list(range(132, 140))
     assert splits.validation.crossline.values.tolist() == list(range(125, 129))
-    assert splits.train[0].crossline.values.tolist() == list(range(100, 122))
+    assert [list(part.crossline.values) for part in splits.train] == [list(range(100, 122))]
 
 
 def test_held_out_lines_split_the_training_volume(real):

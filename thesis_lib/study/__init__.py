@@ -12,6 +12,7 @@ from thesis_lib.study.segmentation import (
 from thesis_lib.study.splits import (
     Splits,
     StudyData,
+    describe_data,
     load_splits,
     middle_section,
     open_source,
@@ -42,6 +43,7 @@ __all__ = [
     "StudyData",
     "complete",
     "decide",
+    "describe_data",
     "effect_table",
     "format_claims",
     "format_table1",

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from scipy import stats
 from thesis_lib._checks import check_choice
 
 RULES = ("best", "worst", "beats")
-VERDICTS = ("reproduced", "not reproduced", "inconclusive")
 LEVEL = 0.05  # of each one-sided test
 MIN_SEEDS = 3  # fewer leave every claim inconclusive
 
@@ -75,7 +74,7 @@ class Decision:
     claim: Claim
     verdict: str
     reason: str
-    effects: tuple[Effect, ...] = field(default=())
+    effects: tuple[Effect, ...] = ()
 
 
 def read_claims(path: str | os.PathLike[str], *, task: str | None = None) -> list[Claim]:
@@ -136,10 +135,11 @@ def decide(claim: Claim, scores: pd.DataFrame, *, losses: Sequence[str]) -> Deci
     table = scores.pivot(index="seed", columns="loss", values=claim.measure).astype(float)
     if table.isna().all(axis=None):
         return Decision(claim, "inconclusive", f"not measured: {claim.measure} is not known here")
+    n_rivals = len(set(losses) - {claim.subject})  # run or not: fewer runs correct no less
     rivals = [loss for loss in losses if loss != claim.subject and loss in table]
     if claim.subject not in table or not rivals:
         return Decision(claim, "inconclusive", "not run: the losses it compares are missing")
-    effects = tuple(_effect(claim, table, rival, n_rivals=len(rivals)) for rival in rivals)
+    effects = tuple(_effect(claim, table, rival, n_rivals=n_rivals) for rival in rivals)
     missing = sorted(set(losses) - set(table.columns))
     n_seeds = min(effect.n_seeds for effect in effects)
     if n_seeds < MIN_SEEDS:

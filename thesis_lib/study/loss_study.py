@@ -120,7 +120,7 @@ def run_losses(
 def describe(run: LossRun) -> str:
     """One line on a run: loss, seed, main scores, whether it was computed or found."""
     mean = run.outcome.scores["mean"]
-    origin = "computed" if run.outcome.repeated else "found"
+    origin = "computed" if run.outcome.computed else "found"
     return (
         f"{run.loss}, seed {run.seed}: Dice {mean['dice']:.4f}, "
         f"PS {mean['perimetric_similarity']:.4f} ({origin}, {run.outcome.folder.name})"

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 SCORES = "scores.json"
+LIBRARIES = ("edt", "numpy", "scipy", "timm", "torch")  # those whose arithmetic the scores rest on
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Run:
             "data_hash": self.data_hash,
             "seed": self.seed,
             "source_hash": source_hash(self.task),
+            "libraries": {name: version(name) for name in LIBRARIES},
         }
 
     @property
@@ -68,13 +71,13 @@ class Outcome:
         ``runs/<key>``, with ``config.json``, ``scores.json`` and what the task left there.
     scores : mapping
         Content of ``scores.json``.
-    repeated : bool
+    computed : bool
         Whether it was computed now (True) or found finished (False).
     """
 
     folder: Path
     scores: Mapping[str, Any]
-    repeated: bool
+    computed: bool
 
 
 def complete(
@@ -100,10 +103,32 @@ def complete(
     with FileLock(folder / ".lock"):
         path = folder / SCORES
         if path.exists():
-            return Outcome(folder, json.loads(path.read_text()), repeated=False)
+            return Outcome(folder, read_scores(path), computed=False)
         write_json(folder / "config.json", run.describe())
         write_json(path, compute(folder))
-        return Outcome(folder, json.loads(path.read_text()), repeated=True)
+        return Outcome(folder, read_scores(path), computed=True)
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """
+    Read the scores of a finished run.
+
+    Raises
+    ------
+    ValueError
+        If the file was damaged after it was written.
+    """
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"Cannot read {path}: {error}. Delete it to compute the run again."
+        ) from error
+    if not isinstance(scores, dict) or not scores:
+        raise ValueError(
+            f"Cannot read {path}: no scores in it. Delete it to compute the run again."
+        )
+    return scores
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

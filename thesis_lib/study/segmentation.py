@@ -12,17 +12,19 @@ from safetensors.torch import load_file
 from torch import nn
 
 from thesis_lib import _volume
-from thesis_lib._checks import check_choice
+from thesis_lib._checks import check_choice, check_range
 from thesis_lib.data import Augmentation, PatchBatches
 from thesis_lib.losses import LOSSES
 from thesis_lib.metrics import dice_score, score_volume
 from thesis_lib.model import SaltUNet
-from thesis_lib.study.runs import Run
+from thesis_lib.study.runs import Run, source_hash
 from thesis_lib.study.splits import Splits, middle_section
-from thesis_lib.training import TrainConfig, fit, predict_volume
+from thesis_lib.training import TrainConfig, fit, predict_volume, resolve_precision
 
 TASK = __name__
+source_hash(TASK)  # of the code that is loaded, whatever is edited from here on
 THRESHOLD = 0.5  # the same for every loss, so that no score selects it
+LATERAL = {"inline": "crossline", "crossline": "inline"}
 N_VALIDATION_SECTIONS = 8  # of the held-out volume, watched after every epoch
 SECTIONS = "sections.nc"
 WEIGHTS = "weights.safetensors"
@@ -71,11 +73,20 @@ class SegmentationConfig:
 
     def __post_init__(self) -> None:
         check_choice("loss", self.loss, tuple(LOSSES))
+        check_range("tolerance_m", self.tolerance_m, low=0)
+        if self.velocity_m_s is not None:
+            check_range("velocity_m_s", self.velocity_m_s, low=0, open_low=True)
+        if not 0 < len(self.axes) == len(set(self.axes)):
+            raise ValueError(f"Invalid axes {self.axes}. Must be one or two different ones.")
+        for axis in self.axes:
+            check_choice("axis", axis, ("inline", "crossline"))
 
 
 def make_run(config: SegmentationConfig, splits: Splits, *, seed: int) -> Run:
-    """Run that trains and scores one network on these volumes."""
-    return Run(TASK, asdict(config), splits.content_hash, seed)
+    """Run that trains and scores one network on these volumes, in the precision found here."""
+    precision = resolve_precision(config.train)
+    resolved = replace(config, train=replace(config.train, precision=precision))
+    return Run(TASK, asdict(resolved), splits.content_hash, seed)
 
 
 def build_model(config: SegmentationConfig, *, seed: int) -> SaltUNet:
@@ -146,6 +157,8 @@ def train_and_score(
     dict
         ``volumes``: one dict of scores a test volume; ``mean``: their means.
     """
+    for volume in splits.test:
+        _check_fits(volume, config, config.axes)
     model = build_model(config, seed=seed)
     batches = PatchBatches(
         splits.train,
@@ -198,7 +211,7 @@ def _validator(
     if volume is None:
         return None
 
-    axis = config.axes[0]
+    axis = _pick_axis(volume, config)
     step = -(-volume.sizes[axis] // N_VALIDATION_SECTIONS)
     sections = volume.isel({axis: slice(step // 2, None, step)}).load()
     known = np.isfinite(sections["amplitude"].values)
@@ -212,9 +225,31 @@ def _validator(
     return validate
 
 
+def _pick_axis(volume: xr.Dataset, config: SegmentationConfig) -> str:
+    """Direction to watch a held-out volume along: a narrow block of lines has sections one way."""
+    for axis in config.axes[:-1]:
+        if volume.sizes[LATERAL[axis]] >= config.patch[1]:
+            return axis
+    _check_fits(volume, config, config.axes[-1:])
+    return config.axes[-1]
+
+
+def _check_fits(volume: xr.Dataset, config: SegmentationConfig, axes: Sequence[str]) -> None:
+    """Refuse held-out volumes that no patch fits into, before anything is trained."""
+    for axis in axes:
+        section = (volume.sizes[_volume.vertical_dim(volume)], volume.sizes[LATERAL[axis]])
+        if any(size > length for size, length in zip(config.patch, section, strict=True)):
+            raise ValueError(
+                f"Invalid patch {config.patch} for held-out sections along {axis} of shape "
+                f"{section}. Must fit: hold out more lines, or leave {axis!r} out of axes."
+            )
+
+
 def _score(
     predicted: xr.Dataset, volume: xr.Dataset, config: SegmentationConfig
 ) -> dict[str, float | None]:
+    dims = ("inline", "crossline", _volume.vertical_dim(volume))
+    volume, predicted = volume.transpose(*dims), predicted.transpose(*dims)
     scores = score_volume(
         (predicted["probability"] > THRESHOLD).values,
         volume["salt"].values,

@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from thesis_lib import _volume, data, synthetic
 from thesis_lib._checks import check_choice, check_count
 
 # Seeds of the synthetic earths: a training earth belongs to one seed of the study, the validation
-# and test earths are the same for all of them. The three ranges never meet.
+# and test earths are the same for all of them. The three ranges never meet. Settings were chosen
+# with the earths from 2,000,000 on, so those are scored no more.
 VALIDATION_EARTH = 1_000_000
-TEST_EARTH = 2_000_000
+TEST_EARTH = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class StudyData:
         Without test lines the last fifth of the volume is scored and the tenth before it watched.
     guard_lines : int
         Lines left out on either side of the held-out ones, a patch's width for instance.
+
+    Raises
+    ------
+    ValueError
+        If the source does not exist, or the arguments contradict each other.
     """
 
     source: str = "gulf"
@@ -61,6 +69,28 @@ class StudyData:
         check_count("n_train_volumes", self.n_train_volumes)
         check_count("n_test_volumes", self.n_test_volumes)
         check_count("guard_lines", self.guard_lines, low=0)
+        if not self.is_synthetic and not Path(self.source).exists():
+            presets = ", ".join(synthetic.PRESETS)
+            raise ValueError(
+                f"Invalid source {self.source!r}. Must be a preset ({presets}) or a file."
+            )
+        if self.is_synthetic and (self.mask is not None or self.held_out):
+            raise ValueError(
+                f"Invalid mask or lines for the synthetic earth {self.source!r}. It has its own "
+                "mask, and is split by seed: they belong to a file."
+            )
+        if self.validation_lines and not self.test_lines:
+            raise ValueError("Invalid validation_lines without test_lines. Must be both or none.")
+        if len(set(self.held_out)) < len(self.held_out):
+            raise ValueError(
+                f"Invalid test_lines {list(self.test_lines)} and validation_lines "
+                f"{list(self.validation_lines)}. Must be distinct."
+            )
+
+    @property
+    def held_out(self) -> tuple[int, ...]:
+        """Lines of a real volume that are not trained on."""
+        return (*self.test_lines, *self.validation_lines)
 
     @property
     def is_synthetic(self) -> bool:
@@ -78,14 +108,18 @@ class Splits:
 
     @property
     def content_hash(self) -> str:
-        """Hashes of all volumes, in order."""
-        volumes = (*self.train, *((self.validation,) if self.validation else ()), *self.test)
-        return "-".join(str(volume.attrs["content_hash"]) for volume in volumes)
+        """Hashes of all volumes, and which of them served for what."""
+        validation = () if self.validation is None else (self.validation,)
+        parts = (self.train, validation, self.test)
+        return "|".join("-".join(str(v.attrs["content_hash"]) for v in part) for part in parts)
 
 
-def open_source(study_data: StudyData, *, earth: int) -> xr.Dataset:
+@lru_cache(maxsize=8)
+def open_source(study_data: StudyData, *, earth: int = 0) -> xr.Dataset:
     """
     One volume of the source: the synthetic earth of a seed, or the whole real volume.
+
+    The last few are kept in memory, since all losses of a seed read the same.
 
     Parameters
     ----------
@@ -108,7 +142,6 @@ def open_source(study_data: StudyData, *, earth: int) -> xr.Dataset:
     )
 
 
-@lru_cache(maxsize=2)
 def load_splits(study_data: StudyData, *, seed: int) -> Splits:
     """
     Volumes of one seed of a study.
@@ -128,14 +161,52 @@ def load_splits(study_data: StudyData, *, seed: int) -> Splits:
     """
     if study_data.is_synthetic:
         return _make_earths(study_data, seed=seed)
-    volume = open_source(study_data, earth=seed)
+    return _split(study_data)
+
+
+def describe_data(study_data: StudyData, *, seeds: Sequence[int]) -> dict[str, str]:
+    """Content hashes of the volumes of all seeds, by what they served for, for ``run.json``."""
+    found: dict[str, dict[str, None]] = {"training": {}, "validation": {}, "test": {}}
+    for seed in seeds:
+        splits = load_splits(study_data, seed=seed)
+        held_out = () if splits.validation is None else (splits.validation,)
+        for name, part in zip(found, (splits.train, held_out, splits.test), strict=True):
+            found[name] |= dict.fromkeys(volume.attrs["content_hash"] for volume in part)
+    return {name: " ".join(hashes) for name, hashes in found.items() if hashes}
+
+
+def _make_earths(study_data: StudyData, *, seed: int) -> Splits:
+    n_train, n_test = study_data.n_train_volumes, study_data.n_test_volumes
+    check_count("seed", seed, low=0, high=VALIDATION_EARTH // n_train - 1)
+    check_count("n_test_volumes", n_test, high=TEST_EARTH)
+    first = seed * n_train
+    return Splits(
+        train=tuple(open_source(study_data, earth=first + index) for index in range(n_train)),
+        validation=open_source(study_data, earth=VALIDATION_EARTH),
+        test=tuple(open_source(study_data, earth=TEST_EARTH + index) for index in range(n_test)),
+    )
+
+
+@lru_cache(maxsize=2)
+def _split(study_data: StudyData) -> Splits:
+    """Blocks of lines of a real volume; every stretch of neighbouring lines is one volume."""
+    volume = open_source(study_data)
     if "salt" not in volume:
         raise ValueError(
             f"Invalid volume {study_data.source} for a study. Must have a salt mask: name a file "
             "or a variable by mask."
         )
-    splits = _split(volume, study_data)
-    if not any(part["salt"].any() for part in splits.test):
+    axis = study_data.split_axis
+    lines = volume[axis].values
+    test, validation = study_data.test_lines, study_data.validation_lines
+    if not test:
+        test, validation = _pick_last_lines(lines, guard=study_data.guard_lines)
+    splits = Splits(
+        _cut_blocks(volume, axis, _find_free(lines, (*test, *validation), study_data)),
+        data.select_lines(volume, axis, validation) if validation else None,
+        _cut_blocks(volume, axis, np.flatnonzero(_is_among(lines, test, study_data))),
+    )
+    if not any((part["salt"] & part["amplitude"].notnull()).any() for part in splits.test):
         raise ValueError(
             f"Invalid test lines of {study_data.source}: no salt in them. Must hold some, since "
             "scores of empty masks say nothing."
@@ -143,57 +214,52 @@ def load_splits(study_data: StudyData, *, seed: int) -> Splits:
     return splits
 
 
-def _make_earths(study_data: StudyData, *, seed: int) -> Splits:
-    def make(earth: int) -> xr.Dataset:
-        return open_source(study_data, earth=earth)
+def _pick_last_lines(
+    lines: NDArray[np.int64], *, guard: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Last fifth of the lines, and the tenth before it, less a guard between them."""
+    n_test, n_validation = max(len(lines) // 5, 1), len(lines) // 10
+    start = len(lines) - n_test
+    stop = max(start - guard, 0)
+    validation = lines[max(stop - n_validation, 0) : stop]
+    return tuple(lines[start:].tolist()), tuple(validation.tolist())
 
-    first = seed * study_data.n_train_volumes
-    return Splits(
-        train=tuple(make(first + index) for index in range(study_data.n_train_volumes)),
-        validation=make(VALIDATION_EARTH),
-        test=tuple(make(TEST_EARTH + index) for index in range(study_data.n_test_volumes)),
-    )
 
-
-def _split(volume: xr.Dataset, study_data: StudyData) -> Splits:
-    axis, guard = study_data.split_axis, study_data.guard_lines
-    if not study_data.test_lines:
-        n_lines = volume.sizes[axis]
-        blocks = data.split_lines(
-            volume, axis, validation=n_lines // 10, test=max(n_lines // 5, 1), guard=guard
+def _is_among(
+    lines: NDArray[np.int64], numbers: Sequence[int], study_data: StudyData
+) -> NDArray[np.bool_]:
+    unknown = sorted(set(numbers) - set(lines.tolist()))
+    if unknown:
+        raise ValueError(
+            f"Invalid {study_data.split_axis} numbers {unknown}. Must be among the {lines.size} "
+            f"lines from {lines.min()} to {lines.max()} of {study_data.source}."
         )
-        validation = blocks.validation if blocks.validation.sizes[axis] else None
-        return Splits((blocks.training,), validation, (blocks.test,))
-    validation = (
-        data.select_lines(volume, axis, study_data.validation_lines)
-        if study_data.validation_lines
-        else None
-    )
-    held_out = (*study_data.test_lines, *study_data.validation_lines)
-    return Splits(
-        _keep_apart(volume, axis, held_out, guard=guard),
-        validation,
-        (data.select_lines(volume, axis, study_data.test_lines),),
-    )
+    return np.isin(lines, numbers)
 
 
-def _keep_apart(
-    volume: xr.Dataset, axis: str, held_out: Sequence[int], *, guard: int
-) -> tuple[xr.Dataset, ...]:
-    """Blocks of neighbouring lines that are at least ``guard`` lines from the held-out ones."""
-    lines = volume[axis].values
-    near = np.isin(lines, held_out)
-    for shift in range(1, guard + 1):
-        near[shift:] |= np.isin(lines[:-shift], held_out)
-        near[:-shift] |= np.isin(lines[shift:], held_out)
-    free = np.flatnonzero(~near)
+def _find_free(
+    lines: NDArray[np.int64], held_out: Sequence[int], study_data: StudyData
+) -> NDArray[np.int64]:
+    """Indices of the lines that are more than the guard away from all held-out ones."""
+    guard = study_data.guard_lines
+    window = np.ones(2 * guard + 1)
+    near = np.convolve(_is_among(lines, held_out, study_data), window)[guard : guard + lines.size]
+    free = np.flatnonzero(near == 0)
     if not free.size:
         raise ValueError(
-            f"Invalid held-out lines {sorted(held_out)} with a guard of {guard}. "
-            f"Must leave at least one of {lines.size} lines along {axis} for training."
+            f"Invalid held-out lines {sorted(held_out)} with a guard of {guard}. Must leave at "
+            f"least one of {lines.size} lines along {study_data.split_axis} for training."
         )
-    blocks = np.split(free, np.flatnonzero(np.diff(free) > 1) + 1)
-    return tuple(data.select_lines(volume, axis, lines[block].tolist()) for block in blocks)
+    return free
+
+
+def _cut_blocks(
+    volume: xr.Dataset, axis: str, indices: NDArray[np.int64]
+) -> tuple[xr.Dataset, ...]:
+    """One volume for each stretch of neighbouring lines."""
+    lines = volume[axis].values
+    stretches = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
+    return tuple(data.select_lines(volume, axis, lines[part].tolist()) for part in stretches)
 
 
 def middle_section(volume: xr.Dataset, axis: str) -> xr.Dataset:

@@ -95,7 +95,8 @@ def _format_cell(values: "pd.Series[float]", *, digits: int) -> str:
     if values.isna().any():
         return "–"  # not known here, for example metres on a time axis
     mean = f"{values.mean():.{digits}f}"
-    return mean if len(values) < 2 else f"{mean} ± {values.std():.{digits}f}"
+    spread = len(values) > 1 and np.isfinite(values).all()  # an empty mask is infinitely far
+    return f"{mean} ± {values.std():.{digits}f}" if spread else mean
 
 
 def rank_correlation(scores: pd.DataFrame, thesis: pd.DataFrame, score: str) -> tuple[float, int]:
