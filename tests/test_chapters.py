@@ -22,12 +22,16 @@ def project(tmp_path: Path) -> Path:
     return make_project(tmp_path)
 
 
-def finish(project: Path, profile: str = "smoke", **changes: Any) -> Path:
+def finish(
+    project: Path, profile: str = "smoke", *, compute_s: float | None = None, **changes: Any
+) -> Path:
     """Leave the results of a finished run, without running anything."""
     values = chapters.resolve_parameters(CHAPTER, profile, changes, project)
     folder = chapters.open_results(CHAPTER, values, root=project)
     (folder / "table1.csv").write_text("loss,dice\nbce,0.9\n")
-    chapters.close_results(folder, data={"test": "0123abcd"}, seeds=[0], root=project)
+    chapters.close_results(
+        folder, data={"test": "0123abcd"}, seeds=[0], compute_s=compute_s, root=project
+    )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Why?\nBecause.")])
     chapters.write_notebook(notebook, folder / f"{CHAPTER}.ipynb")
     return folder
@@ -235,6 +239,43 @@ def test_foreign_folder(project: Path) -> None:
     assert (project / "notebooks" / "params").is_dir()
 
 
+@pytest.mark.parametrize("text", ["{}", '{"chapter": "09_other"}', "[1]", "no JSON", "\xff"])
+def test_foreign_run_info(project: Path, text: str) -> None:
+    """A folder whose run.json no chapter of the project wrote is left as it is."""
+    folder = project / "elsewhere"
+    (folder / "docs").mkdir(parents=True)
+    (folder / "docs" / "thesis.tex").write_text("A year of work.")
+    (folder / "run.json").write_text(text, encoding="latin-1")
+    values = chapters.resolve_parameters(CHAPTER, "smoke", {"results_dir": str(folder)}, project)
+    with pytest.raises(ValueError, match=r"holds 'docs', no run\.json of a chapter"):
+        chapters.open_results(CHAPTER, values, root=project)
+    assert (folder / "docs" / "thesis.tex").read_text() == "A year of work."
+    assert (folder / "run.json").read_text(encoding="latin-1") == text
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        (f"{CHAPTER}.failed.ipynb", True),
+        (f"{CHAPTER}.ipynb", True),
+        (f"{CHAPTER}_notes.txt", False),
+        (f"{CHAPTER}.ipynb/notes.txt", False),
+    ],
+)
+def test_folder_without_run_info(project: Path, name: str, ours: bool) -> None:
+    """Without run.json, a folder is a chapter's if it holds its notebook and nothing else."""
+    values = chapters.resolve_parameters(CHAPTER, "smoke", {}, project)
+    path = project / values["results_dir"] / name
+    path.parent.mkdir(parents=True)
+    path.touch()
+    if ours:
+        chapters.open_results(CHAPTER, values, root=project)
+    else:
+        with pytest.raises(ValueError, match=r"Must be a new or empty folder"):
+            chapters.open_results(CHAPTER, values, root=project)
+    assert path.exists() != ours
+
+
 def test_wrong_type_in_the_notebook(project: Path) -> None:
     """Values that came past the command line are checked too."""
     namespace = {**SMOKE, "results_dir": "results/x", "losses": "bce"}
@@ -348,6 +389,26 @@ def test_stage_needs_all_chapters(project: Path) -> None:
     """A chapter that was not run stops the staging, before anything is removed."""
     (project / "book" / "chapters").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match=r"Run the chapter first"):
+        chapters.stage("results/smoke", root=project)
+    assert (project / "book" / "chapters").is_dir()
+
+
+def test_banner_tells_training_from_the_page(project: Path) -> None:
+    """Where a chapter says how long its runs took, the banner has both times, else its own."""
+    info = chapters.read_run_info(finish(project, compute_s=600.04))
+    assert info["compute_s"] == 600.0
+    text = banner(info | {"duration_s": 30, "device": "cpu"})
+    assert "\n10 min of training; page made in 30 s on cpu (" in text
+    info = chapters.read_run_info(finish(project))
+    assert "compute_s" not in info
+    assert "\n30 s on cpu (" in banner(info | {"duration_s": 30, "device": "cpu"})
+
+
+def test_stage_needs_the_executed_notebook(project: Path) -> None:
+    """Results whose notebook was not written any more stop the staging, before it removes."""
+    (finish(project) / f"{CHAPTER}.ipynb").unlink()
+    (project / "book" / "chapters").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"No 01_toy\.ipynb in .* Run the chapter again"):
         chapters.stage("results/smoke", root=project)
     assert (project / "book" / "chapters").is_dir()
 

@@ -17,6 +17,7 @@ from thesis_lib.chapters.parameters import (
     RESULTS,
     check_values,
     find_chapter,
+    list_chapters,
     list_profiles,
     parse_value,
     project_root,
@@ -60,7 +61,7 @@ def open_results(chapter: str, namespace: Mapping[str, Any], *, root: Path | Non
     parameters = read_parameters(find_chapter(chapter, root))
     values = check_values({name: namespace[name] for name in parameters}, parameters, chapter)
     folder = root / str(values[RESULTS])
-    _check_ours(folder, chapter)
+    _check_ours(folder, chapter, root)
     folder.mkdir(parents=True, exist_ok=True)
     info = {"chapter": chapter, "profile": folder.parent.name, "parameters": values}
     info |= _compare_profiles(chapter, values, folder.parent.name, root)
@@ -70,7 +71,12 @@ def open_results(chapter: str, namespace: Mapping[str, Any], *, root: Path | Non
 
 
 def close_results(
-    folder: Path, *, data: Mapping[str, str], seeds: Sequence[int], root: Path | None = None
+    folder: Path,
+    *,
+    data: Mapping[str, str],
+    seeds: Sequence[int],
+    compute_s: float | None = None,
+    root: Path | None = None,
 ) -> None:
     """
     Complete ``run.json``: the last call of a chapter, after everything is saved.
@@ -83,6 +89,9 @@ def close_results(
         Content hash of each volume, by what it served for.
     seeds : sequence of int
         All seeds that the results depend on.
+    compute_s : float, optional
+        Seconds that the runs behind the results took, whenever that was: a chapter that finds
+        them finished takes far less itself.
     root : Path, optional
         Folder of the project; found where left out.
     """
@@ -92,6 +101,7 @@ def close_results(
         "duration_s": round(elapsed.total_seconds(), 1),
         "data": dict(data),
         "seeds": list(seeds),
+        **({} if compute_s is None else {"compute_s": round(compute_s, 1)}),
         **_describe_machine(),
         **_describe_commit(root or project_root()),
         "libraries": _describe_libraries(),
@@ -130,15 +140,28 @@ def _dump(info: Mapping[str, Any]) -> str:
     return json.dumps(info, indent=2, ensure_ascii=False) + "\n"
 
 
-def _check_ours(folder: Path, chapter: str) -> None:
-    if not folder.is_dir() or (folder / RUN_INFO).is_file():
+def _check_ours(folder: Path, chapter: str, root: Path) -> None:
+    if not folder.is_dir() or _is_results(folder, root):
         return
-    foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith(chapter))
+    kept = (f"{chapter}.ipynb", f"{chapter}.failed.ipynb")  # where a run ended before it opened
+    foreign = sorted(
+        path.name for path in folder.iterdir() if path.name not in kept or path.is_dir()
+    )
     if foreign:
         raise ValueError(
-            f"Invalid {RESULTS} {str(folder)!r}: it holds {foreign[0]!r} and no {RUN_INFO}, and "
-            "would be emptied. Must be a new or empty folder, or the results of a chapter."
+            f"Invalid {RESULTS} {str(folder)!r}: it holds {foreign[0]!r}, no {RUN_INFO} of a "
+            "chapter, and would be emptied. Must be a new or empty folder, or the results of a "
+            "chapter."
         )
+
+
+def _is_results(folder: Path, root: Path) -> bool:
+    """Whether a chapter of this project wrote the ``run.json`` of a folder."""
+    try:
+        info = json.loads((folder / RUN_INFO).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # there is none, or it is no JSON
+        return False
+    return isinstance(info, dict) and info.get("chapter") in list_chapters(root)
 
 
 def _empty(folder: Path) -> None:

@@ -86,8 +86,10 @@ def publish(profile: str, *, root: Path | None = None) -> Path:
 
 def _finished(source: Path, root: Path) -> dict[str, Path]:
     folders = {chapter: source / chapter for chapter in list_chapters(root)}
-    for folder in folders.values():
+    for chapter, folder in folders.items():
         read_run_info(folder)
+        if not (folder / f"{chapter}.ipynb").is_file():
+            raise FileNotFoundError(f"No {chapter}.ipynb in {folder}. Run the chapter again.")
     return folders
 
 
@@ -121,12 +123,19 @@ def banner(info: dict[str, Any]) -> str:
     return (
         f"````{{admonition}} Computed with profile *{profile}*: {note}\n"
         f":class: {kind} provenance\n"
-        f"{_format_duration(info['duration_s'])} on {info['device']} ({info['cpu']}, "
+        f"{_format_time(info)} on {info['device']} ({info['cpu']}, "
         f"{info['n_cores']} cores), {info['started'][:10]}, {commit}{dirty}. "
         f"Seeds {seeds}. Data: {data}.\n\n"
         f"Run it again:\n```bash\n{info['command']}\n```\n"
         "````\n"
     )
+
+
+def _format_time(info: dict[str, Any]) -> str:
+    page = _format_duration(info["duration_s"])
+    if "compute_s" not in info:
+        return page
+    return f"{_format_duration(info['compute_s'])} of training; page made in {page}"
 
 
 def _format_duration(seconds: float) -> str:
