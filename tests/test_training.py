@@ -17,8 +17,15 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from thesis_lib._volume import build_volume
-from thesis_lib.training import History, TrainConfig, fit, predict_volume
-from thesis_lib.training.config import pick_precision
+from thesis_lib.training import (
+    History,
+    TrainConfig,
+    fit,
+    fitting,
+    pick_precision,
+    predict_volume,
+    resolve_precision,
+)
 
 CONFIG = TrainConfig(epochs=4, lr=1e-2, precision="32-true", accelerator="cpu")
 
@@ -167,6 +174,14 @@ def test_auto_precision_on_a_gpu_asks_the_gpu(monkeypatch):
     for able, expected in [(True, "bf16-mixed"), (False, "32-true")]:
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda able=able, **_: able)
         assert pick_precision("auto", torch.device("cuda")) == expected
+
+
+def test_a_config_resolves_to_the_precision_of_its_device(monkeypatch):
+    """Auto means what the processor is good at; a precision asked for is kept."""
+    for able, expected in [("avx512_bf16", "bf16-mixed"), ("avx2", "32-true")]:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {able: True})
+        assert resolve_precision(TrainConfig(accelerator="cpu")) == expected
+    assert resolve_precision(replace(CONFIG, precision="bf16-mixed")) == "bf16-mixed"
 
 
 # The loop
@@ -440,6 +455,14 @@ def test_a_finished_run_is_not_repeated(left_alone):
     assert torch.equal(model[0].weight, load_file(left_alone / "weights.safetensors")["0.weight"])
     assert history.column("seconds") == pd.read_csv(left_alone / "history.csv")["seconds"].tolist()
     assert all(type(row["step"]) is int for row in history.rows)
+
+
+def test_a_finished_run_leaves_the_network_on_the_device_of_its_config(left_alone, monkeypatch):
+    """What follows a training is computed where it would have been without the interruption."""
+    monkeypatch.setattr(fitting, "resolve_device", lambda _config: torch.device("meta"))
+    model = make_model()
+    run(left_alone, model=model)
+    assert {tensor.device.type for tensor in model.state_dict().values()} == {"meta"}
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty"])

@@ -109,3 +109,16 @@ def pick_precision(precision: str, device: torch.device) -> Precision:
     else:
         fast = False
     return "bf16-mixed" if fast else "32-true"
+
+
+def resolve_precision(config: TrainConfig) -> Precision:
+    """Precision that a configuration stands for on this machine, on the device that it asks for."""
+    return pick_precision(config.precision, resolve_device(config))
+
+
+def resolve_device(config: TrainConfig) -> torch.device:
+    """Device of this machine that a configuration asks for; its first one of several."""
+    # Lightning takes seconds to import: who only predicts does not wait.
+    from lightning.fabric import Fabric
+
+    return Fabric(accelerator=config.accelerator, devices=config.devices).device

@@ -16,7 +16,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
-from thesis_lib.training.config import TrainConfig, pick_precision
+from thesis_lib.training.config import TrainConfig, resolve_device, resolve_precision
 from thesis_lib.training.folder import History, Row, RunFolder
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def fit(
     """
     run = None if folder is None else RunFolder(folder, config)
     if run is not None and (finished := run.load_finished(model)) is not None:
+        model.to(resolve_device(config))  # where the training would have left it
         return finished
     trainer = _Trainer(model, batches, loss, config)
     rows = [] if run is None else run.load_epoch(model, trainer.optimizer, trainer.schedule)
@@ -199,13 +200,13 @@ class _Trainer:
 
 
 def _launch_fabric(config: TrainConfig) -> Fabric:
-    # Lightning takes seconds to import: who only predicts or reads a finished run does not wait.
+    # Lightning takes seconds to import: who only predicts does not wait.
     from lightning.fabric import Fabric
     from lightning.fabric.plugins import MixedPrecision
 
     where: dict[str, Any] = {"accelerator": config.accelerator, "devices": config.devices}
-    device = Fabric(**where).device
-    if pick_precision(config.precision, device) == "bf16-mixed":
+    if resolve_precision(config) == "bf16-mixed":
+        device = resolve_device(config)
         where["plugins"] = MixedPrecision("bf16-mixed", device.type)  # by name, Fabric logs a line
     fabric = Fabric(**where)
     fabric.launch()
