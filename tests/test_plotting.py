@@ -403,10 +403,24 @@ def test_learning_curves_draw_one_line_a_seed_and_the_others_in_gray() -> None:
     assert list(ax.lines[3].get_ydata()) == [1.0, 0.5, 0.25]
 
 
+@pytest.mark.parametrize(("n_watched", "n_lines"), [(0, [1, 1]), (1, [3, 2]), (2, [4, 4])])
+def test_learning_curves_need_no_validation(n_watched: int, n_lines: list[int]) -> None:
+    """A history without validation has its training loss; without any, the legend has no Dice."""
+    histories = {
+        name: make_history() if index < n_watched else make_history()[["epoch", "train_loss"]]
+        for index, name in enumerate(LOSSES[:2])
+    }
+    fig = plotting.plot_learning_curves(histories)
+    assert [len(ax.lines) for ax in fig.axes[:2]] == n_lines
+    labels = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert ("validation Dice" in labels) == ("the other losses" in labels) == (n_watched > 0)
+    assert labels[-1] == "training loss / its first value"
+
+
 def test_history_without_its_columns_is_refused() -> None:
-    """A history names the epoch, the training loss and the validation Dice."""
-    with pytest.raises(ValueError, match="Invalid history of BCE without validation_dice"):
-        plotting.plot_learning_curves({"BCE": make_history().drop(columns="validation_dice")})
+    """A history names the epoch and the training loss."""
+    with pytest.raises(ValueError, match="Invalid history of BCE without train_loss"):
+        plotting.plot_learning_curves({"BCE": make_history().drop(columns="train_loss")})
 
 
 def test_table_puts_our_mean_beside_the_thesis() -> None:
@@ -446,12 +460,14 @@ def test_effect_with_an_unknown_verdict_is_refused() -> None:
 
 
 def test_rivals_are_named_once_for_panels_that_share_them() -> None:
-    """The second claim against the same rivals repeats no name, one against others has its own."""
+    """All panels have a line for every rival, and only the left ones name them."""
+    claims = [make_effects(statement=f"Dice is best {index}") for index in range(3)]
     others = make_effects(statement="MSE is worst", rival=["Wing", "KL"])
-    same = make_effects(statement="Dice is best again")
-    axes = plotting.plot_effects(pd.concat([make_effects(), same, others])).axes
-    named = [bool(ax.yaxis.get_tick_params()["labelleft"]) for ax in axes[:3]]
-    assert named == [True, False, True]
+    axes = plotting.plot_effects(pd.concat([*claims, others])).axes[:4]
+    rivals = ["BCE", "Hausdorff", "KL", "Wing"]
+    names = [[label.get_text() for label in ax.get_yticklabels()] for ax in axes]
+    assert names == [rivals, [], [], rivals]
+    assert all(list(ax.get_yticks()) == [0, 1, 2, 3] for ax in axes)
 
 
 def test_claims_without_effects_are_said_to_be_untested() -> None:

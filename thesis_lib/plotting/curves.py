@@ -23,7 +23,7 @@ from thesis_lib.plotting._style import (
 
 _COLUMNS = 4
 _LINE: dict[str, Any] = {"linewidth": 1.1, "marker": ".", "markersize": 3}
-_HISTORY_COLUMNS = ("epoch", "train_loss", "validation_dice")
+_HISTORY_COLUMNS = ("epoch", "train_loss")
 
 
 @styled
@@ -118,8 +118,9 @@ def plot_learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     Parameters
     ----------
     histories : mapping of title to DataFrame
-        Columns ``epoch``, ``train_loss`` and ``validation_dice``; with a column ``seed``, one
-        line per seed. Losses have different units, so each is divided by its first value.
+        Columns ``epoch``, ``train_loss`` and, where a validation was watched,
+        ``validation_dice``; with a column ``seed``, one line per seed. Losses have different
+        units, so each is divided by its first value.
 
     Returns
     -------
@@ -132,26 +133,32 @@ def plot_learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
         If a column is missing.
     """
     lines = {name: _split_seeds(name, history) for name, history in histories.items()}
+    watched = [line for seeds in lines.values() for line in seeds if "validation_dice" in line]
     fig, panels = new_panels(
         len(lines), n_columns=_COLUMNS, panel_height=1.4, sharex=True, sharey=True
     )
     for ax, (name, seeds) in zip(panels, lines.items(), strict=True):
-        for other in (line for seeds in lines.values() for line in seeds):
+        for other in watched:
             ax.plot(other.epoch, other.validation_dice, color="0.85", linewidth=0.7)
         for line in seeds:
             relative = line.train_loss / line.train_loss.iloc[0]
             ax.plot(line.epoch, relative, color=ORANGE, linestyle="dashed", **_LINE)
-            ax.plot(line.epoch, line.validation_dice, color=BLUE, **_LINE)
+            if "validation_dice" in line:
+                ax.plot(line.epoch, line.validation_dice, color=BLUE, **_LINE)
         ax.set(title=name, ylim=(0, None))
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     label_outer(panels, n_columns=_COLUMNS)
     fig.supxlabel("epoch")
     fig.supylabel("dimensionless")
     handles = [
-        Line2D([], [], color=BLUE, label="validation Dice"),
-        Line2D([], [], color="0.85", label="the other losses"),
-        Line2D([], [], color=ORANGE, linestyle="dashed", label="training loss / its first value"),
+        Line2D([], [], color=ORANGE, linestyle="dashed", label="training loss / its first value")
     ]
+    if watched:
+        handles = [
+            Line2D([], [], color=BLUE, label="validation Dice"),
+            Line2D([], [], color="0.85", label="the other losses"),
+            *handles,
+        ]
     fig.legend(handles=handles, loc="outside upper right", ncols=3, frameon=False)
     return fig
 
