@@ -3,15 +3,19 @@
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import segyio
+import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 from tiny_project import CHAPTER, make_project
+from torch import Tensor
 
 from thesis_lib import chapters, data, study
-from thesis_lib.__main__ import app
+from thesis_lib.__main__ import _load_network, app
 from thesis_lib.model import SaltUNet
 from thesis_lib.study.segmentation import predict
 from thesis_lib.synthetic import make_volume
@@ -87,6 +91,7 @@ def test_all_chapters(calls: list[tuple[str, dict[str, Any]]]) -> None:
         (["stage", "--profile", "laptop"], "Run the chapter first"),
         (["publish"], "Run the chapter first"),
         (["segment", "a.nc", "b.txt", "--run", "runs/x"], "Invalid file ending '.txt'"),
+        (["segment", "a.nc", "no/b.nc", "--run", "runs/x"], "Must lie in a folder that exists"),
     ],
 )
 @pytest.mark.usefixtures("project")
@@ -139,27 +144,59 @@ def test_help(command: list[str]) -> None:
     assert "Usage:" in shown.output
 
 
-def test_segment_writes_the_probability(project: Path) -> None:
-    """Segment writes what the network of the run predicts, on the lines of the volume."""
-    volume = make_volume((32, 32, 32), seed=3)
-    config = study.SegmentationConfig(
-        "bce",
-        TrainConfig(precision="32-true"),
-        patch=(32, 32),
-        stride=(32, 32),
-        encoder="resnet18",
-    )
-    run = study.Run("thesis_lib.study.segmentation", asdict(config), "0123", 5)
+CONFIG = study.SegmentationConfig(
+    "bce",
+    TrainConfig(precision="32-true"),
+    patch=(32, 32),
+    stride=(32, 32),
+    encoder="resnet18",
+)
+
+
+def make_run(project: Path, weights: dict[str, Tensor]) -> list[str]:
+    """Leave a finished run and a volume; how to segment the volume by the run."""
+    run = study.Run("thesis_lib.study.segmentation", asdict(CONFIG), "0123", 5)
     folder = project / "run"
     folder.mkdir()
     study.write_json(folder / "config.json", run.describe())
+    save_file(weights, folder / "weights.safetensors")
+    data.save_volume(make_volume((32, 32, 32), seed=3), "volume.SGY")
+    return ["--run", str(folder), "-o", "vertical", "depth"]
+
+
+def test_segment_writes_the_probability(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segment writes what the network predicts, with the headers of a SEG-Y of any case."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # compared with the CPU
     model = SaltUNet("resnet18", seed=9)
-    save_file(model.state_dict(), folder / "weights.safetensors")
-    data.save_volume(volume, "volume.sgy")
-    words = ["volume.sgy", "salt.sgy", "--run", str(folder), "-o", "vertical", "depth"]
-    shown = call("segment", *words)
+    words = make_run(project, model.state_dict())
+    with segyio.open("volume.SGY", "r+") as file:
+        file.text[0] = b"Shot by nobody".ljust(3200)
+    shown = call("segment", "volume.SGY", "salt.SEGY", *words)
     assert shown.exit_code == 0, shown.output
-    written = data.open_volume("salt.sgy", vertical="depth")
-    expected = predict(model, volume, config)["probability"]
+    written = data.open_volume("salt.SEGY", vertical="depth")
+    volume = make_volume((32, 32, 32), seed=3)
+    expected = predict(model, volume, CONFIG)["probability"]
     np.testing.assert_allclose(written["amplitude"], expected, atol=1e-6)
     np.testing.assert_array_equal(written["inline"], volume["inline"])
+    with segyio.open("salt.SEGY") as file:
+        assert file.text[0].startswith(b"Shot by nobody")
+
+
+@pytest.mark.parametrize(("able", "device"), [(True, "cuda"), (False, "cpu")])
+def test_segment_computes_on_the_gpu(
+    monkeypatch: pytest.MonkeyPatch, able: bool, device: str
+) -> None:
+    """The network goes to the GPU where there is one."""
+    model = Mock()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: able)
+    monkeypatch.setattr(study, "load_model", lambda _: model)
+    _load_network(Path("run"))
+    model.to.assert_called_once_with(device)
+
+
+def test_segment_refuses_weights_of_another_network(project: Path) -> None:
+    """Weights that do not fit the network are told in one line, not in one a tensor."""
+    words = make_run(project, {"old.weight": torch.zeros(3)})
+    shown = call("segment", "volume.SGY", "salt.nc", *words)
+    assert (shown.exit_code, shown.stderr.count("\n")) == (2, 1)
+    assert "its weights do not fit the network" in shown.stderr

@@ -4,12 +4,15 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import click
 
 from thesis_lib import __version__, chapters
 from thesis_lib._checks import check_choice
+
+if TYPE_CHECKING:
+    from thesis_lib.model import SaltUNet
 
 P = ParamSpec("P")
 _SEGY = (".sgy", ".segy")
@@ -128,18 +131,36 @@ def segment(volume: Path, output: Path, folder: Path, options: tuple[tuple[str, 
 
     SEG-Y from SEG-Y keeps all headers.
     """
-    check_choice("file ending", output.suffix, (*_SEGY, ".nc", ".zarr"))
+    ending = check_choice("file ending", output.suffix.lower(), (*_SEGY, ".nc", ".zarr"))
+    if not output.parent.is_dir():
+        raise ValueError(f"Invalid OUTPUT {output}. Must lie in a folder that exists.")
     from thesis_lib import data, study  # slow to import, and the other commands do without
     from thesis_lib.study.segmentation import predict
 
     reading = {name: chapters.parse_value(text) for name, text in options}
     config, _ = study.read_run(folder)
-    model = study.load_model(folder)
+    model = _load_network(folder)
     predicted = predict(model, data.open_volume(volume, **reading), config, progress=True)
     lines = {name: reading[name] for name in ("iline_byte", "xline_byte") if name in reading}
-    like = volume if {volume.suffix, output.suffix} <= set(_SEGY) else None
+    like = volume if {volume.suffix.lower(), ending} <= set(_SEGY) else None
     data.save_volume(predicted, output, variable="probability", like=like, **lines)
     click.echo(f"Wrote {output}")
+
+
+def _load_network(folder: Path) -> "SaltUNet":
+    """Load the network of a run to the GPU where there is one."""
+    import torch
+
+    from thesis_lib import study
+
+    try:
+        model = study.load_model(folder)
+    except RuntimeError as error:  # many lines of names and shapes
+        raise ValueError(
+            f"Invalid run {folder}: its weights do not fit the network. Must be a run of this "
+            "version of the library; train it again."
+        ) from error
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 if __name__ == "__main__":
