@@ -77,6 +77,21 @@ def test_upward_vertical_is_refused(arguments):
         build_volume(**arguments)
 
 
+def test_uneven_vertical_is_refused(arguments):
+    """Samples are evenly spaced."""
+    arguments["vertical"] = [0.0, 20.0, 40.0, 70.0, 90.0]
+    with pytest.raises(ValueError, match=r"depth .* steps from 20 to 30 m. Must be even within 1%"):
+        build_volume(**arguments)
+
+
+@pytest.mark.parametrize("name", ["inline", "crossline"])
+def test_line_numbers_come_once(arguments, name):
+    """Two lines of one number cannot be told apart."""
+    arguments[name] = [8, 8, 9, 10][: len(arguments[name])]
+    with pytest.raises(ValueError, match=rf"Invalid {name} numbers: 8 comes 2 times"):
+        build_volume(**arguments)
+
+
 @pytest.mark.parametrize("name", ["amplitude", "salt", "inline", "crossline_m"])
 def test_shapes_that_do_not_fit_are_refused(arguments, name):
     """Every array fits the coordinates of its axes."""
@@ -134,6 +149,13 @@ def test_spacing_without_metres_is_unknown(arguments):
     """Line numbers are no metres."""
     del arguments["inline_m"]
     assert spacing_m(build_volume(**arguments)) is None
+
+
+def test_spacing_of_uneven_lines_is_unknown(arguments):
+    """Lines picked here and there have no one spacing; those of a constant step have."""
+    volume = build_volume(**arguments)
+    assert spacing_m(volume.isel(crossline=[0, 1, 3])) is None
+    assert spacing_m(volume.isel(crossline=[1, 3])) == (25.0, 25.0, 20.0)
 
 
 def test_single_line_borrows_the_spacing_of_the_other_axis(arguments):

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 VERTICAL_UNITS = {"depth": "m", "time": "ms"}
+EVEN = 0.01  # share by which steps of an even axis may differ
 _LONG_NAMES = {
     "amplitude": "migrated amplitude",
     "salt": "salt mask",
@@ -37,9 +38,9 @@ def build_volume(
     amplitude : array of shape (n_inline, n_crossline, n_vertical)
         Stored as float32. Arrays that are already lazy stay lazy.
     inline, crossline : array of shape (n,)
-        Line numbers, the index along each lateral axis.
+        Line numbers, the index along each lateral axis, each once.
     vertical : array of shape (n_vertical,)
-        Depth in m or two-way time in ms, increasing downward.
+        Depth in m or two-way time in ms, increasing downward in even steps.
     vertical_dim : {"depth", "time"}
         Which of the two it is.
     inline_m, crossline_m : array of shape (n,), optional
@@ -57,15 +58,16 @@ def build_volume(
     TypeError
         If ``salt`` is not boolean.
     ValueError
-        If ``vertical_dim`` is unknown, ``vertical`` does not increase or a shape does not fit the
-        coordinates.
+        If ``vertical_dim`` is unknown, ``vertical`` does not increase in even steps, a line number
+        comes twice or a shape does not fit the coordinates.
     """
     if vertical_dim not in VERTICAL_UNITS:
         raise ValueError(
             f"Invalid vertical_dim {vertical_dim!r}. Must be one of: {', '.join(VERTICAL_UNITS)}."
         )
-    if not (np.diff(np.asarray(vertical, dtype=np.float64)) > 0).all():
-        raise ValueError(f"Invalid {vertical_dim} coordinate. Must increase downward.")
+    _check_vertical(vertical_dim, np.diff(np.asarray(vertical, dtype=np.float64)))
+    _check_lines("inline", np.asarray(inline))
+    _check_lines("crossline", np.asarray(crossline))
     dims = ("inline", "crossline", vertical_dim)
     coords: dict[str, Any] = {
         "inline": ("inline", np.asarray(inline), {"long_name": "inline number"}),
@@ -102,6 +104,29 @@ def build_volume(
     if "content_hash" not in volume.attrs:
         volume.attrs["content_hash"] = content_hash(volume)
     return volume
+
+
+def _check_vertical(name: str, steps: NDArray[np.float64]) -> None:
+    if not (steps > 0).all():
+        raise ValueError(f"Invalid {name} coordinate. Must increase downward.")
+    if not _are_even(steps):
+        raise ValueError(
+            f"Invalid {name} coordinate with steps from {steps.min():g} to {steps.max():g} "
+            f"{VERTICAL_UNITS[name]}. Must be even within {EVEN:.0%}."
+        )
+
+
+def _are_even(steps: NDArray[np.float64]) -> bool:
+    return not steps.size or np.allclose(steps, np.median(steps), rtol=EVEN, atol=0)
+
+
+def _check_lines(name: str, numbers: NDArray[Any]) -> None:
+    found, counts = np.unique(numbers, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(
+            f"Invalid {name} numbers: {found[counts > 1][0]} comes {counts.max()} times. "
+            "Must come once."
+        )
 
 
 def _cast(variable: xr.Variable, kind: Any) -> xr.Variable:
@@ -147,7 +172,7 @@ def spacing_m(
     volume: xr.Dataset | xr.DataArray, *, velocity_m_s: float | None = None
 ) -> tuple[float, float, float] | None:
     """
-    Median spacing along (inline, crossline, vertical) in m, or None where it is not known.
+    Spacing along (inline, crossline, vertical) in m, or None where it is not known or not even.
 
     Parameters
     ----------
@@ -169,7 +194,10 @@ def spacing_m(
     for line in ("inline", "crossline"):
         metres = f"{line}_m"
         if metres in volume.coords and volume.sizes[line] > 1:
-            steps[line] = float(np.median(np.abs(np.diff(volume[metres].values))))
+            steps_m = np.diff(volume[metres].values)
+            if not _are_even(steps_m):
+                return None
+            steps[line] = float(abs(np.median(steps_m)))
     single = [line for line in ("inline", "crossline") if volume.sizes[line] == 1]
     if single and len(steps) == 1:
         steps[single[0]] = next(iter(steps.values()))
