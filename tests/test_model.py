@@ -95,6 +95,13 @@ def test_blocks_are_the_modules_that_hooks_need(unet):
     assert all(torch.equal(seen[f"block{k + 1}"], block) for k, block in enumerate(blocks))
 
 
+def test_networks_are_built_on_the_cpu_whatever_the_default_device():
+    """A default device of the user does not get in the way of building and checking."""
+    with torch.device("meta"):
+        model = SaltUNet("resnet18")
+    assert {weight.device.type for weight in model.parameters()} == {"cpu"}
+
+
 def test_merger_copies_the_image_into_three_channels(unet):
     """The three 1x1 convolutions start as copies, so pretrained filters see a grey image."""
     patches = make_patches(1, 1, 8, 8)

@@ -415,7 +415,7 @@ def _check_blocks(encoder: SaltEncoder) -> None:
     encoder.eval()
     try:
         with torch.no_grad():
-            maps = encoder.features(torch.zeros(1, 1, side, side))
+            maps = encoder.features(encoder.merger.weight.new_zeros(1, 1, side, side))
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"Invalid encoder {encoder.encoder!r}: its stages cannot be run one after the other on "
