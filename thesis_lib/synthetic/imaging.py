@@ -12,6 +12,7 @@ SALT_VELOCITY_M_S = 4480.0
 WATER_VELOCITY_M_S = 1500.0
 SALT_DENSITY_KG_M3 = 2160.0
 WATER_DENSITY_KG_M3 = 1030.0
+MAX_MARGIN = 256  # samples that a wavelength may cover
 
 
 def sediment_velocity(earth: Earth) -> Array:
@@ -101,6 +102,7 @@ def point_spread(
     lateral = kx**2 + ky**2
     squared = (lateral + kz**2) * np.float32(wavelength_m**2 / 4)
     steep = lateral / (np.float32(np.tan(np.deg2rad(max_dip_deg)) ** 2) * kz**2 + np.float32(1e-12))
+    steep = np.minimum(steep, np.float32(1e4))  # its fourth power stays finite
     spectrum: Array = squared * np.exp(1 - squared) / (1 + steep**4)
     return spectrum
 
@@ -111,7 +113,18 @@ def blur(values: Array, grid: Grid, wavelengths_m: tuple[float, ...], max_dip_de
 
     The functions stand at even steps from top to bottom of the volume; between two of them the
     image is blended linearly. Faces are mirrored, so that nothing wraps around.
+
+    Raises
+    ------
+    ValueError
+        If the longest wavelength covers so many samples that the mirrored margins explode.
     """
+    least_m = max(wavelengths_m) / MAX_MARGIN
+    if min(grid.spacing_m) < least_m:
+        raise ValueError(
+            f"Invalid spacing_m {grid.spacing_m} for a wavelength of {max(wavelengths_m):.0f} m. "
+            f"Must be at least {least_m:.3g} m, or the frequency of the preset higher."
+        )
     margin = [int(wavelengths_m[-1] / d) + 1 for d in grid.spacing_m]
     padded = np.pad(values, [(m, m) for m in margin], mode="symmetric")
     shape = padded.shape
