@@ -8,6 +8,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from thesis_lib.data import Augmentation, PatchBatches
 from thesis_lib.losses import LOSSES
 from thesis_lib.metrics import score_volume
 from thesis_lib.model import SaltUNet
@@ -25,6 +26,14 @@ def mask() -> np.ndarray:
 def test_make_volume(benchmark: BenchmarkFixture) -> None:
     """The default earth, 96 x 128 x 128."""
     benchmark.pedantic(make_volume, kwargs={"seed": 0}, rounds=3)
+
+
+def test_batches(benchmark: BenchmarkFixture) -> None:
+    """An augmented batch of 32 patches of 64 x 64 from the default earth."""
+    cut: dict[str, Any] = {"patch": 64, "stride": 32, "batch_size": 32, "seed": 0}
+    batches = PatchBatches(make_volume(seed=0), **cut, augmentation=Augmentation())
+    epoch = batches.epoch(0)
+    benchmark.pedantic(next, args=(epoch,), rounds=10, warmup_rounds=1)
 
 
 def test_score_volume(benchmark: BenchmarkFixture, mask: np.ndarray) -> None:

@@ -98,7 +98,8 @@ class PatchBatches:
 
     What an epoch holds depends on ``seed`` and its number only, so every loss of a study and
     every resumed run sees the same patches in the same order. Windows that touch a missing trace
-    are left out. Volumes of up to 256 MiB are held in memory, larger ones read patch by patch.
+    are left out. Each array of up to 256 MiB is held in memory, once for each direction; larger
+    ones are read patch by patch.
 
     Parameters
     ----------
@@ -107,9 +108,10 @@ class PatchBatches:
     patch, stride : int or (int, int)
         Height (along depth) and width of a patch, and the steps between patches, in samples.
     axes : sequence of {"inline", "crossline"}
-        Directions whose sections are cut: ``"inline"`` means sections at a fixed inline.
+        Directions whose sections are cut, each once: ``"inline"`` means sections at a fixed inline.
     batch_size : int
-        Patches in a batch; the last of an epoch may hold fewer.
+        Patches in a batch at most. The batches of an epoch differ by one patch at most, so that
+        none is left with a single patch, on which batch normalisation would fail.
     seed : int
         Not negative.
     n_patches : int, optional
@@ -121,8 +123,8 @@ class PatchBatches:
     Raises
     ------
     ValueError
-        If a patch does not fit the sections of a direction, a volume has no mask, no window is
-        free of missing traces, or an argument is out of its range.
+        If a patch does not fit the sections of a direction, a volume has no mask or no lines, no
+        window is free of missing traces, or an argument is out of its range.
     """
 
     def __init__(
@@ -139,7 +141,13 @@ class PatchBatches:
     ) -> None:
         for axis in axes:
             check_choice("axis", axis, AXES)
+        if not axes or len(set(axes)) < len(axes):
+            raise ValueError(
+                f"Invalid axes {tuple(axes)}. Must be one or two different directions."
+            )
         volumes = [volumes] if isinstance(volumes, xr.Dataset) else volumes
+        if not len(volumes):
+            raise ValueError("Invalid volumes: none given. Must be at least one.")
         self.patch, stride = _as_pair(patch), _as_pair(stride)
         self.batch_size = check_count("batch_size", batch_size)
         self.seed = check_count("seed", seed, low=0)
@@ -148,7 +156,6 @@ class PatchBatches:
         windows = [sections.windows(self.patch, stride) for sections in self._sections]
         self._windows = np.concatenate(  # (n, 4): sections, line, top, left
             [np.insert(rows, 0, number, axis=1) for number, rows in enumerate(windows)]
-            or [np.empty((0, 4), dtype=np.int64)]
         )
         if not len(self._windows):
             raise ValueError("No patch without a missing trace in the volumes given.")
@@ -177,9 +184,7 @@ class PatchBatches:
         """
         check_count("number", number, low=0)
         order = self._draw(np.random.default_rng((self.seed, number)))
-        for index in range(len(self)):
-            start = index * self.batch_size
-            chosen = order[start : start + self.batch_size]
+        for index, chosen in enumerate(np.array_split(order, len(self))):
             images, targets = self._read(self._windows[chosen])
             images = zscore(images)
             if self.augmentation is not None:
@@ -211,6 +216,10 @@ class _Sections:
     def __init__(self, volume: xr.Dataset, axis: str) -> None:
         if "salt" not in volume:
             raise ValueError("Invalid volume without salt mask. Must have a variable 'salt'.")
+        if not volume["amplitude"].size:
+            raise ValueError(
+                f"Invalid empty volume of sizes {dict(volume.sizes)}. Must have lines."
+            )
         lateral = AXES[1 - AXES.index(axis)]
         self.dims = (axis, vertical_dim(volume), lateral)
         self.missing = find_missing(volume)
@@ -281,7 +290,7 @@ def salt_labels(masks: ArrayLike, *, threshold: float = 0.2) -> NDArray[np.bool_
     Raises
     ------
     ValueError
-        If ``threshold`` lies outside [0, 1].
+        If ``threshold`` lies outside [0, 1], or a mask holds anything but 0 and 1.
 
     Examples
     --------
@@ -289,11 +298,14 @@ def salt_labels(masks: ArrayLike, *, threshold: float = 0.2) -> NDArray[np.bool_
     array([False,  True])
     """
     check_range("threshold", threshold, low=0, high=1)
-    inside = np.asarray(masks) != 0
-    share = inside.reshape(len(inside), -1).mean(axis=1)
+    inside = np.asarray(masks)
+    other = inside[(inside != 0) & (inside != 1)]
+    if other.size:
+        raise ValueError(f"Invalid masks with value {other[0]}. Must be 0 or 1.")
+    share = (inside != 0).mean(axis=tuple(range(1, inside.ndim)))
     return np.asarray(share > threshold)
 
 
 def _as_pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = (value, value) if isinstance(value, int) else value
+    height, width = (int(value), int(value)) if isinstance(value, int | np.integer) else value
     return height, width
