@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from thesis_lib._volume import build_volume, content_hash
-from thesis_lib.data import drop_lines, find_missing, select_lines, split_lines
+from thesis_lib.data import find_missing, select_lines, split_lines
 
 CROSSLINES = [61, 211, 231, 281, 291, 301, 311]
 
@@ -58,19 +58,16 @@ def test_an_unknown_axis_is_refused(volume):
         select_lines(volume, "time", [0])
 
 
-def test_selected_and_dropped_lines_make_up_the_volume(volume):
-    """Leaving one line out and that line alone are complements."""
-    alone = select_lines(volume, "crossline", [231])
-    rest = drop_lines(volume, "crossline", [231])
-    assert alone.crossline.values.tolist() == [231]
-    both = xr.concat([alone, rest], "crossline").sortby("crossline")
-    assert both.amplitude.equals(volume.amplitude)
+def test_selected_lines_are_those_of_the_numbers(volume):
+    """Lines keep the order of the volume, whatever the order of the numbers."""
+    part = select_lines(volume, "crossline", [291, 231])
+    assert part.amplitude.equals(volume.amplitude[:, [2, 4]])
 
 
 def test_blocks_tell_their_own_hash_and_missing_traces(volume):
     """A part has the hash and count of its own samples, not those of the whole."""
     part = select_lines(volume, "crossline", [211, 231])
-    rest = drop_lines(volume, "crossline", [211, 231])
+    rest = select_lines(volume, "crossline", [61, 281])
     assert part.attrs["content_hash"] == content_hash(part) != volume.attrs["content_hash"]
     assert (part.attrs["n_missing_traces"], rest.attrs["n_missing_traces"]) == (1, 0)
     assert volume.attrs["n_missing_traces"] == 1
@@ -80,12 +77,6 @@ def test_unknown_lines_are_refused(volume):
     """The error lists the lines that there are."""
     with pytest.raises(ValueError, match=r"numbers \[62\].* 7 lines 61, 211, 231, ..., 301, 311"):
         select_lines(volume, "crossline", [61, 62])
-
-
-def test_dropping_every_line_is_refused(volume):
-    """A volume has at least one line."""
-    with pytest.raises(ValueError, match="Must leave at least one line"):
-        drop_lines(volume, "crossline", CROSSLINES)
 
 
 def test_missing_traces_are_found(volume):

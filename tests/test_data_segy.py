@@ -13,6 +13,7 @@ from thesis_lib._volume import spacing_m
 from thesis_lib.data import (
     DataError,
     PatchBatches,
+    find_missing,
     open_volume,
     patches,
     save_volume,
@@ -150,6 +151,13 @@ def test_vertical_axis_is_time_unless_depth_is_said(path, cube, caplog):
         ValueError, match=r"Invalid vertical 'dept'. Must be one of: 'depth', 'time'"
     ):
         open_volume(path, vertical="dept")
+
+
+def test_dims_and_vertical_that_contradict_are_refused(path, cube):
+    """A file is in depth or in time, not in both."""
+    write_segy(path, cube)
+    with pytest.raises(ValueError, match=r"Invalid vertical 'time' for dims .*'depth'"):
+        open_volume(path, vertical="time", dims=("inline", "crossline", "depth"))
 
 
 def test_delay_is_the_first_sample(path, cube):
@@ -329,14 +337,19 @@ def test_a_volume_without_any_trace_is_refused(path, cube):
 
 
 def test_a_second_file_is_the_mask(tmp_path, cube):
-    """The label is compared sample by sample, and missing traces of the mask are no salt."""
+    """The label is compared sample by sample; traces missing in the mask are missing in all."""
     amplitude = write_segy(tmp_path / "image.sgy", cube)
     mask = write_segy(tmp_path / "mask.segy", np.round(cube / 50), code=1, missing=[(0, 0)])
     volume = open_volume(amplitude, mask=mask, salt_label=2)
     expected = np.round(cube / 50) == 2
     expected[0, 0] = False
     assert not volume.salt.variable._in_memory
+    assert not volume.amplitude.variable._in_memory
     assert (volume.salt.values == expected).all()
+    assert np.argwhere(find_missing(volume)).tolist() == [[0, 0]]
+    assert volume.attrs["n_missing_traces"] == 1
+    cube[0, 0] = np.nan
+    assert np.array_equal(volume.amplitude, cube, equal_nan=True)
 
 
 def test_a_mask_on_other_lines_is_refused(tmp_path, cube):
@@ -433,6 +446,30 @@ def test_vertical_axes_that_headers_cannot_hold_are_refused(path, cube, tmp_path
     volume = open_volume(write_segy(path, cube), vertical="depth", sample_interval=40.0)
     with pytest.raises(DataError, match="SEG-Y cannot hold a depth from 0 in steps of 40"):
         save_volume(volume, tmp_path / "new.sgy")
+
+
+def test_samples_are_compared_in_thousandths(path, cube, tmp_path):
+    """A start that headers would round away is refused, however late the samples are."""
+    volume = open_volume(write_segy(path, cube))
+    late = volume.assign_coords(time=20000.1 + volume.time)
+    with pytest.raises(DataError, match="SEG-Y cannot hold a time from 20000"):
+        save_volume(late, tmp_path / "x.sgy")
+
+
+def test_fractional_line_numbers_are_refused(path, cube, tmp_path):
+    """Headers hold whole line numbers, so others are not cut off."""
+    volume = open_volume(write_segy(path, cube))
+    halves = volume.assign_coords(inline=volume.inline + 0.5)
+    with pytest.raises(DataError, match=r"cannot hold inline number 10.5. Must be whole"):
+        save_volume(halves, tmp_path / "x.sgy")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_volume_of_missing_traces_is_not_written(path, cube, tmp_path):
+    """SEG-Y holds at least one trace."""
+    volume = open_volume(write_segy(path, cube))
+    with pytest.raises(DataError, match="cannot hold a volume without traces"):
+        save_volume(volume * np.nan, tmp_path / "x.sgy")
 
 
 def test_other_lines_than_those_of_the_original_are_refused(path, cube, tmp_path):

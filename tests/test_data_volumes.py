@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from thesis_lib._volume import build_volume, spacing_m
-from thesis_lib.data import DataError, PatchBatches, drop_lines, open_volume, save_volume
+from thesis_lib.data import DataError, PatchBatches, open_volume, save_volume, select_lines
 
 DIMS = ("crossline", "time", "inline")
 SHAPE = (4, 6, 5)
@@ -123,6 +123,7 @@ def test_the_mask_may_be_a_second_file(arrays, save):
         ({"sample_interval": None}, "Say by sample_interval .* in time, in ms"),
         ({"sample_interval": 0.0}, r"Invalid sample_interval 0.0"),
         ({"spacing_m": (25.0, -1.0)}, r"Invalid spacing_m -1.0"),
+        ({"spacing_m": (25.0,)}, r"Invalid spacing_m \(25.0,\). Must be two numbers"),
         ({"vertical": "depth"}, "Invalid vertical 'depth' for dims"),
         ({"salt_label": 4}, "Invalid salt_label 4 without mask"),
         ({"variable": None}, r"no array 'amplitude' .* image \(4, 6, 5\), label \(4, 6, 5\)"),
@@ -296,7 +297,9 @@ def test_missing_files_are_told(tmp_path, arrays, save):
     """The path that is not there is named, for image and mask."""
     with pytest.raises(FileNotFoundError, match=r"No such file: .*nothing.sgy"):
         open_volume(tmp_path / "nothing.sgy")
-    with pytest.raises(FileNotFoundError, match=r"No such file: labels"):
+    with pytest.raises(FileNotFoundError, match=r"nothing. Names end in one of: .sgy, .segy"):
+        open_volume(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match=r"No such file: labels. Nor .* image, label"):
         open_arrays(save(**arrays), variable="image", mask="labels")
 
 
@@ -311,6 +314,94 @@ def test_saving_checks_its_arguments(volume, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No such file: y.sgy"):
         save_volume(volume, tmp_path / "x.sgy", like="y.sgy")
     assert not list(tmp_path.iterdir())
+
+
+def test_own_names_of_axes_are_kept(volume, tmp_path, save):
+    """The dims said for an image do not rename the axes of a mask that has our names."""
+    cubic = volume.isel(crossline=slice(4), depth=slice(4))
+    save_volume(cubic, tmp_path / "mask.zarr")
+    dims = ("depth", "crossline", "inline")
+    image = save(
+        image=cubic.amplitude.transpose(*dims).values, **{dim: cubic[dim].values for dim in dims}
+    )
+    again = open_volume(image, dims=dims, mask=tmp_path / "mask.zarr")
+    assert again.salt.equals(cubic.salt.drop_vars(["inline_m", "crossline_m"]))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_salt_stored_as_numbers_is_a_mask(arrays, save, kind):
+    """A variable salt of 0 and 1 is read whatever its dtype."""
+    salt = arrays["label"] == 4
+    volume = open_arrays(save(amplitude=arrays["image"], salt=salt.astype(kind)))
+    assert np.array_equal(volume.salt, salt.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("amplitude", complex, "amplitude is of dtype complex128. Must be one of: int, unsigned"),
+        ("amplitude", bool, "amplitude is of dtype bool"),
+        ("amplitude", "U4", "amplitude is of dtype <U4"),
+        ("velocity", complex, "velocity is of dtype complex128"),
+        ("salt", complex, "mask is of dtype complex128. Must be one of: bool, int"),
+        ("salt", float, "mask of dtype float64 holds more than 64 different values"),
+    ],
+)
+def test_arrays_of_other_dtypes_are_refused(arrays, save, name, kind, message):
+    """Amplitudes and velocities are real numbers, masks hold labels; the dtype is named."""
+    image = {"amplitude": arrays["image"], "note": np.zeros(SHAPE)}
+    with pytest.raises(DataError, match=message):
+        open_arrays(save(**{**image, name: arrays["image"].astype(kind)}))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("salt", bool), ("salt", np.uint8), ("velocity", np.float32)]
+)
+def test_salt_and_velocity_of_another_shape_are_refused(arrays, save, name, kind):
+    """What stands beside the amplitudes has their shape."""
+    path = save(amplitude=arrays["image"], **{name: np.ones((4, 6, 4), dtype=kind)})
+    with pytest.raises(DataError, match=r"another shape: .*'inline': 4.* Must be .*'inline': 5"):
+        open_arrays(path)
+
+
+def test_masks_with_nan_within_a_trace_are_refused(arrays, save):
+    """A sample without label is neither salt nor background."""
+    labels = (arrays["label"] == 4).astype(np.float32)
+    labels[2, 3, 4] = np.nan
+    with pytest.raises(DataError, match="NaN within 1 traces, first at index 2 of its line"):
+        open_arrays(save(image=arrays["image"], label=labels), variable="image", mask="label")
+
+
+@pytest.mark.parametrize("error", [MemoryError, NotImplementedError, RuntimeError, OSError])
+def test_archives_that_cannot_be_unpacked_are_told(arrays, save, monkeypatch, error):
+    """Encrypted, oddly compressed and too large archives give one line."""
+
+    def fail(*_arguments, **_options):
+        raise error("no way")
+
+    path = save(**arrays)
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(DataError, match=r"not npz, or truncated, encrypted or too large: no way"):
+        open_arrays(path)
+
+
+@pytest.mark.parametrize("stop", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize(("ending", "writer"), [(".zarr", "to_zarr"), (".nc", "to_netcdf")])
+def test_a_failed_save_leaves_nothing_behind(volume, tmp_path, monkeypatch, stop, ending, writer):
+    """Neither a full disk nor an interrupt leaves half a file, and the old one stays."""
+
+    def fail(_volume, path, **_options):
+        if ending == ".zarr":
+            path.mkdir()
+        (path / "half" if ending == ".zarr" else path).write_bytes(b"half")
+        raise stop
+
+    path = tmp_path / f"volume{ending}"
+    path.touch()
+    monkeypatch.setattr(xr.Dataset, writer, fail)
+    with pytest.raises(stop):
+        save_volume(volume, path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.real_data
@@ -328,7 +419,7 @@ def test_f3_crosslines_are_leave_one_out_folds(real_data):
     assert dict(volume.sizes) == {"inline": 951, "crossline": 4, "time": 338}
     assert 0.05 < float(volume.salt.mean()) < 0.15
     cut = {"patch": 128, "stride": 64, "batch_size": 8, "seed": 0}
-    training = drop_lines(volume, "crossline", [211])
+    training = select_lines(volume, "crossline", [61, 231, 281])
     batches = PatchBatches(training, **cut, axes=("crossline",))
     assert batches.n_patches == 3 * 5 * 14
     with pytest.raises(ValueError, match="for sections along inline of shape"):

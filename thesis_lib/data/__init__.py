@@ -1,7 +1,7 @@
 """Volumes in and out, blocks of lines, and batches of patches for training."""
 
 from thesis_lib.data.errors import DataError
-from thesis_lib.data.lines import Blocks, drop_lines, find_missing, select_lines, split_lines
+from thesis_lib.data.lines import Blocks, find_missing, select_lines, split_lines
 from thesis_lib.data.patches import Augmentation, PatchBatches, salt_labels
 from thesis_lib.data.volumes import open_volume, save_volume
 
@@ -10,7 +10,6 @@ __all__ = [
     "Blocks",
     "DataError",
     "PatchBatches",
-    "drop_lines",
     "find_missing",
     "open_volume",
     "salt_labels",

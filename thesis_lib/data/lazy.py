@@ -1,6 +1,6 @@
-"""Arrays that are computed from another one block by block, when they are asked for."""
+"""Arrays that are computed from others block by block, when they are asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,27 +12,27 @@ from xarray.core import indexing
 
 class MappedArray(BackendArray):
     """
-    A variable seen through a function of its samples; never held whole.
+    Variables of one shape seen through a function of their samples; never held whole.
 
     Parameters
     ----------
-    variable : Variable
+    variables : sequence of Variable
         What is read, block by block.
     function : callable
-        Takes a block and returns an array of the same shape.
+        Takes a block of each variable and returns an array of the same shape.
     dtype : dtype
         Of what the function returns.
     """
 
     def __init__(
         self,
-        variable: xr.Variable,
-        function: Callable[[NDArray[Any]], NDArray[Any]],
+        variables: Sequence[xr.Variable],
+        function: Callable[..., NDArray[Any]],
         dtype: DTypeLike,
     ) -> None:
-        self.variable = variable
+        self.variables = variables
         self.function = function
-        self.shape = variable.shape
+        self.shape = variables[0].shape
         self.dtype = np.dtype(dtype)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
@@ -41,11 +41,12 @@ class MappedArray(BackendArray):
         )
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        return self.function(self.variable[key].values)
+        return self.function(*(variable[key].values for variable in self.variables))
 
 
 def map_samples(
-    array: xr.DataArray, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: DTypeLike
+    function: Callable[..., NDArray[Any]], dtype: DTypeLike, *arrays: xr.DataArray
 ) -> Any:
-    """Wrap an array so that ``function`` is applied to what is read of it."""
-    return indexing.LazilyIndexedArray(MappedArray(array.variable, function, dtype))
+    """Wrap arrays of one shape so that ``function`` is applied to what is read of them."""
+    variables = [array.variable for array in arrays]
+    return indexing.LazilyIndexedArray(MappedArray(variables, function, dtype))

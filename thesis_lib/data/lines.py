@@ -83,22 +83,7 @@ def select_lines(volume: xr.Dataset, axis: str, numbers: Sequence[int]) -> xr.Da
     ValueError
         If ``axis`` is unknown or a number is not among the lines.
     """
-    return _take(volume, axis, np.flatnonzero(_find_lines(volume, axis, numbers)))
-
-
-def drop_lines(volume: xr.Dataset, axis: str, numbers: Sequence[int]) -> xr.Dataset:
-    """
-    The volume without the lines of the given numbers: the complement of `select_lines`.
-
-    Raises
-    ------
-    ValueError
-        If ``axis`` is unknown, a number is not among the lines, or none would be left.
-    """
-    rest = np.flatnonzero(~_find_lines(volume, axis, numbers))
-    if not rest.size:
-        raise ValueError(f"Invalid {axis} numbers {list(numbers)}. Must leave at least one line.")
-    return _take(volume, axis, rest)
+    return _take(volume, axis, _find_lines(volume, axis, numbers))
 
 
 def find_missing(volume: xr.Dataset) -> NDArray[np.bool_]:
@@ -115,7 +100,7 @@ def find_missing(volume: xr.Dataset) -> NDArray[np.bool_]:
     return np.stack([np.isnan(line.values) for line in top])  # line by line, however large
 
 
-def _find_lines(volume: xr.Dataset, axis: str, numbers: Sequence[int]) -> NDArray[np.bool_]:
+def _find_lines(volume: xr.Dataset, axis: str, numbers: Sequence[int]) -> NDArray[np.int64]:
     check_choice("axis", axis, AXES)
     lines = volume[axis].values
     unknown = np.setdiff1d(numbers, lines)
@@ -124,7 +109,7 @@ def _find_lines(volume: xr.Dataset, axis: str, numbers: Sequence[int]) -> NDArra
             f"Invalid {axis} numbers {unknown.tolist()}. "
             f"Must be among the {lines.size} lines {_describe(lines)}."
         )
-    return np.isin(lines, numbers)
+    return np.flatnonzero(np.isin(lines, numbers))
 
 
 def _describe(lines: NDArray[Any]) -> str:

@@ -85,12 +85,15 @@ def write_new(cube: xr.DataArray, path: Path, *, iline_byte: int, xline_byte: in
     Raises
     ------
     DataError
-        If the samples are not evenly spaced, or lie where header fields cannot say.
+        If the samples are not evenly spaced or lie where header fields cannot say, a line number
+        is not whole, or every trace is missing.
     """
     fixed = _describe_samples(cube)
     inlines = _describe_lines(cube, "inline", iline_byte)
     crosslines = _describe_lines(cube, "crossline", xline_byte)
     whole = [~np.isnan(section.values).any(axis=1) for section in cube]
+    if not np.any(whole):
+        raise DataError("SEG-Y cannot hold a volume without traces: all are NaN, or NaN in part.")
     spec = segyio.spec()
     spec.format, spec.tracecount = IEEE, int(np.sum(whole))
     spec.samples = np.arange(cube.shape[2])
@@ -114,7 +117,8 @@ def _describe_samples(cube: xr.DataArray) -> dict[int, int]:
     step = (samples[-1] - samples[0]) / max(samples.size - 1, 1)
     interval, start = round(1000 * step), round(samples[0])
     written = start + interval / 1000 * np.arange(samples.size)
-    if not 0 < interval <= MAX_FIELD or abs(start) > MAX_FIELD or not np.allclose(samples, written):
+    even = np.allclose(samples, written, rtol=0, atol=1e-3)
+    if not 0 < interval <= MAX_FIELD or abs(start) > MAX_FIELD or not even:
         raise DataError(
             f"SEG-Y cannot hold a {name} from {samples[0]:g} in steps of {step:g}. Must start at a "
             f"whole number, in even steps of whole thousandths up to {MAX_FIELD / 1000}."
@@ -130,7 +134,11 @@ def _describe_samples(cube: xr.DataArray) -> dict[int, int]:
 
 def _describe_lines(cube: xr.DataArray, line: str, byte: int) -> list[dict[int, int]]:
     """Header fields of the traces of each line."""
-    lines = [{byte: int(number)} for number in cube[line].values]
+    numbers = cube[line].values
+    fractional = numbers[numbers != np.rint(numbers)]
+    if fractional.size:
+        raise DataError(f"SEG-Y cannot hold {line} number {fractional[0]}. Must be whole.")
+    lines = [{byte: int(number)} for number in numbers]
     if f"{line}_m" in cube.coords:
         for described, metres in zip(lines, cube[f"{line}_m"].values, strict=True):
             described[COORDINATES[line]] = round(COORDINATES_PER_M * metres)

@@ -4,7 +4,7 @@ import logging
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from thesis_lib._volume import VERTICAL_UNITS, build_volume, vertical_dim
 from thesis_lib.data.errors import DataError
 from thesis_lib.data.lazy import map_samples
 from thesis_lib.data.lines import AXES
-from thesis_lib.data.masks import open_mask
+from thesis_lib.data.masks import check_alike, open_mask
 from thesis_lib.data.segy import open_segy, scan_segy
 from thesis_lib.data.segy_writer import write_like, write_new
 
@@ -27,6 +27,15 @@ SEGY_ENDINGS = (".sgy", ".segy")
 WRITTEN_ENDINGS = (*SEGY_ENDINGS, ".nc", ".zarr")
 ENDINGS = (*SEGY_ENDINGS, ".npz", ".nc", ".zarr")
 _ALLOWED_DIMS = [sorted((*AXES, vertical)) for vertical in VERTICAL_UNITS]
+_NPZ_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    EOFError,
+    OSError,
+    MemoryError,
+    RuntimeError,
+)
 _OWN_ATTRS = ("Conventions", "content_hash", "n_missing_traces")
 
 logger = logging.getLogger(__name__)
@@ -62,11 +71,13 @@ def open_volume(
     mask : str or Path, optional
         A variable of the same file, or a second file on the same lines whose only array, or the
         one named ``salt``, holds labels. Without it, a variable ``salt`` of the file is taken.
+        Traces that are missing in the mask are missing in the volume.
     salt_label : float, optional
         The label that means salt. Not needed for masks of 0 and 1.
     dims : sequence of str, optional
         How arrays map to axes: inline, crossline, and depth or time, in the order of their
-        dimensions. Needed for .npz; for .nc and .zarr where their own names differ.
+        dimensions. Needed for .npz; for .nc and .zarr where their own names differ, and without
+        effect where they do not.
     vertical : {"time", "depth"}, optional
         For SEG-Y, whose headers do not tell: what ``dims`` hold, and time by default.
     sample_interval : float, optional
@@ -89,8 +100,8 @@ def open_volume(
         If there is no such file.
     DataError
         If the file is not what its ending says, is empty or truncated, has no 3-D geometry, holds
-        NaN or infinite amplitudes other than missing traces, has no variable of that name, or if
-        the mask does not fit the volume or holds no salt.
+        NaN or infinite amplitudes other than missing traces, has no variable of that name or one
+        of a dtype that is no number, or if the mask does not fit the volume or holds no salt.
     ValueError
         If an argument is out of its range.
     """
@@ -103,16 +114,16 @@ def open_volume(
     file = open_file(path)
     raw = file.pick(variable, "amplitude")
     amplitude = raw.transpose(*AXES, vertical_dim(raw))
-    velocity = file.arrays.get("velocity")
-    if vertical is not None and vertical_dim(amplitude) != vertical:
-        raise ValueError(f"Invalid vertical {vertical!r} for dims {raw.dims}. Must be among them.")
+    _check_vertical(vertical, raw.dims)
+    check_alike("amplitude", amplitude, amplitude, kinds="iuf")
+    salt, amplitude = _open_salt(file, amplitude, mask, salt_label, open_file)
     volume = build_volume(
-        _map_float32(amplitude, amplitude),
+        map_samples(_as_float32, np.float32, amplitude),
         **_place_lines(amplitude, spacing_m),
         vertical=_place_samples(amplitude, sample_interval),
         vertical_dim=vertical_dim(amplitude),
-        salt=_open_salt(file, amplitude, mask, salt_label, open_file),
-        velocity=None if velocity is None else _map_float32(velocity, amplitude),
+        salt=salt,
+        velocity=_open_velocity(file, amplitude),
         attrs={"source": path.name, **file.attrs},
     )
     volume.attrs["n_missing_traces"] = _count_missing(volume["amplitude"], path)
@@ -161,21 +172,37 @@ def save_volume(
     if like is not None and ending not in SEGY_ENDINGS:
         raise ValueError(f"Invalid like {str(like)!r} for {path.name}. Must go with SEG-Y.")
     partial_path = path.with_name(f"{path.name}.partial")
+    line_bytes = {"iline_byte": iline_byte, "xline_byte": xline_byte}
+    try:
+        _write(volume, partial_path, ending, variable, like, line_bytes)
+        if ending == ".zarr" and path.is_dir():
+            shutil.rmtree(path)
+        partial_path.replace(path)
+    finally:  # a failed write leaves nothing behind
+        if partial_path.is_dir():
+            shutil.rmtree(partial_path)
+        partial_path.unlink(missing_ok=True)
+
+
+def _write(
+    volume: xr.Dataset,
+    path: Path,
+    ending: str,
+    variable: str,
+    like: str | Path | None,
+    line_bytes: dict[str, int],
+) -> None:
     if ending in SEGY_ENDINGS:
         cube = volume[check_choice("variable", variable, list(volume.data_vars))]
         cube = cube.transpose(*AXES, vertical_dim(cube))
-        line_bytes = {"iline_byte": iline_byte, "xline_byte": xline_byte}
         if like is None:
-            write_new(cube, partial_path, **line_bytes)
+            write_new(cube, path, **line_bytes)
         else:
-            write_like(cube, partial_path, scan_segy(_check_path(like), **line_bytes))
+            write_like(cube, path, scan_segy(_check_path(like), **line_bytes))
     elif ending == ".nc":
-        _follow_cf(volume).to_netcdf(partial_path, engine="h5netcdf")
+        _follow_cf(volume).to_netcdf(path, engine="h5netcdf")
     else:
-        _follow_cf(volume).to_zarr(partial_path, mode="w", consolidated=False)
-    if ending == ".zarr" and path.is_dir():
-        shutil.rmtree(path)
-    partial_path.replace(path)
+        _follow_cf(volume).to_zarr(path, mode="w", consolidated=False)
 
 
 def _follow_cf(volume: xr.Dataset) -> xr.Dataset:
@@ -217,7 +244,8 @@ class _File:
 def _check_path(path: str | Path) -> Path:
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"No such file: {path}.")
+        hint = "" if path.suffix else f" Names end in one of: {', '.join(ENDINGS)}."
+        raise FileNotFoundError(f"No such file: {path}.{hint}")
     check_choice("file ending", path.suffix.lower(), ENDINGS)
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path.name} is empty.")
@@ -239,6 +267,8 @@ def _open_file(
             f"Invalid dims {tuple(dims)}. Must be inline, crossline, and depth or time, in any "
             "order."
         )
+    if dims is not None:
+        _check_vertical(vertical, dims)
     if path.suffix.lower() in SEGY_ENDINGS:
         if vertical is None and dims is not None:
             vertical = next(name for name in VERTICAL_UNITS if name in dims)
@@ -247,6 +277,13 @@ def _open_file(
     if path.suffix.lower() == ".npz":
         return _open_npz(path, dims)
     return _open_store(path, dims)
+
+
+def _check_vertical(vertical: str | None, dims: Sequence[Hashable]) -> None:
+    if vertical is not None and vertical not in dims:
+        raise ValueError(
+            f"Invalid vertical {vertical!r} for dims {tuple(dims)}. Must be among them."
+        )
 
 
 def _open_npz(path: Path, dims: Sequence[str] | None) -> _File:
@@ -258,8 +295,10 @@ def _open_npz(path: Path, dims: Sequence[str] | None) -> _File:
     try:
         with zipfile.ZipFile(path), np.load(path) as file:
             arrays = {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
-        raise DataError(f"{path.name} is not npz, or truncated: {error}.") from error
+    except _NPZ_ERRORS as error:
+        raise DataError(
+            f"{path.name} is not npz, or truncated, encrypted or too large: {error}."
+        ) from error
     cubes = {name: xr.DataArray(a, dims=dims) for name, a in arrays.items() if a.ndim == 3}
     lines = {name: a for name, a in arrays.items() if a.ndim == 1 and name in dims}
     return _File(path, cubes, lines)
@@ -280,11 +319,13 @@ def _open_store(path: Path, dims: Sequence[str] | None) -> _File:
     cubes = {str(name): array for name, array in store.data_vars.items() if array.ndim == 3}
     if dims is not None:
         cubes = {
-            name: array.rename(dict(zip(array.dims, dims, strict=True)))
+            name: array
+            if _has_our_dims(array)
+            else array.rename(dict(zip(array.dims, dims, strict=True)))
             for name, array in cubes.items()
         }
     for name, array in cubes.items():
-        if sorted(map(str, array.dims)) not in _ALLOWED_DIMS:
+        if not _has_our_dims(array):
             raise DataError(f"{path.name}: {name} has dims {array.dims}. Say by dims.")
     attrs = {
         str(key): value.item() if isinstance(value, np.generic) else value
@@ -294,30 +335,46 @@ def _open_store(path: Path, dims: Sequence[str] | None) -> _File:
     return _File(path, cubes, attrs=attrs)
 
 
+def _has_our_dims(array: xr.DataArray) -> bool:
+    return sorted(map(str, array.dims)) in _ALLOWED_DIMS
+
+
 def _open_salt(
     file: _File,
     amplitude: xr.DataArray,
     mask: str | Path | None,
     salt_label: float | None,
     open_file: Callable[..., _File],
-) -> Any:
+) -> tuple[Any, xr.DataArray]:
     if mask is None:
         if salt_label is not None:
             raise ValueError(f"Invalid salt_label {salt_label!r} without mask. Say which mask.")
-        salt = file.arrays.get("salt")
-        if salt is None or salt.dtype != np.bool_:
-            return None
-        return map_samples(salt.transpose(*amplitude.dims), np.asarray, np.bool_)
-    if mask in file.arrays:
+        if "salt" not in file.arrays:
+            return None, amplitude
+        labels = file.pick("salt", "salt")
+        if labels.dtype == np.bool_:  # a block of a volume may hold no salt
+            check_alike("salt", labels, amplitude, kinds="b")
+            labels = labels.transpose(*amplitude.dims)
+            return map_samples(np.asarray, np.bool_, labels), amplitude
+    elif mask in file.arrays:
         labels = file.pick(str(mask), "salt")
+    elif not Path(mask).exists():
+        raise FileNotFoundError(
+            f"No such file: {mask}. Nor is it an array of {file.path.name}: "
+            f"{', '.join(file.arrays)}."
+        )
     else:
         second = open_file(_check_path(mask), vertical=vertical_dim(amplitude))
         labels = second.pick(None, "salt")
     return open_mask(labels, amplitude, salt_label=salt_label)
 
 
-def _map_float32(array: xr.DataArray, amplitude: xr.DataArray) -> Any:
-    return map_samples(array.transpose(*amplitude.dims), _as_float32, np.float32)
+def _open_velocity(file: _File, amplitude: xr.DataArray) -> Any:
+    if "velocity" not in file.arrays:
+        return None
+    velocity = file.pick("velocity", "velocity")
+    check_alike("velocity", velocity, amplitude, kinds="iuf")
+    return map_samples(_as_float32, np.float32, velocity.transpose(*amplitude.dims))
 
 
 def _as_float32(samples: NDArray[Any]) -> NDArray[np.float32]:
@@ -325,6 +382,10 @@ def _as_float32(samples: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _place_lines(amplitude: xr.DataArray, spacing_m: tuple[float, float] | None) -> dict[str, Any]:
+    if spacing_m is not None and len(spacing_m) != len(AXES):
+        raise ValueError(
+            f"Invalid spacing_m {spacing_m!r}. Must be two numbers, one for each line."
+        )
     placed: dict[str, Any] = {}
     for position, line in enumerate(AXES):
         numbers = amplitude[line].values  # counted from 0 where the file has no numbers
