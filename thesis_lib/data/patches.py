@@ -111,7 +111,8 @@ class PatchBatches:
         Directions whose sections are cut, each once: ``"inline"`` means sections at a fixed inline.
     batch_size : int
         Patches in a batch at most. The batches of an epoch differ by one patch at most, so that
-        none is left with a single patch, on which batch normalisation would fail.
+        from 3 on none is left with a single patch, on which batch normalisation may fail, unless
+        the epoch has only that one.
     seed : int
         Not negative.
     n_patches : int, optional
