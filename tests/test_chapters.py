@@ -452,3 +452,14 @@ def test_notebooks_hold_nothing_of_the_machine(tmp_path: Path) -> None:
     assert written.cells[0].metadata == {"tags": ["training"], "mystnb": {"figure": {}}}
     assert written.cells[0].id == "cell-000"
     assert written.cells[0].outputs[0].metadata["scrapbook"]["name"] == "total"
+
+
+def test_standard_error_is_not_stored(tmp_path: Path) -> None:
+    """Progress bars and warnings, with their paths, stay out of stored notebooks."""
+    streams = [
+        nbformat.v4.new_output("stream", name=name, text=name) for name in ("stdout", "stderr")
+    ]
+    cell = nbformat.v4.new_code_cell("run()", outputs=streams)
+    chapters.write_notebook(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    stored = nbformat.read(tmp_path / "a.ipynb", as_version=4)
+    assert [output.name for output in stored.cells[0].outputs] == ["stdout"]

@@ -132,13 +132,16 @@ def write_notebook(notebook: NotebookNode, path: Path) -> None:
     """
     Write a notebook with nothing in it that changes from run to run but its outputs.
 
-    Cells keep their tags and MyST-NB options; identifiers, times and paths go.
+    Cells keep their tags and MyST-NB options; identifiers, times and paths go, and so does standard
+    error, which holds progress bars and warnings with paths of this machine.
     """
     notebook.metadata = NotebookNode(kernelspec=_KERNELSPEC)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"
         kept = {name: cell.metadata[name] for name in ("tags", "mystnb") if cell.metadata.get(name)}
         cell.metadata = NotebookNode(kept)
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, nbformat.writes(notebook, version=4) + "\n")
 
