@@ -14,13 +14,13 @@
 # %% [markdown]
 # # How does a seismic volume become something a network can learn from?
 #
-# **In short.** The volume of this page holds {glue:text}`n_sections:.0f` sections, and
-# {glue:text}`salt_percent:.1f` % of its samples are salt. Its inlines, cut into overlapping patches,
-# give {glue:text}`n_patches:.0f` of them, each brought to zero mean and unit spread. Stitching
-# the patches back together returns the volume with an error of {glue:text}`round_trip_error:.1e`,
-# so whatever a network gets wrong later, the cutting is not to blame. For the chapters on
-# explanation a patch is called *salt* when more than {glue:text}`threshold_percent:.0f` % of it is
-# salt: that makes {glue:text}`salt_patch_percent:.1f` % of the patches.
+# **In short.** The volume of this page holds {glue:text}`n_sections` sections, and
+# {glue:text}`salt_share` of its samples are salt. Its inlines, cut into overlapping patches, give
+# {glue:text}`n_patches` of them, each brought to zero mean and unit spread. Stitching the patches
+# back together returns the volume with an error of {glue:text}`round_trip_error`, relative to the
+# largest amplitude, so whatever a network gets wrong later, the cutting is not to blame. For the
+# chapters on explanation a patch is called *salt* when more than {glue:text}`threshold` of it is
+# salt: that makes {glue:text}`salt_patch_share` of the patches.
 
 # %% tags=["parameters"]
 data: str = "gulf"  # preset of the synthetic earth, or path of a volume
@@ -237,17 +237,17 @@ if has_mask:
     assert np.isclose(counted, salt[cover > 0].sum())
 
 # %%
-unknown = float("nan")
+unknown = "an unknown share"  # without a mask
 facts = {
     "n_sections": volume.sizes["inline"] + volume.sizes["crossline"],
-    "salt_percent": 100 * salt.mean() if has_mask else unknown,
+    "salt_share": f"{salt.mean():.1%}" if has_mask else unknown,
     "n_patches": len(windows),
-    "round_trip_error": round_trip.max(),
-    "threshold_percent": 100 * label_threshold,
-    "salt_patch_percent": 100 * labels.mean() if has_mask else unknown,
+    "round_trip_error": f"{round_trip.max():.1g}",
+    "threshold": f"{label_threshold:.0%}",
+    "salt_patch_share": f"{labels.mean():.1%}" if has_mask else unknown,
 }
 for name, value in facts.items():
-    glue(name, float(value), display=False)
+    glue(name, value, display=False)
 pd.Series(facts, name="value").to_csv(results / "facts.csv")
 chapters.close_results(
     results, data={"volume": volume.attrs["content_hash"]}, seeds=[seed]

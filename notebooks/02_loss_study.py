@@ -17,8 +17,8 @@
 # **In short.** Of {glue:text}`n_losses` losses (seeds: {glue:text}`n_seeds`), the highest Dice
 # score on unseen volumes belongs to **{glue:text}`best_dice_loss`** ({glue:text}`best_dice:.4f`)
 # and the highest Perimetric Similarity to **{glue:text}`best_ps_loss`** ({glue:text}`best_ps:.4f`).
-# The order of the losses correlates with that of the thesis at {glue:text}`rank_dice:.2f` for Dice
-# and {glue:text}`rank_ps:.2f` for PS (Spearman). Of the thesis' claims about losses
+# The order of the losses correlates with that of the thesis at {glue:text}`rank_dice` for Dice
+# and {glue:text}`rank_ps` for PS (Spearman). Of the thesis' claims about losses
 # {glue:text}`n_reproduced` are reproduced here, {glue:text}`n_refuted` are not, and
 # {glue:text}`n_open` stay open: {numref}`tab-claims` lists them with their effects.
 
@@ -373,8 +373,8 @@ facts = {
     "best_dice": float(best["dice"].max()),
     "best_ps_loss": names[best["perimetric_similarity"].idxmax()],
     "best_ps": float(best["perimetric_similarity"].max()),
-    "rank_dice": ranks["dice"][0],
-    "rank_ps": ranks["perimetric_similarity"][0],
+    "rank_dice": f"{ranks['dice'][0]:.2f}",
+    "rank_ps": f"{ranks['perimetric_similarity'][0]:.2f}",
     "n_reproduced": verdicts.count("reproduced"),
     "n_refuted": verdicts.count("not reproduced"),
     "n_open": verdicts.count("inconclusive"),
