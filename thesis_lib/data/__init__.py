@@ -3,7 +3,8 @@
 from thesis_lib.data.errors import DataError
 from thesis_lib.data.lines import Blocks, find_missing, select_lines, split_lines
 from thesis_lib.data.patches import Augmentation, PatchBatches, salt_labels
-from thesis_lib.data.volumes import open_volume, save_volume
+from thesis_lib.data.saving import save_volume
+from thesis_lib.data.volumes import open_volume
 
 __all__ = [
     "Augmentation",

@@ -1,0 +1,97 @@
+"""Volumes into files, complete or not at all."""
+
+import shutil
+from pathlib import Path
+
+import xarray as xr
+
+from thesis_lib._checks import check_choice
+from thesis_lib._volume import vertical_dim
+from thesis_lib.data.files import SEGY_ENDINGS, check_path
+from thesis_lib.data.lines import AXES
+from thesis_lib.data.segy import scan_segy
+from thesis_lib.data.segy_writer import write_like, write_new
+
+WRITTEN_ENDINGS = (*SEGY_ENDINGS, ".nc", ".zarr")
+
+
+def save_volume(
+    volume: xr.Dataset,
+    path: str | Path,
+    *,
+    variable: str = "amplitude",
+    like: str | Path | None = None,
+    iline_byte: int = 189,
+    xline_byte: int = 193,
+) -> None:
+    """
+    Write a volume: all of it as Zarr or NetCDF by CF conventions, one variable as SEG-Y.
+
+    The file is complete when it gets its name; one of that name is replaced.
+
+    Parameters
+    ----------
+    volume : Dataset
+        A volume.
+    path : str or Path
+        Ending in .zarr, .nc, .sgy or .segy.
+    variable : str
+        What SEG-Y gets, as IEEE floats; a mask as 0 and 1.
+    like : str or Path, optional
+        A SEG-Y file on the same lines, whose headers, traces and their order are kept byte for
+        byte, but for the sample format. By default headers are new, and traces of NaN left out.
+    iline_byte, xline_byte : int
+        First bytes of the line numbers in SEG-Y trace headers.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file as ``like``.
+    DataError
+        If the volume lies on other lines than ``like``, or SEG-Y cannot hold its vertical axis.
+    ValueError
+        If the ending or variable is unknown, or ``like`` is given for another format.
+    """
+    path = Path(path)
+    ending = check_choice("file ending", path.suffix.lower(), WRITTEN_ENDINGS)
+    if like is not None and ending not in SEGY_ENDINGS:
+        raise ValueError(f"Invalid like {str(like)!r} for {path.name}. Must go with SEG-Y.")
+    partial_path = path.with_name(f"{path.name}.partial")
+    line_bytes = {"iline_byte": iline_byte, "xline_byte": xline_byte}
+    try:
+        _write(volume, partial_path, ending, variable, like, line_bytes)
+        if ending == ".zarr" and path.is_dir():
+            shutil.rmtree(path)
+        partial_path.replace(path)
+    finally:  # a failed write leaves nothing behind
+        if partial_path.is_dir():
+            shutil.rmtree(partial_path)
+        partial_path.unlink(missing_ok=True)
+
+
+def _write(
+    volume: xr.Dataset,
+    path: Path,
+    ending: str,
+    variable: str,
+    like: str | Path | None,
+    line_bytes: dict[str, int],
+) -> None:
+    if ending in SEGY_ENDINGS:
+        cube = volume[check_choice("variable", variable, list(volume.data_vars))]
+        cube = cube.transpose(*AXES, vertical_dim(cube))
+        if like is None:
+            write_new(cube, path, **line_bytes)
+        else:
+            write_like(cube, path, scan_segy(check_path(like), **line_bytes))
+    elif ending == ".nc":
+        _follow_cf(volume).to_netcdf(path, engine="h5netcdf")
+    else:
+        _follow_cf(volume).to_zarr(path, mode="w", consolidated=False)
+
+
+def _follow_cf(volume: xr.Dataset) -> xr.Dataset:
+    volume = volume.assign_attrs(Conventions="CF-1.11")
+    for line, axis in zip(AXES, "YX", strict=True):
+        volume[line] = volume[line].assign_attrs(units="1", axis=axis)
+    return volume
