@@ -1,0 +1,349 @@
+"""How alike two volumes look: statistics of their sections that need no mask."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import ndimage, signal, stats
+
+from thesis_lib._checks import check_choice, check_count
+from thesis_lib._volume import VERTICAL_UNITS, vertical_dim
+
+Floats = NDArray[np.float64]
+
+WINDOW = 32  # samples along a trace in which traces and energies are compared
+N_LAGS = 16  # traces
+SEGMENT = 128  # samples of one periodogram
+GRADIENT_PX, TENSOR_PX = 1.0, 4.0  # Gaussians of the structure tensor
+SILENT = 0.05  # share of a section's root mean square below which a window says nothing
+FLOOR_DB = -40.0  # below the strongest frequency, where spectra are noise alone
+_LATERAL = {"inline": "crossline", "crossline": "inline"}
+_EDGES = {  # of the histograms; what lies beyond counts in the outermost step
+    "amplitude": np.linspace(-6.0, 6.0, 121),
+    "dip": np.linspace(-90.0, 90.0, 121),
+    "planarity": np.linspace(0.0, 1.0, 51),
+    "coherence": np.linspace(-1.0, 1.0, 101),
+    "energy_change": np.linspace(-30.0, 30.0, 121),
+}
+_UNITS = {"amplitude": "standard deviations", "dip": "degrees", "energy_change": "dB"}
+SPECTRA = ("vertical", "lateral")
+DISTANCES = {  # name of a distance: what it is and its unit
+    "amplitude": "Wasserstein, standard deviations",
+    "vertical_power": "log-spectral, dB",
+    "lateral_power": "log-spectral, dB",
+    "dip": "Wasserstein, degrees",
+    "planarity": "Wasserstein",
+    "coherence": "Wasserstein",
+    "coherence_of_lag": "root mean square",
+    "energy_change": "Wasserstein, dB",
+}
+
+
+def section_statistics(
+    volume: xr.Dataset, *, axes: Sequence[str] = ("crossline",), n_sections: int = 16
+) -> xr.Dataset:
+    r"""
+    Describe sections of a volume by statistics that need no mask.
+
+    Each stretch of neighbouring traces without a missing one, longer than 16 traces, is brought to
+    mean 0 and standard deviation 1 and counts as one section. Lengths are in samples, as a network
+    sees them: a reflector that falls by one sample a trace dips by 45 degrees. Windows below
+    5 % of the section's root mean square are silent (water) and leave no dip, planarity, coherence
+    or energy.
+
+    Parameters
+    ----------
+    volume : Dataset
+        A volume; 32 samples along the vertical axis at least.
+    axes : sequence of {"inline", "crossline"}
+        Directions of the sections; ``"crossline"`` means sections at a fixed crossline.
+    n_sections : int
+        Sections along each direction at most, evenly spaced.
+
+    Returns
+    -------
+    Dataset
+        One entry a section along ``section``:
+
+        - ``amplitude`` (density over ``amplitude_value``) and its excess ``kurtosis``;
+        - ``vertical_power``, ``lateral_power``: Welch periodograms of 128 samples under a Hann
+          taper, over cycles per sample, scaled to the sum 1; where spacings are known, the
+          frequencies are also given per second or kilometre;
+        - ``dip`` (degrees, positive downward to the right) and ``planarity``
+          :math:`(\lambda_1 - \lambda_2) / (\lambda_1 + \lambda_2)`, densities of both, from the
+          structure tensor (Gaussians of 1 and 4 samples);
+        - ``coherence``, the density of :math:`\langle ab \rangle / \sqrt{\langle a^2 \rangle
+          \langle b^2 \rangle}` of neighbouring traces a and b in windows of 32 samples, and
+          ``coherence_of_lag``, its median at 1 to 16 traces apart;
+        - ``energy_change``, the density of the change of energy, in dB, between windows of 32
+          samples by 8 traces that lie 16 traces apart.
+
+    Raises
+    ------
+    ValueError
+        If an axis is unknown, the volume has fewer than 32 samples along a trace, or no section
+        has a stretch of live traces that varies.
+
+    References
+    ----------
+    .. [1] Bigün & Granlund (1987). Optimal orientation detection of linear symmetry. ICCV.
+    .. [2] van Vliet & Verbeek (1995). Estimators for orientation and anisotropy. ASCI.
+    """
+    check_count("n_sections", n_sections)
+    down = vertical_dim(volume)
+    check_count(f"length along {down}", volume.sizes[down], low=WINDOW)
+    rows = []
+    for axis in axes:
+        check_choice("axis", axis, tuple(_LATERAL))
+        lines = np.linspace(0, volume.sizes[axis] - 1, min(n_sections, volume.sizes[axis]))
+        for line in np.unique(lines.round().astype(int)):
+            section = volume["amplitude"].isel({axis: line}).transpose(down, _LATERAL[axis])
+            rows += [_describe(part) for part in _cut_stretches(section.values)]
+    if not rows:
+        raise ValueError(
+            f"Invalid volume without a stretch of {N_LAGS + 1} live traces that vary along "
+            f"{tuple(axes)}. Must have one."
+        )
+    described = xr.concat(rows, dim="section")
+    described.attrs = {
+        name: volume.attrs[name] for name in ("source", "content_hash") if name in volume.attrs
+    }
+    return described.assign_coords(_physical(volume, axes))
+
+
+def compare_statistics(first: xr.Dataset, second: xr.Dataset) -> "pd.Series[float]":
+    """
+    Distance between two volumes, one number a statistic, each averaged over sections first.
+
+    Densities are compared by Wasserstein's distance in the unit of the quantity, power spectra by
+    the root mean square of their difference in dB (the constant left out, and whatever lies more
+    than 40 dB below the strongest frequency counted as 40 dB), coherence over lag by the root mean
+    square of the difference. Symmetric; 0 for a volume with itself.
+
+    Parameters
+    ----------
+    first, second : Dataset
+        See :func:`section_statistics`.
+
+    Returns
+    -------
+    Series
+        Indexed by the names of ``DISTANCES``, which says what they are.
+    """
+    a, b = first.mean("section"), second.mean("section")
+    distances = {}
+    for name in DISTANCES:
+        if name in _EDGES:
+            values = a[f"{name}_value"].values
+            distances[name] = stats.wasserstein_distance(
+                values, values, a[name].values, b[name].values
+            )
+        else:
+            decibels = name.endswith("_power")
+            x, y = (_decibels(part[name].values) if decibels else part[name] for part in (a, b))
+            distances[name] = float(np.sqrt(np.mean((x - y) ** 2)))
+    return pd.Series(distances, name="distance")
+
+
+def compare_all(volumes: Mapping[str, xr.Dataset], reference: xr.Dataset) -> pd.DataFrame:
+    """Distance of each volume to a reference: a row a volume, a column a statistic."""
+    rows = {name: compare_statistics(part, reference) for name, part in volumes.items()}
+    return pd.DataFrame(rows).T.rename_axis("volume")
+
+
+def summarise_statistics(volumes: Mapping[str, xr.Dataset]) -> pd.DataFrame:
+    """
+    Lay the statistics of several volumes out as numbers, a row a volume.
+
+    Returns
+    -------
+    DataFrame
+        Number of sections, excess kurtosis, mean frequencies (cycles per sample), median and 90th
+        percentile of the magnitude of dip (degrees), median planarity and coherence, coherence of
+        traces 16 apart, standard deviation of the energy change (dB).
+    """
+    return pd.DataFrame({name: _summarise(part) for name, part in volumes.items()}).T.rename_axis(
+        "volume"
+    )
+
+
+def _cut_stretches(section: NDArray[np.float32]) -> Iterator[Floats]:
+    """Stretches of live traces, each with mean 0 and standard deviation 1."""
+    live = np.isfinite(section).all(axis=0)
+    edges = np.flatnonzero(np.diff(live, prepend=False, append=False))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        part = section[:, start:stop].astype(np.float64)
+        spread = part.std()
+        if stop - start > N_LAGS and spread > 1e-6 * np.abs(part).max():
+            yield (part - part.mean()) / spread
+
+
+def _describe(section: Floats) -> xr.Dataset:
+    loud = ndimage.gaussian_filter(section**2, TENSOR_PX) > SILENT**2
+    dip, planarity = local_dip(section)
+    coherences = [trace_coherence(section, lag) for lag in range(1, N_LAGS + 1)]
+    samples = {
+        "amplitude": section,
+        "dip": dip[loud],
+        "planarity": planarity[loud],
+        "coherence": coherences[0],
+        "energy_change": _change_energy(section),
+    }
+    parts: dict[str, tuple[str, Floats]] = {
+        name: (f"{name}_value", _density(values, _EDGES[name])) for name, values in samples.items()
+    }
+    for axis, name in enumerate(SPECTRA):
+        parts[f"{name}_power"] = (f"{name}_frequency", _power(section, axis))
+    medians = np.array([np.median(v) if v.size else np.nan for v in coherences])
+    described = xr.Dataset(
+        {**parts, "coherence_of_lag": ("lag", medians), "kurtosis": stats.kurtosis(section.ravel())}
+    )
+    frequencies = np.arange(1, SEGMENT // 2 + 1) / SEGMENT
+    middles = {
+        f"{name}_value": (f"{name}_value", (edges[1:] + edges[:-1]) / 2)
+        for name, edges in _EDGES.items()
+    }
+    axes = {f"{name}_frequency": (f"{name}_frequency", frequencies) for name in SPECTRA}
+    described = described.assign_coords({**middles, **axes, "lag": np.arange(1, N_LAGS + 1)})
+    for name in _EDGES:
+        described[f"{name}_value"].attrs["units"] = _UNITS.get(name, "1")
+    return described
+
+
+def local_dip(section: Floats) -> tuple[Floats, Floats]:
+    """
+    Dip and planarity at every sample of a section, from the structure tensor.
+
+    Parameters
+    ----------
+    section : array of shape (n_vertical, n_lateral)
+        Amplitudes without missing traces.
+
+    Returns
+    -------
+    dip : array of the same shape
+        Degrees from -90 to 90, positive downward to the right; one sample a trace is 45.
+    planarity : array of the same shape
+        1 where all gradients are parallel, 0 where they have no direction.
+    """
+    gz, gx = (
+        ndimage.gaussian_filter(section, GRADIENT_PX, order=order) for order in ((1, 0), (0, 1))
+    )
+    zz, xx, zx = (
+        ndimage.gaussian_filter(product, TENSOR_PX) for product in (gz * gz, gx * gx, gz * gx)
+    )
+    length = np.hypot(zz - xx, 2 * zx)  # difference of the eigenvalues
+    dip = np.degrees(-0.5 * np.arctan2(2 * zx, zz - xx))
+    return dip, np.divide(length, zz + xx, out=np.zeros_like(length), where=zz + xx > 0)
+
+
+def trace_coherence(section: Floats, lag: int) -> Floats:
+    """
+    Normalised correlation of traces some traces apart, in vertical windows of 32 samples.
+
+    Parameters
+    ----------
+    section : array of shape (n_vertical, n_lateral)
+        Amplitudes without missing traces, standard deviation 1.
+    lag : int
+        Distance of the traces, less than their number.
+
+    Returns
+    -------
+    array of shape (n,)
+        Values from -1 to 1 of all windows inside the section that are not silent.
+    """
+    check_count("lag", lag, high=section.shape[1] - 1)
+    a, b = section[:, :-lag], section[:, lag:]
+    products, first, second = (_window_means(part) for part in (a * b, a * a, b * b))
+    loud = np.minimum(first, second) > SILENT**2
+    values: Floats = products[loud] / np.sqrt(first * second)[loud]
+    return values
+
+
+def _window_means(values: Floats) -> Floats:
+    """Means over windows along the vertical axis, one for every place inside."""
+    sums = np.cumsum(np.insert(values, 0, 0.0, axis=0), axis=0)
+    return np.asarray(sums[WINDOW:] - sums[:-WINDOW]) / WINDOW
+
+
+def _change_energy(section: Floats) -> Floats:
+    energy = ndimage.uniform_filter1d(_window_means(section**2), N_LAGS // 2, axis=1)
+    a, b = energy[:, :-N_LAGS], energy[:, N_LAGS:]
+    loud = np.minimum(a, b) > SILENT**2
+    change: Floats = 10 * np.log10(b[loud] / a[loud])
+    return change
+
+
+def _power(section: Floats, axis: int) -> Floats:
+    """Share of the power at 1/128 to 1/2 cycles per sample."""
+    length = min(SEGMENT, section.shape[axis])
+    _, power = signal.welch(section, window="hann", nperseg=length, nfft=SEGMENT, axis=axis)
+    power = power.mean(axis=1 - axis)[1:]
+    return np.asarray(power / power.sum())
+
+
+def _density(values: Floats, edges: Floats) -> Floats:
+    """Share of the values in each step; 0 everywhere where there is no value."""
+    inside = np.clip(values.ravel(), edges[0], edges[-1])
+    counts = np.histogram(inside, edges)[0]
+    return np.asarray(counts / max(values.size, 1))
+
+
+def _decibels(power: Floats) -> Floats:
+    return np.asarray(10 * np.log10(np.maximum(power / power.max(), 10 ** (FLOOR_DB / 10))))
+
+
+def _physical(
+    volume: xr.Dataset, axes: Sequence[str]
+) -> dict[str, tuple[str, Floats, dict[str, str]]]:
+    """Frequencies per second or kilometre, where all sections have one known spacing."""
+    frequencies = np.arange(1, SEGMENT // 2 + 1) / SEGMENT
+    down = vertical_dim(volume)
+    step = float(np.median(np.diff(volume[down].values))) / 1000.0  # s or km
+    unit = {"ms": "Hz", "m": "1/km"}[VERTICAL_UNITS[down]]
+    found = {
+        "vertical_frequency_physical": ("vertical_frequency", frequencies / step, {"units": unit})
+    }
+    metres = [f"{_LATERAL[axis]}_m" for axis in axes]
+    if all(name in volume.coords and volume[name].size > 1 for name in metres):
+        steps_m = np.concatenate([np.abs(np.diff(volume[name].values)) for name in metres])
+        if np.allclose(steps_m, steps_m[0], rtol=0.01, atol=0):
+            per_km = frequencies / (steps_m[0] / 1000.0)
+            found["lateral_frequency_physical"] = ("lateral_frequency", per_km, {"units": "1/km"})
+    return found
+
+
+def _summarise(described: xr.Dataset) -> dict[str, float]:
+    mean = described.mean("section")
+    summary = {"sections": float(described.sizes["section"]), "kurtosis": float(mean["kurtosis"])}
+    for name in SPECTRA:
+        power = mean[f"{name}_power"]
+        summary[f"{name} frequency"] = float((power * power[f"{name}_frequency"]).sum())
+    dip = _magnitude_quantiles(mean["dip"], (0.5, 0.9))
+    energy = mean["energy_change"]
+    return summary | {
+        "median |dip|": dip[0],
+        "90 % |dip|": dip[1],
+        "planarity": _quantile(mean["planarity"]),
+        "coherence": _quantile(mean["coherence"]),
+        f"coherence at {N_LAGS}": float(mean["coherence_of_lag"][-1]),
+        "energy change": float(np.sqrt((energy * energy["energy_change_value"] ** 2).sum())),
+    }
+
+
+def _magnitude_quantiles(density: xr.DataArray, shares: Sequence[float]) -> list[float]:
+    """Quantiles of the magnitude of a quantity whose steps are symmetric about 0."""
+    half = density.size // 2
+    folded = density[half:].copy(data=density[half:].values + density[:half].values[::-1])
+    return [_quantile(folded, share) for share in shares]
+
+
+def _quantile(density: xr.DataArray, share: float = 0.5) -> float:
+    """Where the cumulative density reaches a share, linear inside a step."""
+    middles = density[f"{density.name}_value"].values
+    edges = middles[0] + (middles[1] - middles[0]) * (np.arange(middles.size + 1) - 0.5)
+    cumulative = np.append(0.0, np.cumsum(density.values))
+    return float(np.interp(share * cumulative[-1], cumulative, edges))
