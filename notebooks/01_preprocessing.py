@@ -26,13 +26,7 @@
 data: str = "gulf"  # preset of the synthetic earth, or path of a volume
 seed: int = 0  # of the synthetic earth
 shape: list[int] = [48, 64, 64]  # earth: (n_inline, n_crossline, n_depth)
-mask: str | None = None  # volume: a second file, or a variable of the file
-salt_label: int | None = None  # value of the mask that means salt
-dims: list[str] | None = None  # npz: axes of its arrays
-variable: str | None = None  # npz, zarr, netCDF: name of the amplitudes
-vertical: str | None = None  # SEG-Y: "depth" (m) or "time" (ms)
-sample_interval: float | None = None  # m or ms, where the file is silent
-spacing_m: list[float] | None = None  # per inline and crossline number
+reading: dict = {}  # arguments of data.open_volume for a file, by name
 patch: int = 32  # height and width of a patch, in samples
 stride: int = 16  # step between patches, in samples
 label_threshold: float = 0.2  # share of salt above which a patch is salt
@@ -72,13 +66,7 @@ fig = plotting.plot_pipeline()
 source = StudyData(
     source=data,
     shape=tuple(shape),
-    mask=mask,
-    salt_label=salt_label,
-    dims=None if dims is None else tuple(dims),
-    variable=variable,
-    vertical=vertical,
-    sample_interval=sample_interval,
-    spacing_m=None if spacing_m is None else tuple(spacing_m),
+    reading=reading,
 )
 volume = open_source(source, earth=seed)
 volume.sizes

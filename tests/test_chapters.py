@@ -53,7 +53,7 @@ def test_types_come_from_values_and_annotations(project: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["a = None", "a = []", "a = 1 + n", "a, b = 1, 2", "a: Path = 'x'", "import os", "a = {}"],
+    ["a = None", "a = []", "a = 1 + n", "a, b = 1, 2", "a: Path = 'x'", "import os", "a = {1}"],
 )
 def test_only_flat_literals(tmp_path: Path, line: str) -> None:
     """A line of the parameters cell that is no typed literal is refused."""
@@ -97,6 +97,20 @@ def test_right_type(project: Path, name: str, value: Any) -> None:
     values = chapters.resolve_parameters(CHAPTER, "smoke", {name: value}, project)
     assert values[name] == value
     assert isinstance(values["rate"], float)
+
+
+def test_a_mapping_is_one_parameter(tmp_path: Path) -> None:
+    """A parameter may map names to anything; the command that repeats the run holds it whole."""
+    project = make_project(tmp_path, parameters=f"reading: dict = {{}}\n{PARAMETERS}")
+    value = {"mask": "label", "dims": ["time", "inline"], "sample_interval": 4.0}
+    folder = finish(project, reading=value)
+    info = chapters.read_run_info(folder)
+    assert info["parameters"]["reading"] == value
+    words = shlex.split(info["command"])
+    assert chapters.parse_value(words[words.index("reading") + 1]) == value
+    for wrong in ([], "mask", {1: "mask"}):
+        with pytest.raises(TypeError, match=r"Invalid reading .* Must be dict"):
+            chapters.resolve_parameters(CHAPTER, "smoke", {"reading": wrong}, project)
 
 
 def test_misspelt_name(project: Path) -> None:

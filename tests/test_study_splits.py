@@ -83,11 +83,38 @@ def test_contradicting_lines_are_refused(real, changes, message):
         load_splits(StudyData(source=real, **changes), seed=0)
 
 
-@pytest.mark.parametrize("changes", [{"mask": "salt.nc"}, {"test_lines": (3,)}])
+@pytest.mark.parametrize("changes", [{"reading": {"mask": "salt.nc"}}, {"test_lines": (3,)}])
 def test_arguments_of_a_file_are_refused_for_an_earth(changes):
     """A synthetic earth has its own mask and split."""
     with pytest.raises(ValueError, match="they belong to a file"):
         StudyData(**changes)
+
+
+def test_reading_is_that_of_open_volume(tmp_path):
+    """A file is opened with the arguments given, lists as tuples; the same ones are read once."""
+    path = tmp_path / "lines.npz"
+    labels = np.ones((3, 12, 10), dtype=np.uint8)
+    labels[:, 6:] = 4
+    np.savez(path, image=np.random.default_rng(0).standard_normal(labels.shape), label=labels)
+    reading = {
+        "variable": "image",
+        "mask": "label",
+        "salt_label": 4,
+        "dims": ["crossline", "time", "inline"],
+        "sample_interval": 4.0,
+    }
+    source = StudyData(source=str(path), reading=reading)
+    volume = open_source(source)
+    assert dict(volume.sizes) == {"inline": 10, "crossline": 3, "time": 12}
+    assert volume["salt"].mean() == 0.5
+    assert source.reading["dims"] == ("crossline", "time", "inline")
+    assert open_source(StudyData(source=str(path), reading=dict(reading))) is volume
+
+
+def test_misspelt_reading_is_refused():
+    """An argument that open_volume does not have is named beside those that it has."""
+    with pytest.raises(ValueError, match=r"name in reading 'masks'\. Must be one of: .*'mask'"):
+        StudyData(reading={"masks": "salt.nc"})
 
 
 def test_misspelt_preset_is_refused():

@@ -16,7 +16,7 @@ import yaml
 from thesis_lib._checks import check_choice
 
 RESULTS = "results_dir"
-_KINDS: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str}
+_KINDS: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str, "dict": dict}
 
 
 class _Loader(yaml.SafeLoader):
@@ -238,8 +238,8 @@ def _read_line(statement: ast.stmt) -> Parameter:
         pass
     raise ValueError(
         f"Invalid line {ast.unparse(statement)!r} in a parameters cell. Must be name = literal, "
-        "with bool, int, float, str or a list of them; an empty list or None needs its type: "
-        "name: str | None = None."
+        "with bool, int, float, str, dict or a list of them; an empty list or None needs its "
+        "type: name: str | None = None."
     )
 
 
@@ -275,6 +275,8 @@ def _fits(value: Any, kind: Any) -> bool:
         return isinstance(value, list) and all(_fits(item, get_args(kind)[0]) for item in value)
     if kind is float:
         return type(value) in (int, float)
+    if kind is dict:
+        return isinstance(value, dict) and all(isinstance(key, str) for key in value)
     return type(value) is kind
 
 

@@ -1,9 +1,11 @@
 """Training, validation and test volumes that never touch."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -32,8 +34,9 @@ class StudyData:
         (n_inline, n_crossline, n_depth) of each synthetic earth.
     n_train_volumes, n_test_volumes : int
         Number of synthetic earths per seed to train on, and of unseen ones to score.
-    mask, salt_label, dims, variable, vertical, sample_interval, spacing_m
-        How to read a real volume, see :func:`thesis_lib.data.open_volume`.
+    reading : mapping of str to object
+        How to read a real volume: arguments of :func:`thesis_lib.data.open_volume` by name. Lists
+        in it become tuples.
     split_axis : {"inline", "crossline"}
         Axis along which a real volume is split into blocks of lines.
     test_lines, validation_lines : tuple of int
@@ -52,19 +55,14 @@ class StudyData:
     shape: tuple[int, int, int] = (96, 128, 128)
     n_train_volumes: int = 1
     n_test_volumes: int = 1
-    mask: str | None = None
-    salt_label: int | None = None
-    dims: tuple[str, ...] | None = None
-    variable: str | None = None
-    vertical: str | None = None
-    sample_interval: float | None = None
-    spacing_m: tuple[float, float] | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
     split_axis: str = "crossline"
     test_lines: tuple[int, ...] = ()
     validation_lines: tuple[int, ...] = ()
     guard_lines: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "reading", check_reading(self.reading))
         check_choice("split_axis", self.split_axis, ("inline", "crossline"))
         check_count("n_train_volumes", self.n_train_volumes)
         check_count("n_test_volumes", self.n_test_volumes)
@@ -74,10 +72,10 @@ class StudyData:
             raise ValueError(
                 f"Invalid source {self.source!r}. Must be a preset ({presets}) or a file."
             )
-        if self.is_synthetic and (self.mask is not None or self.held_out):
+        if self.is_synthetic and (self.reading or self.held_out):
             raise ValueError(
-                f"Invalid mask or lines for the synthetic earth {self.source!r}. It has its own "
-                "mask, and is split by seed: they belong to a file."
+                f"Invalid reading or lines for the synthetic earth {self.source!r}. It has its "
+                "own mask, and is split by seed: they belong to a file."
             )
         if self.validation_lines and not self.test_lines:
             raise ValueError("Invalid validation_lines without test_lines. Must be both or none.")
@@ -96,6 +94,30 @@ class StudyData:
     def is_synthetic(self) -> bool:
         """Whether ``source`` names a preset."""
         return self.source in synthetic.PRESETS
+
+
+def check_reading(reading: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return arguments of :func:`thesis_lib.data.open_volume`, their lists turned into tuples.
+
+    Raises
+    ------
+    ValueError
+        If a name is none of its arguments.
+
+    Examples
+    --------
+    >>> check_reading({"mask": "label", "dims": ["crossline", "time", "inline"]})
+    {'mask': 'label', 'dims': ('crossline', 'time', 'inline')}
+    """
+    allowed = [name for name in inspect.signature(data.open_volume).parameters if name != "path"]
+    for name in reading:
+        check_choice("name in reading", name, allowed)
+    return {name: _freeze(value) for name, value in reading.items()}
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(_freeze(item) for item in value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -130,16 +152,7 @@ def open_source(study_data: StudyData, *, earth: int = 0) -> xr.Dataset:
     """
     if study_data.is_synthetic:
         return synthetic.make_volume(study_data.shape, seed=earth, preset=study_data.source)
-    return data.open_volume(
-        study_data.source,
-        mask=study_data.mask,
-        salt_label=study_data.salt_label,
-        dims=study_data.dims,
-        variable=study_data.variable,
-        vertical=study_data.vertical,
-        sample_interval=study_data.sample_interval,
-        spacing_m=study_data.spacing_m,
-    )
+    return data.open_volume(study_data.source, **study_data.reading)
 
 
 def load_splits(study_data: StudyData, *, seed: int) -> Splits:
@@ -194,7 +207,7 @@ def _split(study_data: StudyData) -> Splits:
     if "salt" not in volume:
         raise ValueError(
             f"Invalid volume {study_data.source} for a study. Must have a salt mask: name a file "
-            "or a variable by mask."
+            "or a variable in reading: {{mask: ...}}."
         )
     axis = study_data.split_axis
     lines = volume[axis].values
