@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ class VolumeFile:
                 f"Must be one of: {shown or 'none there'}."
             )
         array = self.arrays[name]
+        if not array.size:
+            raise DataError(f"{self.path.name}: {name} is empty, of shape {array.shape}.")
         lines = {dim: values for dim, values in self.lines.items() if dim in array.dims}
         for dim, values in lines.items():
             if len(values) != array.sizes[str(dim)]:
@@ -78,31 +80,53 @@ class VolumeFile:
                     f"{self.path.name}: {name} has {array.sizes[str(dim)]} samples along {dim}, "
                     f"but {dim} lists {len(values)}. Must be the same number."
                 )
-        return array.assign_coords(lines)
+        array = array.assign_coords(lines)
+        for axis, values in array.coords.items():
+            if values.dtype.kind not in "iuf" or not np.isfinite(values.values).all():
+                raise DataError(f"{self.path.name}: {axis} of {name} holds what is no number.")
+        return array
 
 
 def check_path(path: str | Path) -> Path:
     """
-    Refuse a path whose ending is unknown, or that does not hold what its ending says.
+    Refuse a path that is no volume by its ending, or that `check_place` refuses.
+
+    Raises
+    ------
+    ValueError
+        If the ending is unknown.
+    """
+    path = Path(path)
+    check_place(path, folder=path.suffix.lower() == ".zarr")
+    check_choice("file ending", path.suffix.lower(), ENDINGS)
+    return path
+
+
+def check_place(path: str | Path, *, folder: bool = False) -> Path:
+    """
+    Refuse a path without a file, or ``folder``, that can be read and holds something.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     DataError
-        If it is empty, or a folder instead of a file, or the other way round.
-    ValueError
-        If the ending is unknown.
+        If it cannot be read, is empty, or is a folder instead of a file, or the other way round.
     """
     path = Path(path)
-    if not path.exists():
-        hint = "" if path.suffix else f" Names end in one of: {', '.join(ENDINGS)}."
-        raise FileNotFoundError(f"No such file: {path}.{hint}")
-    check_choice("file ending", path.suffix.lower(), ENDINGS)
-    if path.is_file() and not path.stat().st_size:
-        raise DataError(f"{path.name} is empty.")
-    if path.is_dir() != (path.suffix.lower() == ".zarr"):
-        raise DataError(f"{path.name} is {'a folder' if path.is_dir() else 'no folder'}.")
+    try:
+        if not path.exists():
+            raise FileNotFoundError(f"No such file: {path}.")
+        if path.is_dir() != folder:
+            raise DataError(f"{path.name} is {'no' if folder else 'a'} folder.")
+        if not folder and not path.is_file():  # to read from a pipe would never end
+            raise DataError(f"{path.name} is no file, but a pipe or a device.")
+        if not folder:
+            with path.open("rb") as file:
+                if not file.read(1):
+                    raise DataError(f"{path.name} is empty.")
+    except PermissionError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror}.") from error
     return path
 
 
@@ -122,31 +146,26 @@ def open_file(
     DataError
         If the file is not what its ending says, or truncated.
     ValueError
-        If ``dims`` are needed, name other axes or contradict ``vertical``.
+        If ``dims`` are needed or name other axes.
     """
     if dims is not None and sorted(dims) not in _ALLOWED_DIMS:
         raise ValueError(
             f"Invalid dims {tuple(dims)}. Must be inline, crossline, and depth or time, in any "
             "order."
         )
-    if dims is not None:
-        check_vertical(vertical, dims)
     if path.suffix.lower() in SEGY_ENDINGS:
         if vertical is None and dims is not None:
             vertical = next(name for name in VERTICAL_UNITS if name in dims)
-        cube = open_segy(path, vertical=vertical, iline_byte=iline_byte, xline_byte=xline_byte)
+        cube = open_segy(
+            path,
+            vertical=vertical,
+            iline_byte=iline_byte,
+            xline_byte=xline_byte,
+        )
         return VolumeFile(path, {"amplitude": cube})
     if path.suffix.lower() == ".npz":
         return _open_npz(path, dims)
     return _open_store(path, dims)
-
-
-def check_vertical(vertical: str | None, dims: Sequence[Hashable]) -> None:
-    """Refuse a ``vertical`` that is not among the dims."""
-    if vertical is not None and vertical not in dims:
-        raise ValueError(
-            f"Invalid vertical {vertical!r} for dims {tuple(dims)}. Must be among them."
-        )
 
 
 def _open_npz(path: Path, dims: Sequence[str] | None) -> VolumeFile:

@@ -1,5 +1,6 @@
-"""Salt masks from volumes of labels."""
+"""Salt masks from volumes of labels or velocities."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -16,19 +17,25 @@ _KINDS = {"b": "bool", "i": "int", "u": "unsigned int", "f": "float"}
 
 
 def open_mask(
-    labels: xr.DataArray, amplitude: xr.DataArray, *, salt_label: float | None
+    labels: xr.DataArray,
+    amplitude: xr.DataArray,
+    *,
+    salt_label: float | None = None,
+    salt_velocity_m_s: tuple[float, float] | None = None,
 ) -> tuple[Any, xr.DataArray]:
     """
-    See labels as a salt mask on the lines of a volume.
+    See labels, or velocities, as a salt mask on the lines of a volume.
 
     Parameters
     ----------
     labels : DataArray
-        Label of each sample; NaN only where a trace is missing as a whole.
+        Label of each sample, or its velocity in m/s; NaN only where a trace is missing as a whole.
     amplitude : DataArray
         The volume that the mask belongs to, of dims (inline, crossline, depth or time).
     salt_label : float, optional
         The label that means salt. Labels that are all 0 or 1 need none: 1 is salt.
+    salt_velocity_m_s : (float, float), optional
+        The velocities that mean salt, both ends included. Says that there are no labels.
 
     Returns
     -------
@@ -39,22 +46,30 @@ def open_mask(
     Raises
     ------
     DataError
-        If dims, shape or line numbers differ, the array holds no labels or NaN within a trace,
-        salt cannot be told, or there is none.
+        If dims, shape, line numbers or samples differ, the array holds no labels, NaN or infinity
+        within a trace, salt cannot be told, or there is none.
+    ValueError
+        If ``salt_velocity_m_s`` is no range, or stands beside ``salt_label``.
     """
     check_alike("mask", labels, amplitude, kinds="biuf")
     labels = labels.transpose(*amplitude.dims)
-    found, gaps = _find_labels(labels)
-    shown = ", ".join(f"{label:g}" for label in found)
-    if salt_label is None:
-        if not {0, 1}.issuperset(found):
-            raise DataError(f"The mask holds labels {shown}. Say by salt_label which is salt.")
-        salt_label = 1
-    if salt_label not in found:
-        raise DataError(f"The mask holds no salt: label {salt_label:g} is not among {shown}.")
+    if salt_velocity_m_s is None:
+        found, gaps = _find_labels(labels)
+        low = high = _choose_label(found, salt_label)
+    elif salt_label is None:
+        low, high = _check_velocities(salt_velocity_m_s)
+        gaps = _find_velocities(labels, low, high)
+    else:
+        raise ValueError(
+            f"Invalid salt_label {salt_label!r} beside salt_velocity_m_s. Must be one of the two."
+        )
     if gaps:
         amplitude = amplitude.copy(data=map_samples(_leave_out, np.float32, amplitude, labels))
-    return map_samples(partial(np.equal, salt_label), np.bool_, labels), amplitude
+    return map_samples(partial(_lie_within, low=low, high=high), np.bool_, labels), amplitude
+
+
+def _lie_within(labels: NDArray[Any], *, low: float, high: float) -> NDArray[np.bool_]:
+    return (low <= labels) & (labels <= high)
 
 
 def _leave_out(samples: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float32]:
@@ -82,39 +97,81 @@ def check_alike(name: str, array: xr.DataArray, amplitude: xr.DataArray, *, kind
     if array.dtype.kind not in kinds:
         allowed = ", ".join(_KINDS[kind] for kind in kinds)
         raise DataError(f"The {name} is of dtype {array.dtype}. Must be one of: {allowed}.")
-    if dict(array.sizes) != dict(amplitude.sizes):
-        raise DataError(
-            f"The {name} has another shape: {dict(array.sizes)}. "
-            f"Must be that of the volume, {dict(amplitude.sizes)}."
-        )
+    if set(array.dims) != set(amplitude.dims):
+        raise DataError(f"The {name} has dims {array.dims}. Must be those of {amplitude.dims}.")
     for dim in amplitude.dims:
-        if dim in array.coords and dim in amplitude.coords:
-            first, second = array[dim].values, amplitude[dim].values
-            if not np.allclose(first, second, rtol=0, atol=1e-3):
-                raise DataError(
-                    f"The {name} lies elsewhere: its {dim} runs from {first[0]} to {first[-1]}. "
-                    f"Must be that of the volume, {second[0]} to {second[-1]}."
-                )
+        known = dim in array.coords and dim in amplitude.coords
+        first, second = array[dim].values, amplitude[dim].values
+        same = first.size == second.size
+        if not same or (known and not np.allclose(first, second, rtol=0, atol=1e-3)):
+            shown, allowed = (f"{n.size} from {n[0]:.9g} to {n[-1]:.9g}" for n in (first, second))
+            raise DataError(
+                f"The {name} lies on other samples along {dim}: {shown}. Must be those of the "
+                f"volume, {allowed}; none are interpolated."
+            )
+
+
+def _read_parts(labels: xr.DataArray) -> Iterator[tuple[NDArray[Any], bool]]:
+    """Labels that are known, and whether a trace is missing, line by line, however large."""
+    for part in labels:
+        values = part.values  # (crossline, vertical)
+        missing = np.isnan(values).all(axis=1)
+        bad = ~np.isfinite(values).all(axis=1) & ~missing
+        if bad.any():
+            raise DataError(
+                f"The mask holds NaN or infinity within {bad.sum()} traces, first at index "
+                f"{bad.argmax()} of its line. Only whole traces may be missing."
+            )
+        yield values[~missing], bool(missing.any())
 
 
 def _find_labels(labels: xr.DataArray) -> tuple[list[float], bool]:
     """All labels, and whether a trace is missing."""
     found: set[float] = set()
     gaps = False
-    for part in labels:  # line by line, however large
-        unknown = np.isnan(part.values)  # (crossline, vertical)
-        bad = unknown.any(axis=1) & ~unknown.all(axis=1)
-        if bad.any():
-            raise DataError(
-                f"The mask holds NaN within {bad.sum()} traces, first at index {bad.argmax()} of "
-                "its line. Only whole traces may be missing."
-            )
-        gaps |= bool(unknown.any())
-        values: NDArray[Any] = np.unique(part.values)
-        found.update(values[~np.isnan(values)].tolist())
+    for values, missing in _read_parts(labels):
+        gaps |= missing
+        found.update(np.unique(values).tolist())
         if len(found) > MAX_LABELS:
             raise DataError(
                 f"The mask of dtype {labels.dtype} holds more than {MAX_LABELS} different values: "
-                "no labels."
+                "no labels. Say by salt_velocity_m_s if they are velocities."
             )
     return sorted(found), gaps
+
+
+def _choose_label(found: list[float], salt_label: float | None) -> float:
+    shown = ", ".join(f"{label:g}" for label in found)
+    if salt_label is None:
+        if not {0, 1}.issuperset(found):
+            raise DataError(f"The mask holds labels {shown}. Say by salt_label which is salt.")
+        salt_label = 1
+    if salt_label not in found:
+        raise DataError(f"The mask holds no salt: label {salt_label:g} is not among {shown}.")
+    return salt_label
+
+
+def _check_velocities(limits: tuple[float, float]) -> tuple[float, float]:
+    if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
+        raise ValueError(
+            f"Invalid salt_velocity_m_s {limits!r}. Must be two rising numbers above 0, such as "
+            "(4400, 4600)."
+        )
+    return limits
+
+
+def _find_velocities(velocity: xr.DataArray, low: float, high: float) -> bool:
+    """Whether a trace is missing."""
+    gaps, salt = False, False
+    slowest, fastest = np.inf, -np.inf
+    for values, missing in _read_parts(velocity):
+        gaps |= missing
+        salt |= bool(_lie_within(values, low=low, high=high).any())
+        slowest = min(slowest, values.min(initial=np.inf))
+        fastest = max(fastest, values.max(initial=-np.inf))
+    if not salt:
+        raise DataError(
+            f"The mask holds no salt: no velocity lies within {low:g} to {high:g} m/s, they run "
+            f"from {slowest:g} to {fastest:g}."
+        )
+    return gaps

@@ -1,7 +1,7 @@
 """Volumes from files."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from thesis_lib._checks import check_choice, check_range
 from thesis_lib._volume import VERTICAL_UNITS, build_volume, vertical_dim
 from thesis_lib.data.errors import DataError
-from thesis_lib.data.files import VolumeFile, check_path, check_vertical, open_file
+from thesis_lib.data.files import VolumeFile, check_path, check_place, open_file
+from thesis_lib.data.horizons import fill_between
 from thesis_lib.data.lazy import map_samples
 from thesis_lib.data.lines import AXES
 from thesis_lib.data.masks import check_alike, open_mask
+
+# One name, or horizons: (top, base), or several such pairs.
+Mask = str | Path | Sequence[str | Path] | Sequence[Sequence[str | Path]]
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +29,11 @@ def open_volume(
     path: str | Path,
     *,
     variable: str | None = None,
-    mask: str | Path | None = None,
+    mask: Mask | None = None,
     salt_label: float | None = None,
+    salt_velocity_m_s: tuple[float, float] | None = None,
+    horizon_columns: Sequence[int] = (0, 1, 2),
+    horizon_scale: float = 1.0,
     dims: Sequence[str] | None = None,
     vertical: str | None = None,
     sample_interval: float | None = None,
@@ -48,12 +55,25 @@ def open_volume(
     variable : str, optional
         Name of the amplitudes in the file. Needed unless it is ``"amplitude"`` or there is only
         one array of three dimensions.
-    mask : str or Path, optional
-        A variable of the same file, or a second file on the same lines whose only array, or the
-        one named ``salt``, holds labels. Without it, a variable ``salt`` of the file is taken.
-        Traces that are missing in the mask are missing in the volume.
+    mask : str, Path, or pairs of them, optional
+        A variable of the same file, or a second file on the same lines and samples whose only
+        array, or the one named ``salt``, holds labels. Without it, a variable ``salt`` of the file
+        is taken. Traces that are missing in the mask are missing in the volume.
+
+        Or horizons: one pair, or several, of text files with picks of the top and the base of
+        salt. Salt is top <= z < base, the union of all pairs; a trace with only one pick of a pair
+        has none from it.
     salt_label : float, optional
         The label that means salt. Not needed for masks of 0 and 1.
+    salt_velocity_m_s : (float, float), optional
+        Says that ``mask`` holds velocities (the only array, or the one named ``velocity``), and
+        which of them mean salt, both ends included. SEAM's salt has 4480 m/s and its basement
+        more: (4400, 4600) takes a smoothed model too; (4400, inf) whatever is fast.
+    horizon_columns : sequence of three int
+        The columns of the text files, counted from 0, with inline, crossline, and depth or time.
+    horizon_scale : float
+        Turns the picks into m or ms, counted downward: 1000 from s, -1 from heights, 0.3048 from
+        feet.
     dims : sequence of str, optional
         How arrays map to axes: inline, crossline, and depth or time, in the order of their
         dimensions. Needed for .npz; for .nc and .zarr where their own names differ, and without
@@ -89,18 +109,30 @@ def open_volume(
     if vertical is not None:
         check_choice("vertical", vertical, VERTICAL_UNITS)
     open_one = partial(
-        open_file, dims=dims, vertical=vertical, iline_byte=iline_byte, xline_byte=xline_byte
+        open_file,
+        dims=dims,
+        vertical=vertical,
+        iline_byte=iline_byte,
+        xline_byte=xline_byte,
     )
     file = open_one(path)
     raw = file.pick(variable, "amplitude")
     amplitude = raw.transpose(*AXES, vertical_dim(raw))
-    check_vertical(vertical, raw.dims)
+    _check_said((vertical, *(dims or ())), vertical_dim(raw))
     check_alike("amplitude", amplitude, amplitude, kinds="iuf")
-    salt, amplitude = _open_salt(file, amplitude, mask, salt_label, open_one)
+    samples = _place_samples(amplitude, sample_interval)
+    meanings = {"salt_label": salt_label, "salt_velocity_m_s": salt_velocity_m_s}
+    if mask is None or isinstance(mask, str | Path):
+        salt, amplitude = _open_salt(file, amplitude, mask, meanings, open_one)
+    else:
+        _refuse(meanings, "with horizons")
+        salt = fill_between(
+            _pair_files(mask), amplitude, samples, columns=horizon_columns, scale=horizon_scale
+        )
     volume = build_volume(
         map_samples(_as_float32, np.float32, amplitude),
         **_place_lines(amplitude, spacing_m),
-        vertical=_place_samples(amplitude, sample_interval),
+        vertical=samples,
         vertical_dim=vertical_dim(amplitude),
         salt=salt,
         velocity=_open_velocity(file, amplitude),
@@ -110,16 +142,36 @@ def open_volume(
     return volume.load() if path.suffix.lower() == ".npz" else volume
 
 
+def _check_said(said: Sequence[str | None], found: str) -> None:
+    for name in said:
+        if name in VERTICAL_UNITS and name != found:
+            raise ValueError(f"Invalid vertical or dims {name!r} for a file in {found}.")
+
+
+def _refuse(meanings: Mapping[str, Any], where: str) -> None:
+    for name, value in meanings.items():
+        if value is not None:
+            raise ValueError(f"Invalid {name} {value!r} {where}. Must go with a mask of numbers.")
+
+
+def _pair_files(mask: Sequence[Any]) -> list[tuple[Path, Path]]:
+    pairs = [mask] if all(isinstance(entry, str | Path) for entry in mask) else mask
+    if not pairs or any(isinstance(pair, str | Path) or len(pair) != 2 for pair in pairs):
+        raise ValueError(
+            f"Invalid mask {mask!r}. Must be a name, or pairs of files: top and base of salt."
+        )
+    return [(check_place(top), check_place(base)) for top, base in pairs]
+
+
 def _open_salt(
     file: VolumeFile,
     amplitude: xr.DataArray,
     mask: str | Path | None,
-    salt_label: float | None,
+    meanings: Mapping[str, Any],
     open_one: Callable[..., VolumeFile],
 ) -> tuple[Any, xr.DataArray]:
     if mask is None:
-        if salt_label is not None:
-            raise ValueError(f"Invalid salt_label {salt_label!r} without mask. Say which mask.")
+        _refuse(meanings, "without mask")
         if "salt" not in file.arrays:
             return None, amplitude
         labels = file.pick("salt", "salt")
@@ -135,9 +187,9 @@ def _open_salt(
             f"{', '.join(file.arrays)}."
         )
     else:
-        second = open_one(check_path(mask), vertical=vertical_dim(amplitude))
-        labels = second.pick(None, "salt")
-    return open_mask(labels, amplitude, salt_label=salt_label)
+        usual = "salt" if meanings["salt_velocity_m_s"] is None else "velocity"
+        labels = open_one(check_path(mask), vertical=vertical_dim(amplitude)).pick(None, usual)
+    return open_mask(labels, amplitude, **meanings)
 
 
 def _open_velocity(file: VolumeFile, amplitude: xr.DataArray) -> Any:
