@@ -141,7 +141,11 @@ def segment(volume: Path, output: Path, folder: Path, options: tuple[tuple[str, 
     config, _ = study.read_run(folder)
     model = _load_network(folder)
     predicted = predict(model, data.open_volume(volume, **reading), config, progress=True)
-    lines = {name: reading[name] for name in ("iline_byte", "xline_byte") if name in reading}
+    lines = {
+        name: reading[name]
+        for name in ("iline_byte", "xline_byte", "single_line")
+        if name in reading
+    }
     like = volume if {volume.suffix.lower(), ending} <= set(_SEGY) else None
     data.save_volume(predicted, output, variable="probability", like=like, **lines)
     click.echo(f"Wrote {output}")

@@ -137,6 +137,8 @@ def open_file(
     vertical: str | None,
     iline_byte: int,
     xline_byte: int,
+    single_line: bool = False,
+    sample_format: int | None = None,
 ) -> VolumeFile:
     """
     Open the arrays of a file; see `open_volume` for the arguments.
@@ -161,8 +163,10 @@ def open_file(
             vertical=vertical,
             iline_byte=iline_byte,
             xline_byte=xline_byte,
+            single_line=single_line,
+            sample_format=sample_format,
         )
-        return VolumeFile(path, {"amplitude": cube})
+        return VolumeFile(path, {"amplitude": cube}, attrs=cube.attrs)
     if path.suffix.lower() == ".npz":
         return _open_npz(path, dims)
     return _open_store(path, dims)

@@ -9,7 +9,7 @@ from thesis_lib._checks import check_choice
 from thesis_lib._volume import vertical_dim
 from thesis_lib.data.files import SEGY_ENDINGS, check_path
 from thesis_lib.data.lines import AXES
-from thesis_lib.data.segy import scan_segy
+from thesis_lib.data.segy import Geometry, scan_segy
 from thesis_lib.data.segy_writer import write_like, write_new
 
 WRITTEN_ENDINGS = (*SEGY_ENDINGS, ".nc", ".zarr")
@@ -23,6 +23,7 @@ def save_volume(
     like: str | Path | None = None,
     iline_byte: int = 189,
     xline_byte: int = 193,
+    single_line: bool = False,
 ) -> None:
     """
     Write a volume: all of it as Zarr or NetCDF by CF conventions, one variable as SEG-Y.
@@ -42,6 +43,8 @@ def save_volume(
         byte, but for the sample format. By default headers are new, and traces of NaN left out.
     iline_byte, xline_byte : int
         First bytes of the line numbers in SEG-Y trace headers.
+    single_line : bool
+        ``like`` is a 2-D line, to be read as `open_volume` reads it.
 
     Raises
     ------
@@ -58,8 +61,11 @@ def save_volume(
         raise ValueError(f"Invalid like {str(like)!r} for {path.name}. Must go with SEG-Y.")
     partial_path = path.with_name(f"{path.name}.partial")
     line_bytes = {"iline_byte": iline_byte, "xline_byte": xline_byte}
+    original = None
+    if like is not None:
+        original = scan_segy(check_path(like), **line_bytes, single_line=single_line)
     try:
-        _write(volume, partial_path, ending, variable, like, line_bytes)
+        _write(volume, partial_path, ending, variable, original, line_bytes)
         if ending == ".zarr" and path.is_dir():
             shutil.rmtree(path)
         partial_path.replace(path)
@@ -74,16 +80,16 @@ def _write(
     path: Path,
     ending: str,
     variable: str,
-    like: str | Path | None,
+    original: Geometry | None,
     line_bytes: dict[str, int],
 ) -> None:
     if ending in SEGY_ENDINGS:
         cube = volume[check_choice("variable", variable, list(volume.data_vars))]
         cube = cube.transpose(*AXES, vertical_dim(cube))
-        if like is None:
+        if original is None:
             write_new(cube, path, **line_bytes)
         else:
-            write_like(cube, path, scan_segy(check_path(like), **line_bytes))
+            write_like(cube, path, original)
     elif ending == ".nc":
         _follow_cf(volume).to_netcdf(path, engine="h5netcdf")
     else:

@@ -1,4 +1,4 @@
-"""SEG-Y in and out, trace by trace, so that a file larger than memory is no trouble."""
+"""Volumes from SEG-Y, trace by trace, so that a file larger than memory is no trouble."""
 
 import logging
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import segyio
 import xarray as xr
 from numpy.typing import NDArray
 from segyio import BinField, TraceField
@@ -14,62 +13,51 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from thesis_lib.data.errors import DataError
+from thesis_lib.data.segy_layout import FIELD_BYTES, Integers, Layout, read_layout
 
-IBM = 1
-IEEE = 5
-FORMATS = {
-    **{IBM: ">f4", 2: ">i4", 3: ">i2", IEEE: ">f4", 6: ">f8"},
-    **{8: "i1", 10: ">u4", 11: ">u2", 16: "u1"},
-}
-HEADER_BYTES = 3600  # text and binary header
 FOOT_M = 0.3048
+SINGLE_LINE = "single line"
 # A grid of lines with fewer traces than this share of its places is none.
 MIN_COVERAGE = 0.1
 # Trace coordinates further than this share of a bin from a rectangular grid give no distances.
 MAX_MISFIT = 0.1
+# Where coordinates of a trace stand: of its common depth point, or of the source in older files.
+_COORDINATES = (TraceField.CDP_X, TraceField.CDP_Y, TraceField.SourceX, TraceField.SourceY)
+_ONE_LINE = np.ones(1, dtype=np.int64)
 
-Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
 logger = logging.getLogger(__name__)
+
+
+class _NoDistancesError(Exception):
+    """Why coordinates of traces give no distances."""
 
 
 @dataclass(frozen=True)
 class Geometry:
     """
-    Where the traces of a SEG-Y file lie, and how their bytes read.
+    Where the traces of a SEG-Y file lie.
 
     Attributes
     ----------
-    path : Path
+    layout : Layout
     inlines, crosslines : int array of shape (n,)
         Line numbers, rising.
     traces : int array of shape (n_inline, n_crossline)
         Index of each trace in the file, -1 where it is missing.
-    n_samples, code, first_byte : int
-        Samples of a trace, their format code, and the byte where the first trace header starts.
-    interval, start : float
-        Sample interval (0 where the headers do not tell) and first sample, in ms or ``unit_m``.
-    unit_m : float
-        The file's unit of length, metre or foot, in m.
-    spacing_m : tuple of two floats, or None
-        Distance along (inline, crossline) for one step of the line number, in m.
+    inline_m, crossline_m : array of shape (n,), or None
+        Distance of each line from the first, where coordinates tell.
+    attrs : mapping
+        What `open_segy` says of the file.
     """
 
-    path: Path
+    layout: Layout
     inlines: Integers
     crosslines: Integers
     traces: Integers
-    n_samples: int
-    code: int
-    first_byte: int
-    interval: float
-    start: float
-    unit_m: float
-    spacing_m: tuple[float, float] | None
-
-    def map_traces(self) -> NDArray[np.void]:
-        """Map the file: a record (header, samples) for each trace."""
-        record = [("header", "V240"), ("samples", FORMATS[self.code], (self.n_samples,))]
-        return np.memmap(self.path, dtype=record, mode="r", offset=self.first_byte)
+    inline_m: Floats | None
+    crossline_m: Floats | None
+    attrs: dict[str, str | int | float]
 
 
 class SegyArray(BackendArray):
@@ -77,7 +65,7 @@ class SegyArray(BackendArray):
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
-        self.shape = (*geometry.traces.shape, geometry.n_samples)
+        self.shape = (*geometry.traces.shape, geometry.layout.n_samples)
         self.dtype = np.dtype(np.float32)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
@@ -87,23 +75,27 @@ class SegyArray(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[np.float32]:
         traces = self.geometry.traces[key[:2]]
-        stored = self.geometry.map_traces()["samples"][np.maximum(traces, 0), key[2]]
-        values = np.array(stored, ndmin=1)
-        if self.geometry.code == IBM:
-            values = segyio.tools.native(values, format=IBM, copy=False)
-        values = values.reshape(np.shape(stored)).astype(np.float32)
+        layout = self.geometry.layout
+        values = layout.decode(layout.map_traces()["samples"][np.maximum(traces, 0), key[2]])
         values[traces < 0] = np.nan
         return values
 
 
 def open_segy(
-    path: Path, *, vertical: str | None, iline_byte: int, xline_byte: int
+    path: Path,
+    *,
+    vertical: str | None,
+    iline_byte: int,
+    xline_byte: int,
+    single_line: bool = False,
+    sample_format: int | None = None,
 ) -> xr.DataArray:
     """
-    Open a post-stack 3-D SEG-Y file lazily.
+    Open a post-stack SEG-Y file lazily.
 
     The headers do not tell time from depth. Their interval field counts microseconds, and in
-    depth files by custom thousandths of the unit of length, so 20000 reads as 20 ms or 20 m.
+    depth files by custom thousandths of the unit of length, so 20000 reads as 20 ms or 20 m. Nor
+    do they tell which lines a survey calls inlines: exchanged bytes exchange the axes.
 
     Parameters
     ----------
@@ -112,110 +104,164 @@ def open_segy(
         Time, as the standard has it, by default.
     iline_byte, xline_byte : int
         First byte of the line numbers in the trace header, counted from 1.
+    single_line : bool
+        Take all traces as inline 1. Its crosslines are the CDP numbers where these only rise or
+        only fall along the file, else traces counted from 1.
+    sample_format : int, optional
+        Code of the sample format, overriding the header's.
 
     Returns
     -------
     DataArray of dims (inline, crossline, time or depth)
         With distances ``inline_m`` and ``crossline_m`` where the coordinates of the traces lie on
-        a rectangular, perhaps rotated, grid. Without a vertical coordinate where the headers hold
-        no sample interval.
+        a rectangular, perhaps rotated, grid; of a single line the distance along it. Without a
+        vertical coordinate where the headers hold no sample interval. Attributes:
+
+        - ``trace_order``: ``"by inline"`` where the crossline number changes fastest in the file,
+          ``"by crossline"``, ``"neither"``, or ``"single line"``;
+        - ``trace_coordinates``: which coordinates gave distances, or why none did;
+        - ``inline_bearing_deg``, ``crossline_bearing_deg``: where coordinates tell, the direction
+          in which these line numbers rise, clockwise from north (the y axis);
+        - ``byte_order``, ``sample_format``: as they were read; ``sample_format_doubt`` where the
+          floats seem to be of the other kind than the header says.
 
     Raises
     ------
     DataError
         If the file is none, is truncated or has no 3-D geometry.
+    ValueError
+        If an argument is unknown.
     """
     if vertical is None:
         vertical = "time"
         logger.info("%s: vertical axis taken as time; headers cannot tell.", path.name)
-    geometry = scan_segy(path, iline_byte=iline_byte, xline_byte=xline_byte)
+    geometry = scan_segy(
+        path,
+        iline_byte=iline_byte,
+        xline_byte=xline_byte,
+        single_line=single_line,
+        sample_format=sample_format,
+    )
     coords: dict[str, Any] = {"inline": geometry.inlines, "crossline": geometry.crosslines}
-    if geometry.interval > 0:
-        samples = geometry.start + geometry.interval * np.arange(geometry.n_samples)
-        coords[vertical] = samples * (geometry.unit_m if vertical == "depth" else 1.0)
-    if geometry.spacing_m is not None:
-        for line, step_m in zip(("inline", "crossline"), geometry.spacing_m, strict=True):
-            coords[f"{line}_m"] = (line, step_m * (coords[line] - coords[line][0]))
+    samples = _place_samples(geometry.layout, vertical)
+    if samples is not None:
+        coords[vertical] = samples
+    for line, metres in (("inline", geometry.inline_m), ("crossline", geometry.crossline_m)):
+        if metres is not None:
+            coords[f"{line}_m"] = (line, metres)
     amplitude: Any = indexing.LazilyIndexedArray(SegyArray(geometry))
-    return xr.DataArray(xr.Variable(("inline", "crossline", vertical), amplitude), coords)
+    dims = ("inline", "crossline", vertical)
+    return xr.DataArray(xr.Variable(dims, amplitude, geometry.attrs), coords)
 
 
-def scan_segy(path: Path, *, iline_byte: int, xline_byte: int) -> Geometry:
+def scan_segy(
+    path: Path,
+    *,
+    iline_byte: int,
+    xline_byte: int,
+    single_line: bool = False,
+    sample_format: int | None = None,
+) -> Geometry:
     """
-    Read the headers of a SEG-Y file.
-
-    Parameters
-    ----------
-    path : Path
-    iline_byte, xline_byte : int
-        First byte of the line numbers in the trace header, counted from 1.
+    Read the headers of a SEG-Y file; see `open_segy` for the arguments.
 
     Raises
     ------
     DataError
         If the file is none, is truncated or has no 3-D geometry.
+    ValueError
+        If an argument is unknown.
     """
     for name, byte in (("iline_byte", iline_byte), ("xline_byte", xline_byte)):
-        if byte not in segyio.tracefield.keys.values():
+        if byte not in FIELD_BYTES:
             raise ValueError(
                 f"Invalid {name} {byte}. Must be the first byte of a field of the trace header."
             )
-    code = _read_format(path)
+    layout = read_layout(path, sample_format=sample_format)
+    attrs: dict[str, Any] = {"byte_order": layout.order, "sample_format": layout.code}
+    doubt = None if sample_format is not None else layout.doubt_format()
+    if doubt is not None:
+        attrs["sample_format_doubt"] = doubt
+        logger.warning("%s: %s.", path.name, doubt)
+    if single_line:
+        return _scan_line(layout, attrs)
+    return _scan_grid(layout, (iline_byte, xline_byte), attrs)
+
+
+def _scan_line(layout: Layout, attrs: dict[str, Any]) -> Geometry:
+    cdps, *fields = layout.read_trace_fields(TraceField.CDP, *_COORDINATES)
+    steps = np.diff(cdps)
+    numbers = cdps if (steps > 0).all() or (steps < 0).all() else np.arange(1, cdps.size + 1)
+    traces = np.argsort(numbers)
+    attrs["trace_order"] = SINGLE_LINE
+    crossline_m = None
     try:
-        with segyio.open(path, ignore_geometry=True) as file:
-            return _scan(path, file, code, (iline_byte, xline_byte))
-    except (RuntimeError, OSError, IndexError) as error:
-        raise DataError(f"{path.name} is not SEG-Y, or truncated: {error}.") from error
+        attrs["trace_coordinates"], places = _place_traces(layout, np.stack(fields))
+        steps_m = np.hypot(*np.diff(places[:, traces]))
+        crossline_m = np.concatenate([[0.0], np.cumsum(steps_m)])
+    except _NoDistancesError as reason:
+        attrs["trace_coordinates"] = str(reason)
+    return Geometry(layout, _ONE_LINE, numbers[traces], traces[None], None, crossline_m, attrs)
 
 
-def _read_format(path: Path) -> int:
-    with path.open("rb") as file:
-        head = file.read(HEADER_BYTES)
-    if len(head) < HEADER_BYTES:
-        raise DataError(
-            f"{path.name} is not SEG-Y: {len(head)} bytes. Its headers alone take {HEADER_BYTES}."
-        )
-    code = int.from_bytes(head[3224:3226], "big")
-    if code not in FORMATS:
-        raise DataError(
-            f"{path.name} is not SEG-Y, or little-endian: sample format {code}. "
-            f"Must be one of: {', '.join(map(str, FORMATS))}."
-        )
-    return code
-
-
-def _scan(path: Path, file: segyio.SegyFile, code: int, line_bytes: tuple[int, int]) -> Geometry:
-    if file.ext_headers < 0:
-        raise DataError(
-            f"{path.name} announces {file.ext_headers} extended text headers. Must be 0 or more."
-        )
-    numbers = [np.asarray(file.attributes(byte)[:], dtype=np.int64) for byte in line_bytes]
-    lines = [_fill_lines(axis) for axis in numbers]
-    n_places = lines[0].size * lines[1].size
-    n_pairs = len(np.unique(numbers, axis=1).T)
-    if n_pairs < file.tracecount or file.tracecount < MIN_COVERAGE * n_places:
-        raise DataError(
-            f"{path.name} has no 3-D geometry: {file.tracecount} traces at {n_pairs} of "
-            f"{lines[0].size} x {lines[1].size} places (line numbers in bytes {line_bytes[0]} and "
-            f"{line_bytes[1]}). A 2-D line, a pre-stack file, or numbers in other bytes."
-        )
-    traces = np.full((lines[0].size, lines[1].size), -1, dtype=np.int64)
-    places = [np.searchsorted(*pair) for pair in zip(lines, numbers, strict=True)]
-    traces[places[0], places[1]] = np.arange(file.tracecount)
-    unit_m = FOOT_M if file.bin[BinField.MeasurementSystem] == 2 else 1.0
-    return Geometry(
-        path=path,
-        inlines=lines[0],
-        crosslines=lines[1],
-        traces=traces,
-        n_samples=len(file.samples),
-        code=code,
-        first_byte=HEADER_BYTES + 3200 * file.ext_headers,
-        interval=segyio.dt(file, fallback_dt=0.0) / 1000.0,
-        start=float(file.samples[0]),
-        unit_m=unit_m,
-        spacing_m=_fit_spacing(file, numbers, unit_m),
+def _scan_grid(layout: Layout, line_bytes: tuple[int, int], attrs: dict[str, Any]) -> Geometry:
+    fields = layout.read_trace_fields(*line_bytes, *_COORDINATES)
+    numbers, fields = fields[:2], fields[2:]
+    inlines, crosslines = (_fill_lines(axis) for axis in numbers)
+    traces = _find_traces(layout, line_bytes, numbers, inlines, crosslines)
+    attrs["trace_order"] = _find_order(numbers)
+    logger.info(
+        "%s: %d inlines (byte %d) and %d crosslines (byte %d), sorted %s. Exchange the bytes where "
+        "the survey calls them the other way round.",
+        *(layout.path.name, inlines.size, line_bytes[0], crosslines.size, line_bytes[1]),
+        attrs["trace_order"],
     )
+    metres: list[Floats | None] = [None, None]
+    try:
+        attrs["trace_coordinates"], places = _place_traces(layout, fields)
+        steps = _fit_grid(places, numbers)  # (inline and crossline, x and y)
+        for position, (name, axis) in enumerate((("inline", inlines), ("crossline", crosslines))):
+            metres[position] = np.hypot(*steps[position]) * (axis - axis[0])
+            if axis.size > 1:
+                bearing = np.rad2deg(np.arctan2(*steps[position])) % 360
+                attrs[f"{name}_bearing_deg"] = round(float(bearing), 2)
+    except _NoDistancesError as reason:
+        attrs["trace_coordinates"] = str(reason)
+        logger.info("%s: no distances from coordinates: %s.", layout.path.name, reason)
+    return Geometry(layout, inlines, crosslines, traces, *metres, attrs)
+
+
+def _find_traces(
+    layout: Layout,
+    line_bytes: tuple[int, int],
+    numbers: Integers,
+    inlines: Integers,
+    crosslines: Integers,
+) -> Integers:
+    """Index of the trace at each place of the grid of lines, -1 where there is none."""
+    rows, columns = np.searchsorted(inlines, numbers[0]), np.searchsorted(crosslines, numbers[1])
+    n_pairs = np.unique(rows * crosslines.size + columns).size
+    n_traces, n_places = layout.n_traces, inlines.size * crosslines.size
+    if n_pairs < n_traces or n_traces < MIN_COVERAGE * n_places:  # before a huge grid is made
+        raise DataError(
+            f"{layout.path.name} has no 3-D geometry: {n_traces} traces at {n_pairs} of "
+            f"{inlines.size} x {crosslines.size} places (line numbers in bytes {line_bytes[0]} and "
+            f"{line_bytes[1]}). A pre-stack file, numbers in other bytes (iline_byte, xline_byte), "
+            "or a 2-D line, which single_line=True reads."
+        )
+    traces = np.full((inlines.size, crosslines.size), -1, dtype=np.int64)
+    traces[rows, columns] = np.arange(n_traces)
+    return traces
+
+
+def _find_order(numbers: Integers) -> str:
+    """Which line number stays the same for as long as it can along the file."""
+    changes = np.count_nonzero(np.diff(numbers), axis=1)
+    n_lines = [np.unique(axis).size for axis in numbers]
+    slow = int(changes[1] < changes[0])
+    if changes[slow] >= n_lines[slow]:
+        return "neither"
+    return ("by inline", "by crossline")[slow]
 
 
 def _fill_lines(numbers: Integers) -> Integers:
@@ -233,19 +279,39 @@ def _fill_lines(numbers: Integers) -> Integers:
     return np.arange(lines[0], lines[-1] + 1, steps.min())
 
 
-def _fit_spacing(
-    file: segyio.SegyFile, numbers: list[Integers], unit_m: float
-) -> tuple[float, float] | None:
-    """Metres for one step of each line number, if CDP coordinates lie on a rectangular grid."""
-    if file.header[0][TraceField.CoordinateUnits] not in (0, 1):  # degrees or arc seconds
+def _place_samples(layout: Layout, vertical: str) -> Floats | None:
+    """Time in ms or depth in m of the samples, if the headers hold one interval."""
+    fields = (BinField.Interval, TraceField.TRACE_SAMPLE_INTERVAL)
+    told = {value for value in map(layout.read_field, fields) if value > 0}
+    if len(told) != 1:
         return None
-    scalar = file.header[0][TraceField.SourceGroupScalar]
-    unit_m *= abs(scalar) if scalar > 0 else 1.0 / max(abs(scalar), 1)
-    fields = (TraceField.CDP_X, TraceField.CDP_Y)
-    places = np.stack([file.attributes(field)[:] * unit_m for field in fields], axis=1)  # (n, 2)
-    places -= places.mean(axis=0)
-    design = np.stack([axis - axis.mean() for axis in numbers], axis=1)  # (n, 2)
-    steps = np.linalg.lstsq(design, places)[0]  # (inline and crossline, x and y)
+    start = layout.read_field(TraceField.DelayRecordingTime)
+    samples = start + told.pop() / 1000.0 * np.arange(layout.n_samples)
+    return samples * (_find_unit_m(layout) if vertical == "depth" else 1.0)
+
+
+def _find_unit_m(layout: Layout) -> float:
+    return FOOT_M if layout.read_field(BinField.MeasurementSystem) == 2 else 1.0
+
+
+def _place_traces(layout: Layout, fields: Integers) -> tuple[str, Floats]:
+    """Which coordinates there are, and (x, y) of the traces in m, of shape (2, n)."""
+    units = layout.read_field(TraceField.CoordinateUnits)
+    if units not in (0, 1):
+        raise _NoDistancesError(f"coordinates are no lengths: unit {units}")
+    scalar = layout.read_field(TraceField.SourceGroupScalar)
+    unit_m = _find_unit_m(layout) * (scalar if scalar > 0 else 1.0 / max(-scalar, 1))
+    for names, pair in zip(("CDP", "source"), (fields[:2], fields[2:]), strict=True):
+        if np.ptp(pair, axis=1).any():
+            return f"{names} coordinates", pair * unit_m
+    raise _NoDistancesError("coordinates are all the same")
+
+
+def _fit_grid(places: Floats, numbers: Integers) -> Floats:
+    """(x, y) in m for a step of one of each line number (2, 2), if they make a rectangular grid."""
+    design = (numbers - numbers.mean(axis=1, keepdims=True)).T  # (n, 2)
+    places = (places - places.mean(axis=1, keepdims=True)).T  # (n, 2)
+    steps: Floats = np.linalg.lstsq(design, places)[0]
     steps_m = np.hypot(*steps.T)
     bins_m = [
         step_m * np.diff(np.unique(axis)).min()
@@ -254,7 +320,8 @@ def _fit_spacing(
     ]
     misfit_m = np.hypot(*(places - design @ steps).T).max()
     if not bins_m or misfit_m >= MAX_MISFIT * min(bins_m):
-        return None
-    if abs(steps[0] @ steps[1]) > MAX_MISFIT * steps_m.prod():  # not at right angles
-        return None
-    return float(steps_m[0]), float(steps_m[1])
+        raise _NoDistancesError(f"traces lie up to {misfit_m:.3g} m off a regular grid")
+    cosine = abs(steps[0] @ steps[1])
+    if cosine > MAX_MISFIT * steps_m.prod():
+        raise _NoDistancesError("inlines and crosslines do not cross at right angles")
+    return steps

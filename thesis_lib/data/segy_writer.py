@@ -1,5 +1,6 @@
 """SEG-Y out: with the headers of an original, or with new ones."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from segyio import BinField, TraceField
 
 from thesis_lib._volume import vertical_dim
 from thesis_lib.data.errors import DataError
-from thesis_lib.data.segy import FORMATS, IEEE, Geometry
+from thesis_lib.data.segy import Geometry
+from thesis_lib.data.segy_layout import IEEE
 
 FORMAT_BYTES = slice(3224, 3226)
 MAX_FIELD = 2**15 - 1  # of two signed bytes
@@ -36,35 +38,35 @@ def write_like(cube: xr.DataArray, path: Path, original: Geometry) -> None:
         If line numbers or numbers of samples differ.
     """
     _check_alike(cube, original)
-    with original.path.open("rb") as file:
-        head = bytearray(file.read(original.first_byte))
-    head[FORMAT_BYTES] = IEEE.to_bytes(2, "big")
-    record = np.dtype([("header", "V240"), ("samples", FORMATS[IEEE], (original.n_samples,))])
-    stored = original.map_traces()
+    source = original.layout
+    with source.path.open("rb") as file:
+        head = bytearray(file.read(source.first_byte))
+    head[FORMAT_BYTES] = IEEE.to_bytes(2, source.order)
+    target = replace(source, path=path, code=IEEE)
     with path.open("wb") as file:
         file.write(head)
-        file.truncate(len(head) + stored.size * record.itemsize)
-    written = np.memmap(path, dtype=record, mode="r+", offset=len(head))
+        file.truncate(len(head) + target.n_traces * target.record.itemsize)
     for traces, section in zip(original.traces, cube, strict=True):
         live = traces >= 0
-        written["header"][traces[live]] = stored["header"][traces[live]]
+        written = target.map_traces("r+")  # anew for each line: what is mapped counts as memory
+        written["header"][traces[live]] = source.map_traces()["header"][traces[live]]
         written["samples"][traces[live]] = section.values[live]
-    written.flush()
 
 
 def _check_alike(cube: xr.DataArray, original: Geometry) -> None:
+    layout = original.layout
     for line, numbers in (("inline", original.inlines), ("crossline", original.crosslines)):
         if not np.array_equal(cube[line], numbers):
             raise DataError(
                 f"The volume has {cube.sizes[line]} {line}s from {cube[line].values[0]} to "
-                f"{cube[line].values[-1]}. Must be those of {original.path.name}, {numbers.size} "
+                f"{cube[line].values[-1]}. Must be those of {layout.path.name}, {numbers.size} "
                 f"from {numbers[0]} to {numbers[-1]}."
             )
     n_samples = cube.sizes[vertical_dim(cube)]
-    if n_samples != original.n_samples:
+    if n_samples != layout.n_samples:
         raise DataError(
             f"The volume has {n_samples} samples a trace. Must be those of "
-            f"{original.path.name}, {original.n_samples}."
+            f"{layout.path.name}, {layout.n_samples}."
         )
 
 

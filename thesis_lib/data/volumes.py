@@ -40,6 +40,8 @@ def open_volume(
     spacing_m: tuple[float, float] | None = None,
     iline_byte: int = 189,
     xline_byte: int = 193,
+    single_line: bool = False,
+    sample_format: int | None = None,
 ) -> xr.Dataset:
     """
     Open a seismic volume as the Dataset that all modules read.
@@ -86,13 +88,21 @@ def open_volume(
         Distance in m for a step of one in the inline number and in the crossline number. Overrides
         what trace coordinates tell; where neither does, the volume has no distances.
     iline_byte, xline_byte : int
-        First bytes of the line numbers in SEG-Y trace headers.
+        First bytes of the line numbers in SEG-Y trace headers. Exchanged, they exchange the axes.
+    single_line : bool
+        Read a SEG-Y file, and that of the mask, as a 2-D line: inline 1. Its crosslines are the
+        CDP numbers where these only rise or only fall along the file, else traces counted from 1.
+    sample_format : int, optional
+        Code of SEG-Y's sample format, where that of the header is wrong: 1 IBM floats, 5 IEEE
+        floats, 3 int16 and so on. It does not go for the mask.
 
     Returns
     -------
     Dataset
         A volume with ``amplitude``, ``salt`` where there is a mask, and ``velocity`` where the
-        file has it.
+        file has it. What SEG-Y tells beside stands in its attributes: ``trace_order``,
+        ``trace_coordinates``, ``inline_bearing_deg``, ``crossline_bearing_deg``, ``byte_order``,
+        ``sample_format``, and ``sample_format_doubt`` where samples and header seem to differ.
 
     Raises
     ------
@@ -114,8 +124,9 @@ def open_volume(
         vertical=vertical,
         iline_byte=iline_byte,
         xline_byte=xline_byte,
+        single_line=single_line,
     )
-    file = open_one(path)
+    file = open_one(path, sample_format=sample_format)
     raw = file.pick(variable, "amplitude")
     amplitude = raw.transpose(*AXES, vertical_dim(raw))
     _check_said((vertical, *(dims or ())), vertical_dim(raw))
