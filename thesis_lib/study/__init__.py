@@ -2,6 +2,7 @@
 
 from thesis_lib.study.claims import Claim, Decision, Effect, decide, read_claims
 from thesis_lib.study.loss_study import LossRun, LossStudy, run_losses, score_table
+from thesis_lib.study.realism import compare_all, section_statistics, summarise_statistics
 from thesis_lib.study.runs import Outcome, Run, complete, source_hash, write_json
 from thesis_lib.study.segmentation import (
     SegmentationConfig,
@@ -18,19 +19,34 @@ from thesis_lib.study.splits import (
     open_source,
 )
 from thesis_lib.study.tables import (
+    FULL,
     LOSS_NAMES,
     REFERENCE,
+    collect_transfer,
     effect_table,
     format_claims,
     format_table1,
+    format_transfer,
     list_claims,
     rank_correlation,
     read_thesis_table,
 )
+from thesis_lib.study.transfer import (
+    ABLATIONS,
+    Ablation,
+    TransferRun,
+    TransferStudy,
+    load_prediction,
+    open_target,
+    run_transfer,
+)
 
 __all__ = [
+    "ABLATIONS",
+    "FULL",
     "LOSS_NAMES",
     "REFERENCE",
+    "Ablation",
     "Claim",
     "Decision",
     "Effect",
@@ -41,24 +57,34 @@ __all__ = [
     "SegmentationConfig",
     "Splits",
     "StudyData",
+    "TransferRun",
+    "TransferStudy",
+    "collect_transfer",
+    "compare_all",
     "complete",
     "decide",
     "describe_data",
     "effect_table",
     "format_claims",
     "format_table1",
+    "format_transfer",
     "list_claims",
     "load_model",
+    "load_prediction",
     "load_sections",
     "load_splits",
     "middle_section",
     "open_source",
+    "open_target",
     "rank_correlation",
     "read_claims",
     "read_run",
     "read_thesis_table",
     "run_losses",
+    "run_transfer",
     "score_table",
+    "section_statistics",
     "source_hash",
+    "summarise_statistics",
     "write_json",
 ]

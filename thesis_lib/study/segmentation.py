@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ class SegmentationConfig:
         Patches per step.
     n_patches : int or None
         Patches drawn per epoch, all of them if None.
+    augmentation : Augmentation
+        Random changes of the patches that are trained on.
     encoder : str
         Name of a timm encoder with four stages.
     pretrained : bool
@@ -66,6 +68,7 @@ class SegmentationConfig:
     axes: tuple[str, ...] = ("inline", "crossline")
     batch_size: int = 16
     n_patches: int | None = None
+    augmentation: Augmentation = field(default_factory=Augmentation)
     encoder: str = "resnet34"
     pretrained: bool = False
     tolerance_m: float = 50.0
@@ -84,9 +87,13 @@ class SegmentationConfig:
 
 def make_run(config: SegmentationConfig, splits: Splits, *, seed: int) -> Run:
     """Run that trains and scores one network on these volumes, in the precision found here."""
+    return Run(TASK, describe_config(config), splits.content_hash, seed)
+
+
+def describe_config(config: SegmentationConfig) -> dict[str, Any]:
+    """Settings as plain values, with the precision that they stand for on this machine."""
     precision = resolve_precision(config.train)
-    resolved = replace(config, train=replace(config.train, precision=precision))
-    return Run(TASK, asdict(resolved), splits.content_hash, seed)
+    return asdict(replace(config, train=replace(config.train, precision=precision)))
 
 
 def build_model(config: SegmentationConfig, *, seed: int) -> SaltUNet:
@@ -114,6 +121,7 @@ def read_run(folder: Path) -> tuple[SegmentationConfig, int]:
         for name, value in run["config"].items()
     }
     config["train"] = TrainConfig(**config["train"])
+    config["augmentation"] = Augmentation(**config["augmentation"])
     return SegmentationConfig(**config), run["seed"]
 
 
@@ -158,27 +166,9 @@ def train_and_score(
         ``volumes``: one dict of scores a test volume; ``mean``: their means.
     """
     for volume in splits.test:
-        _check_fits(volume, config, config.axes)
-    model = build_model(config, seed=seed)
-    batches = PatchBatches(
-        splits.train,
-        patch=config.patch,
-        stride=config.stride,
-        axes=config.axes,
-        batch_size=config.batch_size,
-        n_patches=config.n_patches,
-        augmentation=Augmentation(),
-        seed=seed,
-    )
-    fit(
-        model,
-        batches,
-        LOSSES[config.loss],
-        config.train,
-        validate=_validator(config, splits.validation),
-        folder=folder,
-        progress=progress,
-    )
+        check_fits(volume, config, config.axes)
+    validate = _validator(config, splits.validation)
+    model = train(config, splits.train, folder, seed=seed, validate=validate, progress=progress)
     volumes = []
     for index, volume in enumerate(splits.test):
         predicted = predict(model, volume, config, progress=progress)
@@ -186,6 +176,39 @@ def train_and_score(
             _save_sections(predicted, config.axes, folder)
         volumes.append(_score(predicted, volume, config))
     return {"volumes": volumes, "mean": _mean(volumes)}
+
+
+def train(
+    config: SegmentationConfig,
+    volumes: Sequence[xr.Dataset],
+    folder: Path,
+    *,
+    seed: int,
+    validate: Callable[[nn.Module], dict[str, float]] | None = None,
+    progress: bool = True,
+) -> SaltUNet:
+    """Train one network on patches of volumes, as the study trains it, or find it in the folder."""
+    model = build_model(config, seed=seed)
+    batches = PatchBatches(
+        volumes,
+        patch=config.patch,
+        stride=config.stride,
+        axes=config.axes,
+        batch_size=config.batch_size,
+        n_patches=config.n_patches,
+        augmentation=config.augmentation,
+        seed=seed,
+    )
+    fit(
+        model,
+        batches,
+        LOSSES[config.loss],
+        config.train,
+        validate=validate,
+        folder=folder,
+        progress=progress,
+    )
+    return model
 
 
 def predict(
@@ -230,11 +253,11 @@ def _pick_axis(volume: xr.Dataset, config: SegmentationConfig) -> str:
     for axis in config.axes[:-1]:
         if volume.sizes[LATERAL[axis]] >= config.patch[1]:
             return axis
-    _check_fits(volume, config, config.axes[-1:])
+    check_fits(volume, config, config.axes[-1:])
     return config.axes[-1]
 
 
-def _check_fits(volume: xr.Dataset, config: SegmentationConfig, axes: Sequence[str]) -> None:
+def check_fits(volume: xr.Dataset, config: SegmentationConfig, axes: Sequence[str]) -> None:
     """Refuse held-out volumes that no patch fits into, before anything is trained."""
     for axis in axes:
         section = (volume.sizes[_volume.vertical_dim(volume)], volume.sizes[LATERAL[axis]])

@@ -35,6 +35,7 @@ SCORE_NAMES = {
     "mean_surface_distance_m": "Mean surface distance (m)",
 }
 NOT_RUN = "not run"
+FULL = "nothing"  # left out: the network that ablations are compared with
 _DIGITS = {"hausdorff95_m": 0, "mean_surface_distance_m": 1}
 
 
@@ -82,14 +83,15 @@ def format_table1(scores: pd.DataFrame, thesis: pd.DataFrame) -> pd.DataFrame:
         ours = scores[scores["loss"] == loss]
         row = {"Loss": LOSS_NAMES[str(loss)]}
         for score, name in SCORE_NAMES.items():
-            row[name] = _format_cell(ours[score], digits=_DIGITS.get(score, 4))
+            row[name] = format_cell(ours[score], digits=_DIGITS.get(score, 4))
         for score in ("dice", "perimetric_similarity"):
             row[f"Thesis: {SCORE_NAMES[score]}"] = f"{reported[score]:.4f}"
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _format_cell(values: "pd.Series[float]", *, digits: int) -> str:
+def format_cell(values: "pd.Series[float]", *, digits: int) -> str:
+    """Write the mean of some seeds, and their standard deviation where there are several."""
     if values.empty:
         return NOT_RUN
     if values.isna().any():
@@ -200,3 +202,68 @@ def _format_effect(decision: Decision) -> str:
     effect = closest(decision.effects, key=lambda effect: effect.mean)
     bounds = "" if np.isnan(effect.low) else f" [{effect.low:+.4f}, {effect.high:+.4f}]"
     return f"{LOSS_NAMES[effect.rival]}: {effect.mean:+.4f}{bounds}"
+
+
+def collect_transfer(outcomes: Iterable[tuple[str, int, Mapping[str, Any]]]) -> pd.DataFrame:
+    """
+    Gather the Dice scores of transfer, a row a section.
+
+    Parameters
+    ----------
+    outcomes : iterable of (left out, seed, scores)
+        ``scores`` as :func:`thesis_lib.study.transfer_run.train_and_transfer` returns it.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``left_out``, ``seed``, ``section`` (line number), ``dice``.
+    """
+    rows = [
+        (left_out, seed, int(line), dice)
+        for left_out, seed, scores in outcomes
+        for line, dice in scores["sections"].items()
+    ]
+    return pd.DataFrame(rows, columns=["left_out", "seed", "section", "dice"])
+
+
+def format_transfer(scores: pd.DataFrame, ablations: Sequence[str]) -> pd.DataFrame:
+    """
+    Lay out transfer for readers: what is left out, mean Dice, what it costs, every section.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        See :func:`collect_transfer`.
+    ablations : sequence of str
+        Rows below the full one; those without scores read *not run*.
+
+    Returns
+    -------
+    DataFrame of str
+        Means over seeds, with ± one standard deviation where there are several. The difference is
+        that to the full network of the same seed.
+    """
+    means = scores.groupby(["left_out", "seed"])["dice"].mean().unstack("left_out")
+    lines = sorted(scores["section"].unique())
+    rows = []
+    for name in (FULL, *ablations):
+        own = scores[scores["left_out"] == name]
+        whole = means[name].dropna() if name in means else pd.Series(dtype=float)
+        loss = (whole - means[FULL]).dropna() if FULL in means else pd.Series(dtype=float)
+        rows.append(
+            {
+                "Left out": name,
+                "Dice": format_cell(whole, digits=3),
+                "Difference": "–" if name == FULL else _format_signed(loss),
+                **{
+                    str(line): format_cell(own.loc[own["section"] == line, "dice"], digits=3)
+                    for line in lines
+                },
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _format_signed(values: "pd.Series[float]") -> str:
+    cell = format_cell(values, digits=3)
+    return cell if cell == NOT_RUN or cell.startswith("-") else f"+{cell}"

@@ -1,0 +1,238 @@
+"""Transfer: networks trained on synthetic earths alone, scored on sections of another volume."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from thesis_lib._checks import check_choice, check_count
+from thesis_lib.study.runs import Outcome, complete
+from thesis_lib.study.segmentation import LATERAL, SECTIONS, SegmentationConfig, check_fits
+from thesis_lib.study.splits import TEST_EARTH, VALIDATION_EARTH, StudyData, open_source
+from thesis_lib.study.tables import FULL
+from thesis_lib.study.transfer_run import EarthRecipe, make_transfer_run, train_and_transfer
+from thesis_lib.synthetic import PRESETS, Preset
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """
+    What is set otherwise so that one thing is missing.
+
+    Parameters
+    ----------
+    earth, augmentation, config : mapping
+        Fields of every :class:`~thesis_lib.synthetic.Preset`, of the
+        :class:`~thesis_lib.data.Augmentation` and of the
+        :class:`~thesis_lib.study.SegmentationConfig` with their new values.
+    """
+
+    earth: Mapping[str, Any] = field(default_factory=dict)
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+ABLATIONS = {
+    "faults": Ablation(earth={"faults": 0.0}),
+    "folds": Ablation(earth={"fold": 0.0}),
+    "upturned layers": Ablation(earth={"upturn": 0.0}),
+    "unconformity": Ablation(earth={"unconformity": 0.0}),
+    "channel": Ablation(earth={"channel": 0.0}),
+    "chaotic layers": Ablation(earth={"chaos": 0.0}),
+    "rugose top": Ablation(earth={"rugosity": 0.0}),
+    "salt interior": Ablation(earth={"interior": 0.0, "stringers": 0.0, "sutures": 0.0}),
+    "shadow of the salt": Ablation(earth={"shadow": 0.0}),
+    "noise of the image": Ablation(earth={"noise": 0.0}),
+    "mirrored patches": Ablation(augmentation={"flip": 0.0}),
+    "random gain": Ablation(augmentation={"gain_db": 0.0}),
+    "noise on patches": Ablation(augmentation={"noise": 0.0}),
+    "sections along inlines": Ablation(config={"axes": ("crossline",)}),
+}
+
+
+@dataclass(frozen=True)
+class TransferStudy:
+    """
+    What is trained on which earths, and on what it is scored.
+
+    Parameters
+    ----------
+    earths : mapping of str to tuple of float
+        Presets to train on, each with the spacings along the vertical axis, in m, that its earths
+        take in turn.
+    n_volumes : int
+        Earths to train on; they take the presets in turn.
+    shape : tuple of three int
+        (n_inline, n_crossline, n_depth) of each earth.
+    target : StudyData
+        Scored and never trained on: a preset, whose earth is one of those that no study trains
+        on, or a file with a mask.
+    config : SegmentationConfig
+        Settings of the training; the budget is its epochs times its patches.
+    axis : {"inline", "crossline"}
+        Direction of the target's sections; ``"crossline"`` means sections at a fixed crossline.
+    n_sections : int
+        Sections of the target at most, evenly spaced among those with salt.
+    ablations : tuple of str
+        Keys of `ABLATIONS`, each trained and scored beside the full one.
+    seeds : tuple of int
+        A seed decides about earths, weights and patches, the same ones for every ablation.
+
+    Raises
+    ------
+    ValueError
+        If a preset, axis or ablation is unknown, earths or seeds are missing, a seed is doubled
+        or too large, or a count is below 1.
+    """
+
+    earths: Mapping[str, tuple[float, ...]]
+    target: StudyData
+    config: SegmentationConfig
+    n_volumes: int = 4
+    shape: tuple[int, int, int] = (96, 128, 128)
+    axis: str = "crossline"
+    n_sections: int = 8
+    ablations: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        check_count("n_volumes", self.n_volumes)
+        check_count("n_sections", self.n_sections)
+        check_choice("axis", self.axis, tuple(LATERAL))
+        if not self.earths or not all(self.earths.values()):
+            raise ValueError(f"Invalid earths {dict(self.earths)}. Must name presets and spacings.")
+        for preset in self.earths:
+            check_choice("preset", preset, tuple(PRESETS))
+        for name in self.ablations:
+            check_choice("ablation", name, tuple(ABLATIONS))
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"Invalid seeds {list(self.seeds)}. Must be distinct, at least one.")
+        for seed in self.seeds:
+            check_count("seed", seed, low=0, high=VALIDATION_EARTH // self.n_volumes - 1)
+
+
+@dataclass(frozen=True)
+class TransferRun:
+    """One network, trained without one thing (or `FULL`, without nothing) and scored."""
+
+    left_out: str
+    seed: int
+    outcome: Outcome
+
+
+def run_transfer(
+    study: TransferStudy, *, root: str | os.PathLike[str] = "runs", progress: bool = True
+) -> list[TransferRun]:
+    """
+    Compute the runs of a study that are not there yet, and return all of them.
+
+    Parameters
+    ----------
+    study : TransferStudy
+        What to train and to score.
+    root : path
+        Folder of all runs.
+    progress : bool
+        Whether to print a line when a run ends, and draw progress bars inside of it.
+
+    Returns
+    -------
+    list of TransferRun
+        By seed: the full one, then the ablations in their order.
+
+    Raises
+    ------
+    ValueError
+        If the target has no mask, no section with salt, or is smaller than a patch.
+    """
+    target = open_target(study)
+    runs = []
+    for seed in study.seeds:
+        for left_out in (FULL, *study.ablations):
+            outcome = _complete(study, left_out, seed, target, root, progress)
+            runs.append(TransferRun(left_out, seed, outcome))
+            if progress:
+                origin = "computed" if outcome.computed else "found"
+                dice = outcome.scores["mean"]
+                print(f"without {left_out}, seed {seed}: Dice {dice:.4f} ({origin})", flush=True)
+    return runs
+
+
+def open_target(study: TransferStudy) -> xr.Dataset:
+    """
+    Sections of the target that are scored, as a volume of just these lines.
+
+    Raises
+    ------
+    ValueError
+        If it has no mask, no section with salt, or sections smaller than a patch.
+    """
+    volume = open_source(study.target, earth=TEST_EARTH)
+    if "salt" not in volume:
+        raise ValueError(f"Invalid target {study.target.source} without a mask. Must have one.")
+    others = [dim for dim in volume["salt"].dims if dim != study.axis]
+    holding = np.flatnonzero((volume["salt"] & volume["amplitude"].notnull()).any(others))
+    if not holding.size:
+        raise ValueError(f"Invalid target {study.target.source} without salt. Must hold some.")
+    check_fits(volume, study.config, (study.axis,))
+    chosen = np.linspace(0, holding.size - 1, min(study.n_sections, holding.size))
+    return volume.isel({study.axis: holding[chosen.round().astype(int)]}).load()
+
+
+def apply_ablation(study: TransferStudy, name: str) -> tuple[dict[str, Preset], SegmentationConfig]:
+    """
+    Presets and settings of a study without one thing, a key of `ABLATIONS` or `FULL`.
+
+    Raises
+    ------
+    TypeError
+        If the ablation sets a field that does not exist.
+    """
+    ablation = Ablation() if name == FULL else ABLATIONS[name]
+    presets = {key: replace(PRESETS[key], **ablation.earth) for key in study.earths}
+    augmentation = replace(study.config.augmentation, **ablation.augmentation)
+    return presets, replace(study.config, augmentation=augmentation, **ablation.config)
+
+
+def load_prediction(run: TransferRun) -> xr.DataArray:
+    """Probability of salt in the sections that a run was scored on."""
+    with xr.open_dataset(run.outcome.folder / SECTIONS, engine="h5netcdf") as sections:
+        return sections["probability"].load()
+
+
+def _complete(
+    study: TransferStudy,
+    left_out: str,
+    seed: int,
+    target: xr.Dataset,
+    root: str | os.PathLike[str],
+    progress: bool,
+) -> Outcome:
+    presets, config = apply_ablation(study, left_out)
+    recipes = _list_recipes(study, presets, seed)
+
+    def compute(folder: Path) -> dict[str, Any]:
+        return train_and_transfer(
+            config, recipes, target, study.axis, folder, seed=seed, progress=progress
+        )
+
+    run = make_transfer_run(config, recipes, target, study.axis, seed=seed)
+    return complete(run, compute, root=root)
+
+
+def _list_recipes(
+    study: TransferStudy, presets: Mapping[str, Preset], seed: int
+) -> list[EarthRecipe]:
+    """Earths of one seed: presets, and the spacings of each preset, are taken in turn."""
+    spacings = {name: cycle(values) for name, values in study.earths.items()}
+    return [
+        EarthRecipe(
+            presets[name], seed * study.n_volumes + number, next(spacings[name]), study.shape
+        )
+        for number, name in enumerate(islice(cycle(presets), study.n_volumes))
+    ]
