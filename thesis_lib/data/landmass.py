@@ -1,0 +1,245 @@
+"""LANDMASS: patches of migrated sections in four classes, as released by their authors."""
+
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import scipy.io
+from numpy.typing import ArrayLike, NDArray
+
+from thesis_lib._checks import check_choice, check_count, check_same_shape
+from thesis_lib.data.archives import unpack_beside
+from thesis_lib.data.errors import DataError
+
+CLASSES = ("chaotic", "fault", "horizon", "salt dome")
+SHAPES = {1: (99, 99), 2: (150, 300)}
+_NAMES = {"chaotic": 0, "chaotichorizon": 0, "fault": 1, "horizon": 2, "saltdome": 3}
+_HDF5_ENDINGS = (".h5", ".hdf5")
+_ROUNDING = 1e-6  # beyond -1..1
+_ROWS = 256  # read at a time
+_MAT_ERRORS = (
+    scipy.io.matlab.MatReadError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OSError,
+    MemoryError,
+    OverflowError,
+    zlib.error,
+)
+
+
+class Landmass(NamedTuple):
+    """Images in the order of their class and number; neighbours in a class are near-duplicates."""
+
+    images: NDArray[np.float32]  # (n, H, W), rows are time
+    labels: NDArray[np.int64]  # (n,), positions in classes
+    classes: tuple[str, ...]
+    numbers: NDArray[np.int64]  # (n,), within the class, from 1
+
+
+def open_landmass(root: str | Path, *, release: int = 1) -> Landmass:
+    """
+    Read a release of LANDMASS into memory (release 1: 693 MB, release 2: 720 MB).
+
+    Parameters
+    ----------
+    root : str or Path
+        The folder that was unpacked, a folder in it down to LANDMASS1 or LANDMASS2, the archive as
+        it was downloaded (unpacked beside itself), or the HDF5 mirror with its groups LANDMASS-1
+        and LANDMASS-2.
+    release : {1, 2}
+        1 has images of 99 x 99, 2 of 150 x 300 samples.
+
+    Returns
+    -------
+    Landmass
+        Images of shape (n, H, W), float32 in -1..1, labels, names of classes, and numbers within
+        the class.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at ``root``.
+    DataError
+        If the release or a class is not in it, if a class is unknown, or if an image is damaged,
+        of another size or beyond -1..1.
+
+    References
+    ----------
+    .. [1] Alaudah & AlRegib (2015). LANDMASS seismic dataset.
+       https://doi.org/10.5281/zenodo.3901644
+    """
+    check_choice("release", release, SHAPES)
+    root = Path(root)
+    if not root.exists():
+        raise FileNotFoundError(f"No such file or folder: {root}.")
+    root = unpack_beside(root)
+    if root.is_dir():
+        return _read_folder(_find_release(root.resolve(), release), release)
+    if root.suffix.lower() not in _HDF5_ENDINGS:
+        raise DataError(f"{root.name} is no LANDMASS. Must be a folder, an archive or HDF5.")
+    try:
+        with h5py.File(root) as file:
+            return _read_hdf5(file, release)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{root.name} is not HDF5, or damaged: {error}.") from error
+
+
+def split_blocks(
+    labels: ArrayLike, numbers: ArrayLike, block: int, *, n_blocks: int = 5, n_dropped: int = 20
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """
+    Split images into training and test by blocks of neighbours, since neighbours look alike.
+
+    The images of each class, in the order of their numbers, make ``n_blocks`` blocks of equal
+    size. One is the test; the next ``n_dropped`` images on either side of it are left out.
+
+    Parameters
+    ----------
+    labels, numbers : int array of shape (n,)
+        Class of each image, and its number within the class.
+    block : int
+        The block to test on, from 0. Going through all of them tests each image once.
+    n_blocks : int
+        Number of blocks.
+    n_dropped : int
+        Number of images left out on a side. In patches cut from F3 in this layout, faults fewer
+        than about 20 numbers apart were often copies of each other.
+
+    Returns
+    -------
+    int array, int array
+        Positions of the training images and of the test images.
+
+    Raises
+    ------
+    ValueError
+        If ``block`` is out of range, or a class is too small to train and test on.
+    """
+    labels, numbers = np.asarray(labels), np.asarray(numbers)
+    check_same_shape("labels", labels.shape, "numbers", numbers.shape)
+    check_count("n_blocks", n_blocks, low=2)
+    check_count("block", block, low=0, high=n_blocks - 1)
+    check_count("n_dropped", n_dropped, low=0)
+    training, test = [], []
+    for label in np.unique(labels):
+        of_class = np.flatnonzero(labels == label)
+        ordered = of_class[np.argsort(numbers[of_class], kind="stable")]
+        begin, end = (len(ordered) * step // n_blocks for step in (block, block + 1))
+        test.append(ordered[begin:end])
+        training += [ordered[: max(begin - n_dropped, 0)], ordered[end + n_dropped :]]
+        if begin == end or not training[-1].size + training[-2].size:
+            raise ValueError(
+                f"Class {label} has {len(ordered)} images. Must be enough for {n_blocks} blocks "
+                f"with {n_dropped} images left out on either side."
+            )
+    return np.sort(np.concatenate(training)), np.sort(np.concatenate(test))
+
+
+def _find_release(root: Path, release: int) -> Path:
+    names = (f"landmass{release}", f"landmass-{release}")
+    folders = (root, *root.glob("*/"), *root.glob("*/*/"))
+    found = [
+        path for path in folders if path.name.lower() in names and "__MACOSX" not in path.parts
+    ]
+    if len(found) != 1:
+        raise DataError(f"{root.name} holds {len(found)} folders LANDMASS{release}. Must be one.")
+    return found[0]
+
+
+def _read_folder(folder: Path, release: int) -> Landmass:
+    classes = _sort_classes({path.name: path for path in folder.iterdir() if path.is_dir()}, folder)
+    files = [_sort_files(path) for path in classes]
+    images = ((path.name, _read_mat(path)) for of_class in files for path in of_class.values())
+    return _gather(images, [list(of_class) for of_class in files], release)
+
+
+def _read_hdf5(file: h5py.File, release: int) -> Landmass:
+    where = Path(file.filename)
+    group = file.get(f"LANDMASS-{release}")
+    if not isinstance(group, h5py.Group):
+        raise DataError(f"{where.name} has no group LANDMASS-{release}.")
+    classes = _sort_classes(group, where)
+    for array in classes:
+        if not isinstance(array, h5py.Dataset) or array.ndim < 3 or array.dtype.kind not in "iuf":
+            raise DataError(f"{where.name}: {array.name} holds no images.")
+    images = (
+        (f"{array.name}[{start}]", image[..., 0] if image.ndim == 3 else image)  # (H, W, 1)
+        for array in classes
+        for start in range(0, len(array), _ROWS)
+        for image in array[start : start + _ROWS]
+    )
+    return _gather(images, [range(1, len(array) + 1) for array in classes], release)
+
+
+def _sort_classes(found: Mapping[str, Any], where: Path) -> list[Any]:
+    """What was found of each class, in their order."""
+    by_label: dict[int, Any] = {}
+    for name, content in found.items():
+        label = _NAMES.get(re.sub(r"[\s_-]", "", name.lower()))
+        if label is None or label in by_label:
+            fault = "of no class" if label is None else f"a second {CLASSES[label]}"
+            raise DataError(f"{where.name} holds {name!r}, {fault}. Must be: {', '.join(CLASSES)}.")
+        by_label[label] = content
+    missing = [name for label, name in enumerate(CLASSES) if label not in by_label]
+    if missing:
+        raise DataError(f"{where.name} lacks {', '.join(missing)}.")
+    return [content for _, content in sorted(by_label.items())]
+
+
+def _sort_files(folder: Path) -> dict[int, Path]:
+    by_number: dict[int, Path] = {}
+    for path in folder.glob("*.mat"):
+        digits = re.search(r"(\d+)\.mat$", path.name)
+        if digits is None or int(digits[1]) in by_number:
+            raise DataError(f"{folder.name}/{path.name} has no number of its own.")
+        by_number[int(digits[1])] = path
+    if not by_number:
+        raise DataError(f"{folder.name} holds no .mat files.")
+    return dict(sorted(by_number.items()))
+
+
+def _read_mat(path: Path) -> NDArray[Any]:
+    """The only image of a file: the name of its variable is not documented."""
+    try:
+        try:
+            content = scipy.io.loadmat(path)
+        except NotImplementedError:  # MATLAB 7.3: HDF5 with its axes turned round
+            with h5py.File(path) as file:
+                content = {k: v[()].T for k, v in file.items() if isinstance(v, h5py.Dataset)}
+    except _MAT_ERRORS as error:
+        raise DataError(f"{path.parent.name}/{path.name} is damaged: {error}.") from error
+    arrays = [value for value in content.values() if isinstance(value, np.ndarray)]
+    images = [a for a in arrays if a.ndim == 2 and min(a.shape) > 1 and a.dtype.kind in "iuf"]
+    if len(images) != 1:
+        raise DataError(f"{path.parent.name}/{path.name} holds {len(images)} images. Must be one.")
+    return images[0]
+
+
+def _gather(
+    images: Iterator[tuple[str, NDArray[Any]]], numbers: Sequence[Sequence[int]], release: int
+) -> Landmass:
+    """Copy images one by one, so that they are never held twice."""
+    shape = SHAPES[release]
+    n_images = [len(of_class) for of_class in numbers]
+    gathered = np.empty((sum(n_images), *shape), np.float32)
+    for place, (name, image) in zip(gathered, images, strict=True):
+        if image.shape != shape:
+            raise DataError(
+                f"{name} has shape {image.shape}. Must be {shape} in release {release}."
+            )
+        low, high = float(image.min()), float(image.max())
+        if not (low >= -1 - _ROUNDING and high <= 1 + _ROUNDING):  # NaN is neither
+            raise DataError(
+                f"{name} holds {image.dtype} from {low:g} to {high:g}. Must lie in -1..1."
+            )
+        place[...] = image
+    labels = np.repeat(np.arange(len(CLASSES)), n_images)
+    return Landmass(gathered, labels, CLASSES, np.concatenate([*numbers]).astype(np.int64))
