@@ -92,6 +92,8 @@ def test_all_chapters(calls: list[tuple[str, dict[str, Any]]]) -> None:
         (["publish"], "Run the chapter first"),
         (["segment", "a.nc", "b.txt", "--run", "runs/x"], "Invalid file ending '.txt'"),
         (["segment", "a.nc", "no/b.nc", "--run", "runs/x"], "Must lie in a folder that exists"),
+        (["fetch", "seam"], "Invalid data set 'seam'"),
+        (["fetch", "seam-earth-model"], "On request: write to SEG Advanced Modeling"),
     ],
 )
 @pytest.mark.usefixtures("project")
@@ -136,12 +138,37 @@ def test_pair_without_a_name_takes_all(project: Path, monkeypatch: pytest.Monkey
     assert asked == chapters.list_chapters(project)
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["pair"], ["stage"], ["publish"], ["segment"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["run"], ["pair"], ["stage"], ["publish"], ["segment"], ["datasets"], ["fetch"]],
+)
 def test_help(command: list[str]) -> None:
     """Every command explains itself."""
     shown = call(*command, "--help")
     assert shown.exit_code == 0
     assert "Usage:" in shown.output
+
+
+def test_datasets_are_listed() -> None:
+    """Every data set is listed by its name, with how to get it."""
+    shown = call("datasets").output
+    for name, source in data.DATA_SOURCES.items():
+        assert f"{name}: {source.title}\n    {source.access}\n" in shown
+
+
+def test_fetch_says_where_and_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetch names the file and the checksum that was kept, so that it can be recorded."""
+    asked: list[Any] = []
+    (tmp_path / "a.zip.sha256").write_text(f"{'0a' * 32}  a.zip\n")
+    monkeypatch.setattr(
+        data.registry, "fetch", lambda *words: asked.append(words) or tmp_path / "a.zip"
+    )
+    shown = call("fetch", "seam-depth", "--to", str(tmp_path))
+    assert asked == [("seam-depth", tmp_path)]
+    assert f"Fetched {tmp_path / 'a.zip'}\n" in shown.output
+    assert "0a" * 32 in shown.output
+    (tmp_path / "a.zip.sha256").unlink()
+    assert "SHA-256" not in call("fetch", "seam-depth", "--to", str(tmp_path)).output
 
 
 CONFIG = study.SegmentationConfig(

@@ -151,6 +151,32 @@ def segment(volume: Path, output: Path, folder: Path, options: tuple[tuple[str, 
     click.echo(f"Wrote {output}")
 
 
+@app.command()
+@_in_one_line
+def datasets() -> None:
+    """List the official data sets, and how to get them."""
+    from thesis_lib import data
+
+    for source in data.DATA_SOURCES.values():
+        click.echo(f"{source.name}: {source.title}\n    {source.access}")
+
+
+@app.command()
+@click.argument("name")
+@click.option(
+    "--to", "folder", type=Path, help="Where to put the file, the user's cache if unsaid."
+)
+@_in_one_line
+def fetch(name: str, folder: Path | None) -> None:
+    """Download the data set NAME, or go on with a download that broke off."""
+    from thesis_lib.data import registry
+
+    path = registry.fetch(name, folder)
+    click.echo(f"Fetched {path}")
+    if checksum := registry.read_checksum(path):
+        click.echo(f"Its SHA-256 is kept beside it: {checksum}")
+
+
 def _load_network(folder: Path) -> "SaltUNet":
     """Load the network of a run to the GPU where there is one."""
     import torch
