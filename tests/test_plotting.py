@@ -120,6 +120,24 @@ def make_effects(**columns: object) -> pd.DataFrame:
     )
 
 
+def make_statistics() -> xr.Dataset:
+    """Statistics of two sections, all the same."""
+    steps = {
+        "amplitude": "amplitude_value",
+        "vertical_power": "vertical_frequency",
+        "lateral_power": "lateral_frequency",
+        "dip": "dip_value",
+        "planarity": "planarity_value",
+        "coherence": "coherence_value",
+        "coherence_of_lag": "lag",
+        "energy_change": "energy_change_value",
+    }
+    return xr.Dataset(
+        {name: (("section", steps[name]), [[0.4, 0.6], [0.2, 0.8]]) for name in steps},
+        coords={coordinate: [0.25, 0.75] for coordinate in steps.values()},
+    )
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "section": lambda: plotting.plot_section(SECTION, salt=SALT, prediction=SALT, title="inline"),
     "volume": lambda: plotting.plot_volume(make_volume(), inline=102, crossline=303, vertical=100),
@@ -129,7 +147,11 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "predictions": lambda: plotting.plot_predictions(
         SECTION, SALT, dict.fromkeys(LOSSES, SALT * 0.9)
     ),
+    "gallery": lambda: plotting.plot_gallery(
+        {"one": make_volume().isel(inline=2).transpose("depth", ...), "other": SECTION.to_dataset()}
+    ),
     "round trip": lambda: plotting.plot_round_trip(SECTION, SECTION),
+    "statistics": lambda: plotting.plot_statistics({"one": make_statistics()}, reference="one"),
     "loss curves": lambda: plotting.plot_loss_curves(
         LOGITS, {name: np.stack([LOGITS, -LOGITS]) for name in LOSSES}
     ),
@@ -474,6 +496,47 @@ def test_claims_without_effects_are_said_to_be_untested() -> None:
     """Where the losses that the claims compare were not run, the figure says so."""
     (notice,) = plotting.plot_effects(pd.DataFrame()).axes[0].texts
     assert "not run" in notice.get_text()
+
+
+def test_gallery_gives_every_section_its_own_contrast() -> None:
+    """A gain or a constant changes nothing that is seen, and only known salt is outlined."""
+    loud = (40.0 * SECTION + 7.0).rename("amplitude")
+    fig = plotting.plot_gallery(
+        {"salt": SECTION.to_dataset().assign(salt=SALT), "none": loud.to_dataset()}
+    )
+    first, second = fig.axes[:2]
+    np.testing.assert_allclose(
+        first.images[0].get_array(), second.images[0].get_array(), rtol=1e-4, atol=1e-5
+    )
+    assert [len(ax.findobj(ContourSet)) for ax in (first, second)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({}, "Invalid sections: none given"),
+        ({"flat": (SECTION * np.nan).to_dataset()}, "without a finite amplitude"),
+        ({"turned": SECTION.T.to_dataset()}, "Invalid section with dims"),
+    ],
+)
+def test_gallery_without_a_section_is_refused(
+    sections: dict[str, xr.Dataset], message: str
+) -> None:
+    """What is no section, or none at all, is not drawn."""
+    with pytest.raises(ValueError, match=message):
+        plotting.plot_gallery(sections)
+
+
+def test_statistics_are_means_over_sections_with_the_range_of_the_reference() -> None:
+    """Each line is the mean of the sections; the reference alone has their range shaded."""
+    parts = {"real": make_statistics(), "synthetic": make_statistics()}
+    fig = plotting.plot_statistics(parts, reference="real")
+    for ax in fig.axes[:8]:
+        assert [line.get_label() for line in ax.get_lines()] == ["real", "synthetic"]
+        np.testing.assert_allclose(ax.get_lines()[1].get_ydata(), [0.3, 0.7])
+        assert len(ax.collections) == 1
+    with pytest.raises(ValueError, match="Invalid reference 'other'"):
+        plotting.plot_statistics(parts, reference="other")
 
 
 def test_label_shares_are_split_above_the_threshold() -> None:

@@ -21,15 +21,18 @@ from thesis_lib.plotting.scores import (
     plot_table,
 )
 from thesis_lib.plotting.sections import (
+    plot_gallery,
     plot_patches,
     plot_predictions,
     plot_round_trip,
     plot_section,
     plot_volume,
 )
+from thesis_lib.plotting.statistics import plot_statistics
 
 __all__ = [
     "plot_effects",
+    "plot_gallery",
     "plot_label_shares",
     "plot_learning_curves",
     "plot_loss_curves",
@@ -40,6 +43,7 @@ __all__ = [
     "plot_predictions",
     "plot_round_trip",
     "plot_section",
+    "plot_statistics",
     "plot_table",
     "plot_volume",
     "save_figure",

@@ -291,6 +291,50 @@ def plot_predictions(
 
 
 @styled
+def plot_gallery(sections: Mapping[str, xr.Dataset]) -> Figure:
+    """
+    Draw sections of several volumes beside each other, each with its own axes and contrast.
+
+    Parameters
+    ----------
+    sections : mapping of title to Dataset
+        Each with ``amplitude``, dims (depth or time, inline or crossline), and ``salt`` where it
+        is known.
+
+    Returns
+    -------
+    Figure
+        Two panels a row, each section about its mean and up to its 98th percentile.
+
+    Raises
+    ------
+    ValueError
+        If there is no section, the dims are others, or no amplitude is finite.
+    """
+    if not sections:
+        raise ValueError("Invalid sections: none given. Must be at least one.")
+    frames = [_panels.check_section(part["amplitude"]) for part in sections.values()]
+    tallest = max(axes.ratio for axes in frames)
+    fig, panels = new_panels(
+        len(sections),
+        n_columns=2,
+        panel_height=0.42 * PAGE_WIDTH * tallest + 0.55,
+    )
+    for ax, axes, (name, part) in zip(panels, frames, sections.items(), strict=True):
+        values = (part["amplitude"] - part["amplitude"].mean()).values
+        image = _panels.draw_image(ax, values / _panels.amplitude_limit(values), axes, limit=1.0)
+        if "salt" in part:
+            _panels.draw_truth(ax, part["salt"], axes)
+        ax.set_title(name)
+    handles = _panels.contour_handles(truth=True, prediction=False)
+    fig.legend(handles=handles, loc="outside upper right", frameon=False)
+    label = "amplitude (98th percentile of each section: 1)"
+    bar: dict[str, Any] = {"location": "bottom", "shrink": 0.4, "aspect": 30, "ticks": [-1, 0, 1]}
+    fig.colorbar(image, ax=fig.axes, label=label, extend="both", **bar)
+    return fig
+
+
+@styled
 def plot_round_trip(original: xr.DataArray, stitched: xr.DataArray) -> Figure:
     """
     Draw a section, what patching and stitching make of it, and their difference.

@@ -2,7 +2,12 @@
 
 from thesis_lib.study.claims import Claim, Decision, Effect, decide, read_claims
 from thesis_lib.study.loss_study import LossRun, LossStudy, run_losses, score_table
-from thesis_lib.study.realism import compare_all, section_statistics, summarise_statistics
+from thesis_lib.study.realism import (
+    compare_all,
+    compare_statistics,
+    section_statistics,
+    summarise_statistics,
+)
 from thesis_lib.study.runs import Outcome, Run, complete, source_hash, write_json
 from thesis_lib.study.segmentation import (
     SegmentationConfig,
@@ -61,6 +66,7 @@ __all__ = [
     "TransferStudy",
     "collect_transfer",
     "compare_all",
+    "compare_statistics",
     "complete",
     "decide",
     "describe_data",

@@ -211,7 +211,7 @@ def collect_transfer(outcomes: Iterable[tuple[str, int, Mapping[str, Any]]]) -> 
     Parameters
     ----------
     outcomes : iterable of (left out, seed, scores)
-        ``scores`` as :func:`thesis_lib.study.transfer_run.train_and_transfer` returns it.
+        ``scores`` as ``train_and_transfer`` of :mod:`thesis_lib.study` returns it.
 
     Returns
     -------
