@@ -1,11 +1,10 @@
-"""Tests of volumes from npz, NetCDF and Zarr, and of masks."""
+"""Tests of volumes from npz, and of stores and masks that are given by argument."""
 
 import numpy as np
 import pytest
-import xarray as xr
 
-from thesis_lib._volume import build_volume, spacing_m
-from thesis_lib.data import DataError, PatchBatches, open_volume, save_volume, select_lines
+from thesis_lib._volume import spacing_m
+from thesis_lib.data import DataError, PatchBatches, open_volume, select_lines
 
 DIMS = ("crossline", "time", "inline")
 SHAPE = (4, 6, 5)
@@ -36,25 +35,6 @@ def save(tmp_path):
         return tmp_path / name
 
     return save_arrays
-
-
-@pytest.fixture
-def volume() -> xr.Dataset:
-    """A depth volume with all that a volume can hold, one trace missing."""
-    rng = np.random.default_rng(0)
-    amplitude = rng.standard_normal((4, 5, 6))
-    amplitude[1, 2] = np.nan
-    return build_volume(
-        amplitude,
-        inline=[10, 12, 14, 16],
-        crossline=np.arange(5),
-        vertical=20.0 * np.arange(6),
-        inline_m=25.0 * np.arange(4),
-        crossline_m=12.5 * np.arange(5),
-        salt=amplitude > 0,
-        velocity=rng.uniform(1500, 4500, (4, 5, 6)),
-        attrs={"source": "test", "seed": 3, "n_missing_traces": 1},
-    )
 
 
 def open_arrays(path, **arguments):
@@ -192,63 +172,6 @@ def test_whole_traces_of_nan_are_missing(arrays, save):
     assert volume.attrs["n_missing_traces"] == 1
 
 
-@pytest.mark.parametrize("ending", STORES)
-def test_what_is_saved_opens_the_same(volume, tmp_path, ending):
-    """Variables, coordinates, attributes and hash come back, lazily; saving again replaces."""
-    if ending == ".nc":
-        pytest.importorskip("h5py", reason="h5netcdf reads through h5py")
-    path = tmp_path / f"volume{ending}"
-    save_volume(volume.isel(inline=[0]), path)
-    save_volume(volume, path)
-    again = open_volume(path)
-    assert not again.amplitude.variable._in_memory
-    xr.testing.assert_identical(again, volume)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [path.name]
-
-
-@pytest.mark.parametrize("ending", STORES)
-def test_stores_follow_the_cf_conventions(volume, tmp_path, ending):
-    """Axes, units and the direction of depth are told as other software expects them."""
-    if ending == ".nc":
-        pytest.importorskip("h5py", reason="h5netcdf reads through h5py")
-    path = tmp_path / f"volume{ending}"
-    save_volume(volume, path)
-    with xr.open_dataset(path, **({"consolidated": False} if ending == ".zarr" else {})) as store:
-        assert store.attrs["Conventions"].startswith("CF-")
-        assert [store[dim].attrs["axis"] for dim in store.amplitude.dims] == ["Y", "X", "Z"]
-        assert store.depth.attrs["positive"] == "down"
-        assert (store.depth.attrs["units"], store.velocity.attrs["units"]) == ("m", "m/s")
-
-
-def test_time_stays_in_milliseconds(volume, tmp_path):
-    """The unit ms of a saved time axis is not taken for a duration by xarray."""
-    time = volume.rename(depth="time")
-    time["time"].attrs["units"] = "ms"
-    save_volume(time, tmp_path / "time.zarr")
-    assert open_volume(tmp_path / "time.zarr").time.dtype == np.float64
-
-
-def test_stores_of_other_names_open_by_argument(volume, tmp_path):
-    """Names of dims and variable of a foreign store are said by argument."""
-    foreign = volume[["amplitude"]].rename(inline="y", crossline="x", depth="z", amplitude="seis")
-    foreign.drop_vars(["inline_m", "crossline_m"]).to_zarr(
-        tmp_path / "foreign.zarr", consolidated=False
-    )
-    with pytest.raises(DataError, match=r"seis has dims \('y', 'x', 'z'\). Say by dims"):
-        open_volume(tmp_path / "foreign.zarr")
-    again = open_volume(tmp_path / "foreign.zarr", dims=("inline", "crossline", "depth"))
-    assert again.amplitude.equals(volume.amplitude.drop_vars(["inline_m", "crossline_m"]))
-
-
-def test_a_store_is_a_mask_for_another(volume, tmp_path):
-    """The variable salt of a second store is taken."""
-    save_volume(volume.drop_vars("salt"), tmp_path / "image.zarr")
-    save_volume(volume, tmp_path / "mask.zarr")
-    assert "salt" not in open_volume(tmp_path / "image.zarr")
-    again = open_volume(tmp_path / "image.zarr", mask=tmp_path / "mask.zarr")
-    assert again.salt.equals(volume.salt)
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -301,31 +224,6 @@ def test_missing_files_are_told(tmp_path, arrays, save):
         open_volume(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match=r"No such file: labels. Nor .* image, label"):
         open_arrays(save(**arrays), variable="image", mask="labels")
-
-
-def test_saving_checks_its_arguments(volume, tmp_path):
-    """Endings, variables and an original are checked before anything is written."""
-    with pytest.raises(ValueError, match=r"Invalid file ending '.npz'"):
-        save_volume(volume, tmp_path / "x.npz")
-    with pytest.raises(ValueError, match="Invalid variable 'probability'"):
-        save_volume(volume, tmp_path / "x.sgy", variable="probability")
-    with pytest.raises(ValueError, match=r"Invalid like 'y.sgy' for x.nc. Must go with SEG-Y"):
-        save_volume(volume, tmp_path / "x.nc", like="y.sgy")
-    with pytest.raises(FileNotFoundError, match=r"No such file: y.sgy"):
-        save_volume(volume, tmp_path / "x.sgy", like="y.sgy")
-    assert not list(tmp_path.iterdir())
-
-
-def test_own_names_of_axes_are_kept(volume, tmp_path, save):
-    """The dims said for an image do not rename the axes of a mask that has our names."""
-    cubic = volume.isel(crossline=slice(4), depth=slice(4))
-    save_volume(cubic, tmp_path / "mask.zarr")
-    dims = ("depth", "crossline", "inline")
-    image = save(
-        image=cubic.amplitude.transpose(*dims).values, **{dim: cubic[dim].values for dim in dims}
-    )
-    again = open_volume(image, dims=dims, mask=tmp_path / "mask.zarr")
-    assert again.salt.equals(cubic.salt.drop_vars(["inline_m", "crossline_m"]))
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])
@@ -383,25 +281,6 @@ def test_archives_that_cannot_be_unpacked_are_told(arrays, save, monkeypatch, er
     monkeypatch.setattr(np, "load", fail)
     with pytest.raises(DataError, match=r"not npz, or truncated, encrypted or too large: no way"):
         open_arrays(path)
-
-
-@pytest.mark.parametrize("stop", [OSError, KeyboardInterrupt])
-@pytest.mark.parametrize(("ending", "writer"), [(".zarr", "to_zarr"), (".nc", "to_netcdf")])
-def test_a_failed_save_leaves_nothing_behind(volume, tmp_path, monkeypatch, stop, ending, writer):
-    """Neither a full disk nor an interrupt leaves half a file, and the old one stays."""
-
-    def fail(_volume, path, **_options):
-        if ending == ".zarr":
-            path.mkdir()
-        (path / "half" if ending == ".zarr" else path).write_bytes(b"half")
-        raise stop
-
-    path = tmp_path / f"volume{ending}"
-    path.touch()
-    monkeypatch.setattr(xr.Dataset, writer, fail)
-    with pytest.raises(stop):
-        save_volume(volume, path)
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.real_data

@@ -1,5 +1,6 @@
 """Volumes into files, complete or not at all."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import xarray as xr
 
 from thesis_lib._checks import check_choice
 from thesis_lib._volume import vertical_dim
+from thesis_lib.data.errors import DataError
 from thesis_lib.data.files import SEGY_ENDINGS, check_path
 from thesis_lib.data.lines import AXES
 from thesis_lib.data.segy import Geometry, scan_segy
 from thesis_lib.data.segy_writer import write_like, write_new
+from thesis_lib.data.stores import write_netcdf, write_zarr
 
 WRITTEN_ENDINGS = (*SEGY_ENDINGS, ".nc", ".zarr")
 
@@ -28,7 +31,8 @@ def save_volume(
     """
     Write a volume: all of it as Zarr or NetCDF by CF conventions, one variable as SEG-Y.
 
-    The file is complete when it gets its name; one of that name is replaced.
+    The file is complete when it gets its name, one of that name stays until then, and a failed
+    write leaves nothing. A lazy volume is read some inlines at a time. A link is followed.
 
     Parameters
     ----------
@@ -49,16 +53,23 @@ def save_volume(
     Raises
     ------
     FileNotFoundError
-        If there is no such file as ``like``.
+        If there is no such file as ``like``, or no such folder.
     DataError
-        If the volume lies on other lines than ``like``, or SEG-Y cannot hold its vertical axis.
+        If the volume lies on other lines than ``like``, SEG-Y cannot hold its vertical axis, or
+        ``path`` is a folder where a file is meant, or the other way round.
+    OSError
+        If the folder cannot be written to, or the disk is full.
     ValueError
         If the ending or variable is unknown, or ``like`` is given for another format.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     ending = check_choice("file ending", path.suffix.lower(), WRITTEN_ENDINGS)
     if like is not None and ending not in SEGY_ENDINGS:
         raise ValueError(f"Invalid like {str(like)!r} for {path.name}. Must go with SEG-Y.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"No such folder: {path.parent}.")
+    if path.exists() and path.is_dir() != (ending == ".zarr"):
+        raise DataError(f"{path.name} is {'a' if path.is_dir() else 'no'} folder.")
     partial_path = path.with_name(f"{path.name}.partial")
     line_bytes = {"iline_byte": iline_byte, "xline_byte": xline_byte}
     original = None
@@ -66,13 +77,27 @@ def save_volume(
         original = scan_segy(check_path(like), **line_bytes, single_line=single_line)
     try:
         _write(volume, partial_path, ending, variable, original, line_bytes)
-        if ending == ".zarr" and path.is_dir():
-            shutil.rmtree(path)
-        partial_path.replace(path)
+        _move(partial_path, path)
     finally:  # a failed write leaves nothing behind
-        if partial_path.is_dir():
-            shutil.rmtree(partial_path)
-        partial_path.unlink(missing_ok=True)
+        _remove(partial_path)
+
+
+def _move(partial_path: Path, path: Path) -> None:
+    """Give what is complete its name; a folder cannot replace another in one step."""
+    if not path.is_dir():
+        partial_path.replace(path)
+        return
+    replaced = path.with_name(f"{path.name}.replaced")
+    _remove(replaced)
+    path.rename(replaced)
+    partial_path.replace(path)
+    _remove(replaced)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def _write(
@@ -91,13 +116,6 @@ def _write(
         else:
             write_like(cube, path, original)
     elif ending == ".nc":
-        _follow_cf(volume).to_netcdf(path, engine="h5netcdf")
+        write_netcdf(volume, path)
     else:
-        _follow_cf(volume).to_zarr(path, mode="w", consolidated=False)
-
-
-def _follow_cf(volume: xr.Dataset) -> xr.Dataset:
-    volume = volume.assign_attrs(Conventions="CF-1.11")
-    for line, axis in zip(AXES, "YX", strict=True):
-        volume[line] = volume[line].assign_attrs(units="1", axis=axis)
-    return volume
+        write_zarr(volume, path)
