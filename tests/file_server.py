@@ -19,6 +19,7 @@ class FileServer:
     kind: str = "application/zip"
     length: bool = True  # tell Content-Length
     shift: int = 0  # parts begin this many bytes later than asked
+    span: bool = True  # tell Content-Range
     moved: bool = False  # redirect the first path
     asked: list[tuple[str | None, int]] = field(default_factory=list)
     url: str = ""
@@ -48,7 +49,7 @@ def _make_handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
                 self.end_headers()
                 return
             self.send_response(206 if begin else server.status)
-            if begin:
+            if begin and server.span:
                 self.send_header("Content-Range", f"bytes {begin}-{n_bytes - 1}/{n_bytes}")
             if server.tag:
                 self.send_header("ETag", server.tag)

@@ -108,10 +108,14 @@ def test_server_may_send_earlier_bytes(tmp_path: Path, server: FileServer) -> No
     assert download(tmp_path, server.url) == CONTENT
 
 
-def test_later_bytes_are_refused(tmp_path: Path, server: FileServer) -> None:
-    """A server that leaves a gap is not believed."""
+@pytest.mark.parametrize("change", [{"shift": 1000}, {"span": False}])
+def test_other_parts_are_refused(
+    tmp_path: Path, server: FileServer, change: dict[str, object]
+) -> None:
+    """A server that leaves a gap, or does not say what it sends, is not believed."""
     break_off(tmp_path, server)
-    server.shift = 1000
+    for name, value in change.items():
+        setattr(server, name, value)
     with pytest.raises(DownloadError, match="sends another part of the file"):
         download(tmp_path, server.url)
 

@@ -24,7 +24,7 @@ def format_source(source: DataSource) -> str:
     ]
     if source.file:
         known = source.file.sha256 or "not known yet: the first download is trusted"
-        lines += [f"- *SHA-256:* {known}", f"\n```\nthesis fetch {source.name}\n```"]
+        lines += [f"- *SHA-256:* {known}", f"\n```bash\nthesis fetch {source.name}\n```"]
     return "\n".join([lines[0], "", lines[1], "", *lines[2:]])
 
 

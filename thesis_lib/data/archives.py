@@ -1,7 +1,6 @@
 """Archives as they were downloaded, unpacked whole or not at all, and only into their folder."""
 
 import lzma
-import os
 import shutil
 import stat
 import tarfile
@@ -182,7 +181,7 @@ def _list_zip(path: Path) -> Iterator[Iterator[_Member]]:
     with zipfile.ZipFile(path) as archive:
         yield (
             (
-                os.fsdecode(info.orig_filename),
+                info.orig_filename,
                 info.file_size,
                 _find_fault(info),
                 partial(archive.extract, info),

@@ -69,7 +69,7 @@ class ResumingDownloader:
             raise DownloadError(f"No answer from {host}. Is this machine online?") from error
         with answer:
             begin, total = _read_span(answer)
-            if answer.status_code == requests.codes.partial_content and begin > n_here:
+            if answer.status_code == requests.codes.partial_content and not 0 <= begin <= n_here:
                 raise DownloadError(f"{host} sends another part of the file than was asked for.")
             if answer.status_code != requests.codes.requested_range_not_satisfiable:
                 self._write(answer, begin, total, host)
@@ -124,10 +124,12 @@ class ResumingDownloader:
 
 
 def _read_span(answer: requests.Response) -> tuple[int, int | None]:
-    """First byte that is sent, and length of the whole file if the server tells."""
+    """First byte that is sent (-1 if unsaid), and length of the whole file if the server tells."""
     span = _SPAN.match(answer.headers.get("Content-Range", ""))
     if span:
         return int(span[1] or 0), int(span[2])
+    if answer.status_code == requests.codes.partial_content:
+        return -1, None
     length = answer.headers.get("Content-Length", "")
     return 0, int(length) if length.isdigit() else None
 

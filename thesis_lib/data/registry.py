@@ -318,7 +318,7 @@ _SOURCES = (
         "SEAM Phase I 3-D earth model",
         "The velocities and densities behind the image. Salt has a P velocity of 4480 m/s: "
         "open_volume takes the file as the mask of the image, with salt_velocity_m_s.",
-        "not stated in public.",
+        "not stated by the publisher.",
         _SEAM_CITATION,
         "https://seg.org/seam/data-sets/",
         request="write to SEG Advanced Modeling by https://seg.org/seam/data-sets/.",
@@ -328,9 +328,9 @@ _SOURCES = (
     DataSource(
         "seg-eage-salt",
         "SEG/EAGE 3-D salt model",
-        "P velocity of a salt body of many shapes in layered sediments: 676 x 676 x 210 samples "
-        "20 m apart, a bare grid (Saltf@@ in SALTF.ZIP in the archive). There is no image: the "
-        "volume has the velocity as its amplitude, and a mask where that is the 4482 m/s of salt.",
+        "P velocity of a salt body in layered sediments: 676 x 676 x 210 samples 20 m apart, "
+        "a bare grid (Saltf@@ in SALTF.ZIP in the archive). There is no image: the volume has the "
+        "velocity as its amplitude, and a mask where that is the 4482 m/s of salt.",
         "CC BY 4.0, copyright 1997 Society of Exploration Geophysicists.",
         "Aminzadeh, Brac & Kunz (1997). SEG/EAGE 3-D salt and overthrust models. Society of "
         "Exploration Geophysicists.",
