@@ -1,17 +1,16 @@
 """Tests of volumes from npz, and of stores and masks that are given by argument."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from thesis_lib._volume import spacing_m
-from thesis_lib.data import DataError, PatchBatches, open_volume, select_lines
+from thesis_lib._volume import build_volume, spacing_m
+from thesis_lib.data import DataError, PatchBatches, open_volume, save_volume, select_lines
 
 DIMS = ("crossline", "time", "inline")
 SHAPE = (4, 6, 5)
-STORES = [
-    pytest.param(".zarr", id="zarr"),
-    pytest.param(".nc", id="netcdf"),
-]
 
 
 @pytest.fixture
@@ -281,6 +280,105 @@ def test_archives_that_cannot_be_unpacked_are_told(arrays, save, monkeypatch, er
     monkeypatch.setattr(np, "load", fail)
     with pytest.raises(DataError, match=r"not npz, or truncated, encrypted or too large: no way"):
         open_arrays(path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ({"crossline": np.array(["a", "b", "c", "d"])}, "crossline of image holds what is no num"),
+        ({"crossline": np.array([1, 2, np.nan, 4])}, "crossline of image holds what is no number"),
+        ({"time": np.array([0, 4, 8, 12, 16, np.inf])}, "time of image holds what is no number"),
+        ({"time": np.zeros(6, "datetime64[ms]")}, "time of image holds what is no number"),
+        ({"crossline": np.array([1, 2, 2, 4])}, "Invalid crossline numbers: 2 comes 2 times"),
+        ({"image": np.zeros((4, 0, 5))}, r"image is empty, of shape \(4, 0, 5\)"),
+    ],
+)
+def test_lines_that_are_no_numbers_are_refused(arrays, save, lines, message):
+    """Words, dates, NaN and infinity place nothing, and neither does an empty array."""
+    with pytest.raises(ValueError, match=message):
+        open_arrays(save(**{"image": arrays["image"], **lines}))
+
+
+def test_encrypted_archives_are_refused(arrays, save):
+    """An npz file whose members say that they are encrypted is told from a damaged one."""
+    path = save(image=arrays["image"])
+    content = bytearray(path.read_bytes())
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(header) + flags] |= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"encrypted .*: File 'image.npy' is encrypted"):
+        open_arrays(path)
+
+
+def test_places_that_cannot_be_read_are_told(arrays, save, tmp_path, monkeypatch):
+    """A file without permission, and a pipe, give one line and no wait."""
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(DataError, match=r"pipe.npz is no file, but a pipe"):
+        open_arrays(tmp_path / "pipe.npz")
+
+    def refuse(*_arguments, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    path = save(image=arrays["image"])
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError, match=r"image.npz cannot be read: Permission denied"):
+        open_arrays(path)
+
+
+def test_links_are_read(arrays, save, tmp_path):
+    """A link to a file is that file; one to nothing is missing."""
+    link = tmp_path / "link to Höhe.npz"
+    link.symlink_to(save(image=arrays["image"]))
+    assert open_arrays(link).sizes["inline"] == 5
+    (tmp_path / "image.npz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"No such file: .*link"):
+        open_arrays(link)
+
+
+@pytest.fixture(params=[".zarr", ".nc"])
+def store(request, tmp_path):
+    """A saved volume that fills its chunks, and a file that holds samples of it."""
+    amplitude = np.random.default_rng(0).standard_normal((16, 16, 32))
+    lines = np.arange(16)
+    volume = build_volume(amplitude, inline=lines, crossline=lines, vertical=4.0 * np.arange(32))
+    path = tmp_path / f"volume{request.param}"
+    save_volume(volume, path)
+    return path, path if path.is_file() else path / "amplitude" / "0.0.0"
+
+
+def test_truncated_stores_are_told(store):
+    """Half the samples are no volume."""
+    path, samples = store
+    content = samples.read_bytes()
+    samples.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=rf"{path.name} is (damaged|not nc, or damaged)") as caught:
+        open_volume(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_stores_damaged_after_opening_are_told(store):
+    """A lazy volume whose file shrinks under it says so where it is read."""
+    path, samples = store
+    if path.suffix == ".nc":
+        pytest.skip("an open HDF5 file keeps what it has read")
+    volume = open_volume(path)
+    samples.write_bytes(b"short")
+    with pytest.raises(DataError, match=r"volume.zarr is damaged: "):
+        volume.amplitude.load()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"zarr_format": 2}', b"\xff"])
+def test_stores_with_broken_metadata_are_told(store, content):
+    """What describes an array must be whole."""
+    path, _ = store
+    if path.suffix == ".nc":
+        path.write_bytes(content + b"x")
+        described = "nc"
+    else:
+        (path / "amplitude" / ".zarray").write_bytes(content)
+        described = "zarr"
+    with pytest.raises(DataError, match=f"is not {described}, or damaged|has no array 'amplitude'"):
+        open_volume(path)
 
 
 @pytest.mark.real_data

@@ -1,5 +1,7 @@
 """The arrays of a file, whatever its format, before they make a volume."""
 
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -7,27 +9,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from xarray.core import indexing
 
 from thesis_lib._checks import check_choice
 from thesis_lib._volume import VERTICAL_UNITS
 from thesis_lib.data.errors import DataError
+from thesis_lib.data.lazy import MappedArray
 from thesis_lib.data.lines import AXES
 from thesis_lib.data.segy import open_segy
 
 SEGY_ENDINGS = (".sgy", ".segy")
 ENDINGS = (*SEGY_ENDINGS, ".npz", ".nc", ".zarr")
 _ALLOWED_DIMS = [sorted((*AXES, vertical)) for vertical in VERTICAL_UNITS]
-_NPZ_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    ValueError,
-    EOFError,
-    OSError,
-    MemoryError,
-    RuntimeError,
+# What the libraries below raise for damaged files; they have no error of their own.
+_DAMAGE = (
+    *(ValueError, OSError, RuntimeError, KeyError, TypeError, AttributeError, IndexError),
+    *(EOFError, MemoryError, SystemError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 _OWN_ATTRS = ("Conventions", "content_hash", "n_missing_traces")
 
@@ -181,7 +182,7 @@ def _open_npz(path: Path, dims: Sequence[str] | None) -> VolumeFile:
     try:
         with zipfile.ZipFile(path), np.load(path) as file:
             arrays = {name: file[name] for name in file.files}
-    except _NPZ_ERRORS as error:
+    except _DAMAGE as error:
         raise DataError(
             f"{path.name} is not npz, or truncated, encrypted or too large: {error}."
         ) from error
@@ -193,16 +194,25 @@ def _open_npz(path: Path, dims: Sequence[str] | None) -> VolumeFile:
 def _open_store(path: Path, dims: Sequence[str] | None) -> VolumeFile:
     zarr = path.suffix.lower() == ".zarr"
     try:
-        store = xr.open_dataset(
-            path,
-            engine="zarr" if zarr else "h5netcdf",
-            cache=False,
-            decode_times=False,
-            backend_kwargs={"consolidated": False} if zarr else None,
-        )
-    except (OSError, ValueError, KeyError) as error:
+        if not zarr:
+            h5py.File(path).close()  # h5netcdf leaves half an object of a file that is none
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Object at .* not recognized")  # nor is it read
+            store = xr.open_dataset(
+                path,
+                engine="zarr" if zarr else "h5netcdf",
+                cache=False,
+                decode_times=False,
+                backend_kwargs={"consolidated": False} if zarr else None,
+            )
+        store = store.assign_coords({n: (c.dims, c.values) for n, c in store.coords.items()})
+    except _DAMAGE as error:
         raise DataError(f"{path.name} is not {path.suffix[1:]}, or damaged: {error}.") from error
-    cubes = {str(name): array for name, array in store.data_vars.items() if array.ndim == 3}
+    cubes = {
+        str(name): array.copy(data=indexing.LazilyIndexedArray(_StoredArray(path, array)))
+        for name, array in store.data_vars.items()
+        if array.ndim == 3
+    }
     if dims is not None:
         cubes = {
             name: array
@@ -219,6 +229,20 @@ def _open_store(path: Path, dims: Sequence[str] | None) -> VolumeFile:
         if key not in _OWN_ATTRS
     }
     return VolumeFile(path, cubes, attrs=attrs)
+
+
+class _StoredArray(MappedArray):
+    """An array of a store that names its file where a chunk cannot be read."""
+
+    def __init__(self, path: Path, array: xr.DataArray) -> None:
+        super().__init__([array.variable], np.asarray, array.dtype)
+        self.path = path
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        try:
+            return super()._read(key)
+        except _DAMAGE as error:
+            raise DataError(f"{self.path.name} is damaged: {error}.") from error
 
 
 def _has_our_dims(array: xr.DataArray) -> bool:
