@@ -13,7 +13,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from thesis_lib.data.errors import DataError
-from thesis_lib.data.segy_layout import FIELD_BYTES, Integers, Layout, read_layout
+from thesis_lib.data.segy_layout import Integers, Layout, check_line_bytes, read_layout
 
 FOOT_M = 0.3048
 SINGLE_LINE = "single line"
@@ -172,11 +172,7 @@ def scan_segy(
     ValueError
         If an argument is unknown.
     """
-    for name, byte in (("iline_byte", iline_byte), ("xline_byte", xline_byte)):
-        if byte not in FIELD_BYTES:
-            raise ValueError(
-                f"Invalid {name} {byte}. Must be the first byte of a field of the trace header."
-            )
+    check_line_bytes(iline_byte, xline_byte)
     layout = read_layout(path, sample_format=sample_format)
     attrs: dict[str, Any] = {"byte_order": layout.order, "sample_format": layout.code}
     doubt = None if sample_format is not None else layout.doubt_format()
@@ -319,7 +315,9 @@ def _fit_grid(places: Floats, numbers: Integers) -> Floats:
         if np.ptp(axis)
     ]
     misfit_m = np.hypot(*(places - design @ steps).T).max()
-    if not bins_m or misfit_m >= MAX_MISFIT * min(bins_m):
+    if min(bins_m) < 1e-6 * max(bins_m) or not all(bins_m):
+        raise _NoDistancesError("lines of different numbers lie in one place")
+    if misfit_m >= MAX_MISFIT * min(bins_m):
         raise _NoDistancesError(f"traces lie up to {misfit_m:.3g} m off a regular grid")
     cosine = abs(steps[0] @ steps[1])
     if cosine > MAX_MISFIT * steps_m.prod():

@@ -162,6 +162,22 @@ def _spread_ibm(words: NDArray[np.uint32]) -> float:
     return float(2.0 ** min(high - low, 1000))
 
 
+def check_line_bytes(iline_byte: int, xline_byte: int) -> None:
+    """
+    Refuse bytes where no field of a trace header starts.
+
+    Raises
+    ------
+    ValueError
+        If one is no such byte.
+    """
+    for name, byte in (("iline_byte", iline_byte), ("xline_byte", xline_byte)):
+        if byte not in FIELD_BYTES:
+            raise ValueError(
+                f"Invalid {name} {byte}. Must be the first byte of a field of the trace header."
+            )
+
+
 def read_layout(path: Path, *, sample_format: int | None = None) -> Layout:
     """
     Read how the bytes of a SEG-Y file are laid out.

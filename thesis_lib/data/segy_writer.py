@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import segyio
 import xarray as xr
+from numpy.typing import NDArray
 from segyio import BinField, TraceField
 
 from thesis_lib._volume import vertical_dim
 from thesis_lib.data.errors import DataError
 from thesis_lib.data.segy import Geometry
-from thesis_lib.data.segy_layout import IEEE
+from thesis_lib.data.segy_layout import FIELD_BYTES, IEEE, check_line_bytes
 
 FORMAT_BYTES = slice(3224, 3226)
 MAX_FIELD = 2**15 - 1  # of two signed bytes
@@ -75,7 +77,8 @@ def write_new(cube: xr.DataArray, path: Path, *, iline_byte: int, xline_byte: in
     Write samples as IEEE floats with new headers, sorted by inline; traces of NaN are left out.
 
     The interval field holds microseconds, or millimetres for a depth volume. Distances along
-    crosslines and inlines become the coordinates CDP_X and CDP_Y, in cm.
+    crosslines and inlines become the coordinates CDP_X and CDP_Y, in cm. More samples a trace
+    than 65535 go into the field that revision 2 has for them.
 
     Parameters
     ----------
@@ -87,10 +90,19 @@ def write_new(cube: xr.DataArray, path: Path, *, iline_byte: int, xline_byte: in
     Raises
     ------
     DataError
-        If the samples are not evenly spaced or lie where header fields cannot say, a line number
-        is not whole, or every trace is missing.
+        If the samples are not evenly spaced, a header field cannot hold what it should, a line
+        number is not whole, or every trace is missing.
+    ValueError
+        If a line number is to go where no field starts, or where other headers go.
     """
+    check_line_bytes(iline_byte, xline_byte)
     fixed = _describe_samples(cube)
+    taken = {iline_byte, xline_byte} & {*fixed, *COORDINATES.values()}
+    if taken or iline_byte == xline_byte:
+        raise ValueError(
+            f"Invalid iline_byte {iline_byte} and xline_byte {xline_byte}. Must be two fields that "
+            "hold nothing else."
+        )
     inlines = _describe_lines(cube, "inline", iline_byte)
     crosslines = _describe_lines(cube, "crossline", xline_byte)
     whole = [~np.isnan(section.values).any(axis=1) for section in cube]
@@ -127,7 +139,7 @@ def _describe_samples(cube: xr.DataArray) -> dict[int, int]:
         )
     return {
         TraceField.TraceIdentificationCode: 1,
-        TraceField.TRACE_SAMPLE_COUNT: samples.size,
+        TraceField.TRACE_SAMPLE_COUNT: samples.size if samples.size < 2**16 else 0,
         TraceField.TRACE_SAMPLE_INTERVAL: interval,
         TraceField.DelayRecordingTime: start,
         TraceField.SourceGroupScalar: -COORDINATES_PER_M,
@@ -140,8 +152,20 @@ def _describe_lines(cube: xr.DataArray, line: str, byte: int) -> list[dict[int, 
     fractional = numbers[numbers != np.rint(numbers)]
     if fractional.size:
         raise DataError(f"SEG-Y cannot hold {line} number {fractional[0]}. Must be whole.")
-    lines = [{byte: int(number)} for number in numbers]
+    columns = {byte: _fit_field(f"{line} number", numbers, byte)}
     if f"{line}_m" in cube.coords:
-        for described, metres in zip(lines, cube[f"{line}_m"].values, strict=True):
-            described[COORDINATES[line]] = round(COORDINATES_PER_M * metres)
-    return lines
+        units = np.rint(COORDINATES_PER_M * cube[f"{line}_m"].values)
+        columns[COORDINATES[line]] = _fit_field(f"{line}_m in cm", units, COORDINATES[line])
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _fit_field(name: str, values: NDArray[Any], byte: int) -> list[int]:
+    """Whole numbers that the field of a trace header holds without loss."""
+    limit = 2 ** (8 * FIELD_BYTES[byte] - 1)
+    outside = values[~((values >= -limit) & (values < limit))]
+    if outside.size:
+        raise DataError(
+            f"SEG-Y cannot hold {name} {outside[0]} in the {FIELD_BYTES[byte]} bytes from {byte}. "
+            f"Must lie from {-limit} to {limit - 1}."
+        )
+    return [int(value) for value in values]
