@@ -72,9 +72,10 @@ def test_traces_without_velocity_are_missing(earth):
 def test_velocities_that_are_none_are_refused(earth, bad):
     """NaN or infinity within a trace is an error."""
     velocity = earth.velocity.copy()
-    velocity[3, 4, 5] = bad
-    with pytest.raises(DataError, match="NaN or infinity within 1 traces, first at index 4"):
-        open_mask(velocity, earth.amplitude, salt_velocity_m_s=SEAM)
+    velocity[20, 4, 5] = bad
+    for named in (velocity, velocity.drop_vars(["inline", "crossline"])):
+        with pytest.raises(DataError, match="mask holds NaN or infinity at inline 21, crossline 5"):
+            open_mask(named, earth.amplitude, salt_velocity_m_s=SEAM)
 
 
 def test_another_sampling_is_refused(earth, tmp_path):

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from thesis_lib.data.errors import DataError
 from thesis_lib.data.lazy import map_samples
+from thesis_lib.data.lines import AXES
+from thesis_lib.data.stores import iterate_slabs
 
 # An array with more different values than this is no array of labels.
 MAX_LABELS = 64
@@ -53,6 +55,7 @@ def open_mask(
     """
     check_alike("mask", labels, amplitude, kinds="biuf")
     labels = labels.transpose(*amplitude.dims)
+    labels = labels.assign_coords({line: amplitude[line] for line in AXES})
     if salt_velocity_m_s is None:
         found, gaps = _find_labels(labels)
         low = high = _choose_label(found, salt_label)
@@ -74,6 +77,25 @@ def _lie_within(labels: NDArray[Any], *, low: float, high: float) -> NDArray[np.
 
 def _leave_out(samples: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float32]:
     return np.where(np.isnan(labels), np.float32(np.nan), samples).astype(np.float32)
+
+
+def find_gaps(slab: xr.DataArray, values: NDArray[Any], what: str) -> NDArray[np.bool_]:
+    """
+    Traces of ``values`` that are missing, NaN as a whole.
+
+    Raises
+    ------
+    DataError
+        If a trace is NaN or infinite in part; names its lines.
+    """
+    missing: NDArray[np.bool_] = np.isnan(values).all(axis=2)
+    bad = np.argwhere(~np.isfinite(values).all(axis=2) & ~missing)
+    if bad.size:
+        inline, crossline = (slab[axis].values[k] for axis, k in zip(AXES, bad[0], strict=True))
+        raise DataError(
+            f"{what} at inline {inline}, crossline {crossline}. Only whole traces may be missing."
+        )
+    return missing
 
 
 def check_alike(name: str, array: xr.DataArray, amplitude: xr.DataArray, *, kinds: str) -> None:
@@ -112,16 +134,10 @@ def check_alike(name: str, array: xr.DataArray, amplitude: xr.DataArray, *, kind
 
 
 def _read_parts(labels: xr.DataArray) -> Iterator[tuple[NDArray[Any], bool]]:
-    """Labels that are known, and whether a trace is missing, line by line, however large."""
-    for part in labels:
-        values = part.values  # (crossline, vertical)
-        missing = np.isnan(values).all(axis=1)
-        bad = ~np.isfinite(values).all(axis=1) & ~missing
-        if bad.any():
-            raise DataError(
-                f"The mask holds NaN or infinity within {bad.sum()} traces, first at index "
-                f"{bad.argmax()} of its line. Only whole traces may be missing."
-            )
+    """Labels that are known, and whether a trace is missing, slab by slab, however large."""
+    for slab in iterate_slabs(labels):
+        values = slab.values
+        missing = find_gaps(slab, values, "The mask holds NaN or infinity")
         yield values[~missing], bool(missing.any())
 
 

@@ -1,8 +1,9 @@
 """Volumes as Zarr and NetCDF by CF conventions, a slab of inlines at a time."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5netcdf
 import numpy as np
@@ -11,6 +12,8 @@ import xarray as xr
 from thesis_lib._volume import VERTICAL_UNITS
 from thesis_lib.data.lazy import map_samples
 from thesis_lib.data.lines import AXES
+
+T = TypeVar("T", xr.Dataset, xr.DataArray)
 
 CONVENTIONS = "CF-1.11"
 ZARR_FORMAT = 2  # 3 has no consolidated metadata, without which xarray's defaults warn
@@ -91,10 +94,15 @@ def write_netcdf(volume: xr.Dataset, path: Path) -> None:
                 place[start : start + slab.sizes["inline"]] = array.values.astype(place.dtype)
 
 
+def iterate_slabs(volume: T) -> Iterator[T]:
+    """Blocks of inlines, as thick as the chunks, so that none is read twice."""
+    for start in range(0, volume.sizes["inline"], CHUNK_LINES):
+        yield volume.isel(inline=slice(start, start + CHUNK_LINES))
+
+
 def _cut_slabs(volume: xr.Dataset) -> list[xr.Dataset]:
-    """Blocks of inlines; all but the first without what they share."""
-    starts = range(0, volume.sizes["inline"], CHUNK_LINES)
-    slabs = [volume.isel(inline=slice(start, start + CHUNK_LINES)) for start in starts]
+    """Slabs; all but the first without what they share."""
+    slabs = list(iterate_slabs(volume))
     shared = [name for name, array in volume.variables.items() if "inline" not in array.dims]
     return [*slabs[:1], *(slab.drop_vars(shared) for slab in slabs[1:])]
 

@@ -17,7 +17,8 @@ from thesis_lib.data.files import VolumeFile, check_path, check_place, open_file
 from thesis_lib.data.horizons import fill_between
 from thesis_lib.data.lazy import map_samples
 from thesis_lib.data.lines import AXES
-from thesis_lib.data.masks import check_alike, open_mask
+from thesis_lib.data.masks import check_alike, find_gaps, open_mask
+from thesis_lib.data.stores import iterate_slabs
 
 # One name, or horizons: (top, base), or several such pairs.
 Mask = str | Path | Sequence[str | Path] | Sequence[Sequence[str | Path]]
@@ -251,17 +252,9 @@ def _place_samples(amplitude: xr.DataArray, interval: float | None) -> NDArray[A
 
 def _count_missing(amplitude: xr.DataArray, path: Path) -> int:
     n_missing = 0
-    for section in amplitude:  # line by line, however large
-        samples = section.values  # (crossline, vertical)
-        missing = np.isnan(samples).all(axis=1)
-        bad = ~np.isfinite(samples).all(axis=1) & ~missing
-        if bad.any():
-            crossline = section["crossline"].values[bad][0]
-            raise DataError(
-                f"{path.name}: NaN or infinite amplitude at inline {section['inline'].item()}, "
-                f"crossline {crossline}. Only whole traces may be missing."
-            )
-        n_missing += int(missing.sum())
+    for slab in iterate_slabs(amplitude):  # however large
+        gaps = find_gaps(slab, slab.values, f"{path.name}: NaN or infinite amplitude")
+        n_missing += int(gaps.sum())
     n_traces = amplitude.sizes["inline"] * amplitude.sizes["crossline"]
     if n_missing == n_traces:
         raise DataError(f"{path.name}: every trace is missing.")
