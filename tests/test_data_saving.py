@@ -12,6 +12,7 @@ import xarray as xr
 from thesis_lib._volume import build_volume
 from thesis_lib.data import DataError, open_volume, save_volume
 from thesis_lib.data.lazy import map_samples
+from thesis_lib.data.stores import count_lines
 
 
 @pytest.fixture
@@ -300,3 +301,15 @@ def test_saving_checks_its_arguments(volume, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No such folder: .*nowhere"):
         save_volume(volume, tmp_path / "nowhere" / "x.nc")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", [".zarr", ".nc"])
+def test_chunks_are_checked_whole_and_lines_alone(make_lazy, tmp_path, ending):
+    """A store is read by the inlines of a chunk, 16 at most; what has no chunks by one."""
+    volume = make_lazy()
+    save_volume(volume, tmp_path / f"volume{ending}")
+    with open_store(tmp_path / f"volume{ending}") as store:
+        assert count_lines(store.amplitude) == 16
+    assert count_lines(volume.amplitude) == 1
+    volume.amplitude.encoding["preferred_chunks"] = {"inline": 400}
+    assert count_lines(volume.amplitude) == 16

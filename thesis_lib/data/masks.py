@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from thesis_lib.data.errors import DataError
 from thesis_lib.data.lazy import map_samples
 from thesis_lib.data.lines import AXES
-from thesis_lib.data.stores import iterate_slabs
+from thesis_lib.data.stores import count_lines, iterate_slabs
 
 # An array with more different values than this is no array of labels.
 MAX_LABELS = 64
@@ -135,7 +135,7 @@ def check_alike(name: str, array: xr.DataArray, amplitude: xr.DataArray, *, kind
 
 def _read_parts(labels: xr.DataArray) -> Iterator[tuple[NDArray[Any], bool]]:
     """Labels that are known, and whether a trace is missing, slab by slab, however large."""
-    for slab in iterate_slabs(labels):
+    for slab in iterate_slabs(labels, count_lines(labels)):
         values = slab.values
         missing = find_gaps(slab, values, "The mask holds NaN or infinity")
         yield values[~missing], bool(missing.any())

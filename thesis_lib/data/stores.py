@@ -94,10 +94,16 @@ def write_netcdf(volume: xr.Dataset, path: Path) -> None:
                 place[start : start + slab.sizes["inline"]] = array.values.astype(place.dtype)
 
 
-def iterate_slabs(volume: T) -> Iterator[T]:
-    """Blocks of inlines, as thick as the chunks, so that none is read twice."""
-    for start in range(0, volume.sizes["inline"], CHUNK_LINES):
-        yield volume.isel(inline=slice(start, start + CHUNK_LINES))
+def count_lines(array: xr.DataArray) -> int:
+    """Inlines to read at a time: those of a chunk, so that none is read twice, or one."""
+    chunk = array.encoding.get("preferred_chunks", {}).get("inline", 1)
+    return min(chunk, CHUNK_LINES) if isinstance(chunk, int) else 1
+
+
+def iterate_slabs(volume: T, n_lines: int = CHUNK_LINES) -> Iterator[T]:
+    """Blocks of ``n_lines`` inlines."""
+    for start in range(0, volume.sizes["inline"], n_lines):
+        yield volume.isel(inline=slice(start, start + n_lines))
 
 
 def _cut_slabs(volume: xr.Dataset) -> list[xr.Dataset]:

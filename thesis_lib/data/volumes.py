@@ -18,7 +18,7 @@ from thesis_lib.data.horizons import fill_between
 from thesis_lib.data.lazy import map_samples
 from thesis_lib.data.lines import AXES
 from thesis_lib.data.masks import check_alike, find_gaps, open_mask
-from thesis_lib.data.stores import iterate_slabs
+from thesis_lib.data.stores import count_lines, iterate_slabs
 
 # One name, or horizons: (top, base), or several such pairs.
 Mask = str | Path | Sequence[str | Path] | Sequence[Sequence[str | Path]]
@@ -150,7 +150,7 @@ def open_volume(
         velocity=_open_velocity(file, amplitude),
         attrs={"source": path.name, **file.attrs},
     )
-    volume.attrs["n_missing_traces"] = _count_missing(volume["amplitude"], path)
+    volume.attrs["n_missing_traces"] = _count_missing(volume["amplitude"], path, count_lines(raw))
     return volume.load() if path.suffix.lower() == ".npz" else volume
 
 
@@ -250,9 +250,9 @@ def _place_samples(amplitude: xr.DataArray, interval: float | None) -> NDArray[A
     return samples
 
 
-def _count_missing(amplitude: xr.DataArray, path: Path) -> int:
+def _count_missing(amplitude: xr.DataArray, path: Path, n_lines: int) -> int:
     n_missing = 0
-    for slab in iterate_slabs(amplitude):  # however large
+    for slab in iterate_slabs(amplitude, n_lines):  # however large
         gaps = find_gaps(slab, slab.values, f"{path.name}: NaN or infinite amplitude")
         n_missing += int(gaps.sum())
     n_traces = amplitude.sizes["inline"] * amplitude.sizes["crossline"]
