@@ -9,14 +9,15 @@ illumination, noise.
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from thesis_lib._checks import check_choice, check_count, check_range
 from thesis_lib._volume import build_volume
-from thesis_lib.synthetic import imaging, salt, sediments
+from thesis_lib.synthetic import artefacts, imaging, salt, sediments
 from thesis_lib.synthetic.earth import Earth, Grid
 from thesis_lib.synthetic.presets import KINDS, PRESETS, Preset, SaltKind
 
@@ -27,11 +28,20 @@ STEPS: dict[str, Callable[[Earth], None]] = {
     "salt": salt.place_salt,
     "deposit": sediments.deposit,
     "fold": sediments.fold,
+    "arch": sediments.arch,
+    "prograde": sediments.prograde,
     "erode": sediments.erode,
     "carve": sediments.carve,
     "disturb": sediments.disturb,
     "fault": sediments.fault,
     "upturn": sediments.upturn,
+}
+
+ARTEFACTS = (artefacts.add_noise, artefacts.add_swings, artefacts.equalise, artefacts.clip)
+
+POLARITIES = {
+    1: "zero phase; an increase of impedance is positive",
+    -1: "zero phase; an increase of impedance is negative",
 }
 
 
@@ -41,6 +51,7 @@ def make_volume(
     seed: int,
     spacing_m: tuple[float, float, float] = (25.0, 25.0, 20.0),
     preset: str | Preset = "gulf",
+    **changes: Any,
 ) -> xr.Dataset:
     """
     Make an earth with salt and image it.
@@ -54,19 +65,26 @@ def make_volume(
     spacing_m : tuple of three floats
         Distance of samples along the three axes, m.
     preset : str or Preset
-        A name of `PRESETS`, or a changed one: ``replace(PRESETS["gulf"], noise=0.5)``.
+        A name of `PRESETS`, or a preset of one's own.
+    **changes
+        Fields of the preset that are to differ, such as ``salt_fraction=(0.1, 0.2)``,
+        ``kinds=("dome",)``, ``n_bodies=2``, ``frequency_hz=15.0`` or ``noise=0.5``; see `Preset`.
 
     Returns
     -------
     Dataset
-        ``amplitude`` (root mean square of the signal below the sea floor: 1), ``salt`` and
-        ``velocity`` (m/s; exactly 4480 in salt and nowhere else) over (inline, crossline, depth).
+        ``amplitude`` (root mean square below the sea floor: 1 of the signal, or of the whole image
+        after a gain), ``salt`` and ``velocity`` (m/s; exactly 4480 in salt and nowhere else) over
+        (inline, crossline, depth), or time for a preset in time: then a spacing of d m along depth
+        stands for 2 d / (4000 m/s).
 
     Raises
     ------
+    TypeError
+        If ``changes`` names no field of a preset, or a number is neither a number nor a range.
     ValueError
-        If an argument lies outside its range, or the samples along depth are too coarse for the
-        wavelet of the preset.
+        If an argument lies outside its range, the samples along depth are too coarse for the
+        wavelet of the preset, or the salt finds no place below the water.
 
     Examples
     --------
@@ -74,10 +92,17 @@ def make_volume(
     >>> volume.amplitude.shape, bool((volume.velocity == 4480).equals(volume.salt))
     ((16, 24, 32), True)
     """
-    earth = build_earth(shape, seed=seed, spacing_m=spacing_m, preset=preset)
+    if isinstance(preset, str):
+        preset = PRESETS[check_choice("preset", preset, PRESETS)]
+    earth = build_earth(shape, seed=seed, spacing_m=spacing_m, preset=replace(preset, **changes))
+    in_time = earth.preset.vertical == "time"
+    if in_time:
+        imaging.turn_to_time(earth)
     velocity = imaging.sediment_velocity(earth)
+    earth.age_m = np.zeros((1, 1, 1), np.float32)  # has served; its memory is wanted now
     amplitude = imaging.image_signal(earth, velocity)
-    imaging.add_noise(earth, amplitude)
+    for spoil in ARTEFACTS:
+        spoil(earth, amplitude)
     velocity[earth.buried_m < 0] = imaging.WATER_VELOCITY_M_S
     velocity[earth.salt] = imaging.SALT_VELOCITY_M_S
     x, y, z = (
@@ -87,20 +112,26 @@ def make_volume(
         amplitude,
         inline=np.arange(1, len(x) + 1),
         crossline=np.arange(1, len(y) + 1),
-        vertical=z,
+        vertical=2000 * z / imaging.TIME_VELOCITY_M_S if in_time else z,
+        vertical_dim=earth.preset.vertical,
         inline_m=x,
         crossline_m=y,
         salt=earth.salt,
         velocity=velocity,
-        attrs={
-            "source": "synthetic earth",
-            "seed": earth.seed,
-            "preset": earth.preset.name,
-            "preset_values": json.dumps(asdict(earth.preset)),
-            "polarity": "zero phase; an increase of impedance is positive",
-            "signal_to_noise": 1 / earth.preset.noise if earth.preset.noise else np.inf,
-        },
+        attrs=_describe(earth),
     )
+
+
+def _describe(earth: Earth) -> dict[str, Any]:
+    noise = earth.value("noise")
+    return {
+        "source": "synthetic earth",
+        "seed": earth.seed,
+        "preset": earth.preset.name,
+        "preset_values": json.dumps(asdict(earth.preset)),  # as drawn
+        "polarity": POLARITIES[earth.preset.polarity],
+        "signal_to_noise": 1 / noise if noise else np.inf,
+    }
 
 
 def build_earth(
@@ -121,7 +152,7 @@ def build_earth(
     if isinstance(preset, str):
         preset = PRESETS[check_choice("preset", preset, PRESETS)]
     earth = Earth(Grid(shape, spacing_m), preset, check_count("seed", seed, low=0))
-    finest = imaging.wavelength_m(earth, 0.0) / 3
+    finest = imaging.image_wavelengths_m(earth)[0] / 4 * 2 ** (-earth.value("octaves") / 2)
     check_range("spacing_m along depth", spacing_m[2], low=0, high=finest)
     for step in STEPS.values():
         step(earth)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from thesis_lib._checks import check_count, check_range
-from thesis_lib.synthetic.presets import Preset, Span
+from thesis_lib.synthetic.presets import Amount, Preset, as_span
 
 Array = NDArray[np.float32]
 
@@ -89,6 +89,10 @@ class Earth:
         Layers are its isosurfaces.
     tops_m : array of shape (n_bodies, 2)
         Where the bodies are, m across inlines and crosslines.
+    crests_m : array of shape (n, 2)
+        The same, and where layers arch without salt.
+    sample_depth_m : array of the grid's shape, optional
+        Depth of each sample, m, where it is not that of the grid: in an image in time.
     """
 
     grid: Grid
@@ -98,6 +102,16 @@ class Earth:
     salt_m: Array = field(default_factory=lambda: np.full((1, 1, 1), -np.inf, np.float32))
     age_m: Array = field(default_factory=lambda: np.zeros((1, 1, 1), np.float32))
     tops_m: Array = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    crests_m: Array = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    sample_depth_m: Array | None = None
+
+    def __post_init__(self) -> None:
+        """Draw what the preset leaves to the seed."""
+        self.preset = self.preset.settle(self.seed)
+
+    def value(self, name: str) -> float:
+        """Return a number of the preset."""
+        return float(getattr(self.preset, name))
 
     def rng(self, step: str) -> np.random.Generator:
         """Random stream of one step: a new step never changes the draws of the others."""
@@ -111,7 +125,7 @@ class Earth:
     @property
     def body_spacing_m(self) -> float:
         """Distance between salt bodies, m: the unit of lengths of a salt kind."""
-        return float(np.clip(self.preset.body_spacing_m, 0.5 * self.depth_m, self.depth_m))
+        return float(np.clip(self.value("body_spacing_m"), 0.5 * self.depth_m, self.depth_m))
 
     def count(self, per_cell: float, *, least: int = 0, most: int = 40) -> int:
         """Return how many things fit, given their number per squared distance between bodies."""
@@ -121,7 +135,8 @@ class Earth:
     @property
     def buried_m(self) -> Array:
         """Depth below the sea floor, m, negative in the water; new array of the grid's shape."""
-        return self.grid.z - self.sea_floor_m
+        depth = self.grid.z if self.sample_depth_m is None else self.sample_depth_m
+        return depth - self.sea_floor_m
 
     @property
     def salt(self) -> NDArray[np.bool_]:
@@ -129,9 +144,9 @@ class Earth:
         return self.salt_m > 0
 
 
-def draw(rng: np.random.Generator, span: Span) -> float:
+def draw(rng: np.random.Generator, amount: Amount) -> float:
     """Draw from a range."""
-    return float(rng.uniform(*span))
+    return float(rng.uniform(*as_span(amount)))
 
 
 def random_map(

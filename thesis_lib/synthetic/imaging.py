@@ -1,34 +1,92 @@
-"""From rock to image: impedance, reflectivity, point-spread function, illumination, noise."""
+"""From rock to image: impedance, reflectivity, point-spread function, illumination."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from thesis_lib.synthetic.earth import Array, Earth, Grid, ramp
-from thesis_lib.synthetic.salt import inclusions
+from thesis_lib.synthetic.earth import Array, Earth, Grid, ramp, random_map
+from thesis_lib.synthetic.salt import fitting_level, inclusions
 from thesis_lib.synthetic.sediments import layer_sequence, velocity_trend
 
 SALT_VELOCITY_M_S = 4480.0
 WATER_VELOCITY_M_S = 1500.0
 SALT_DENSITY_KG_M3 = 2160.0
 WATER_DENSITY_KG_M3 = 1030.0
+MAX_SEDIMENT_M_S = 4400.0
+TIME_VELOCITY_M_S = 4000.0  # what turns the grid's metres into two-way time
 MAX_MARGIN = 256  # samples that a wavelength may cover
 
 
 def sediment_velocity(earth: Earth) -> Array:
-    """Return velocity of sediments in m/s, as if there were neither water nor salt."""
+    """
+    Return velocity of sediments in m/s, as if there were neither water nor salt.
+
+    It stays below that of salt, so that a threshold on velocity finds the mask.
+    """
     age, change = layer_sequence(earth, wavelength_m(earth, 0.0))
-    velocity = velocity_trend(earth.buried_m, earth.preset.surface_velocity_m_s)
+    velocity = velocity_trend(earth.buried_m, earth.value("surface_velocity_m_s"))
+    turn = earth.value("facies") * random_map(
+        earth.rng("facies"), earth.grid, 0.3 * earth.body_spacing_m
+    )
     for here in earth.grid.slabs():
-        velocity[here] *= np.exp(np.interp(earth.age_m[here], age, change)).astype(np.float32)
-    return velocity
+        first, second = (np.interp(earth.age_m[here], age, values) for values in change.T)
+        factor = np.exp(np.cos(turn[here]) * first + np.sin(turn[here]) * second)
+        velocity[here] *= factor.astype(np.float32)
+    return np.minimum(velocity, np.float32(MAX_SEDIMENT_M_S), out=velocity)
+
+
+def turn_to_time(earth: Earth) -> None:
+    """
+    Resample an earth from depth to two-way time, trace by trace.
+
+    A grid spacing of d m becomes a sample interval of 2 d / (4000 m/s), so that the trace covers
+    less depth than it did; under a trace that is almost all salt, which is faster, the deepest
+    sample repeats. The salt swells or shrinks back to ``preset.salt_fraction``, now a share of the
+    samples in time.
+
+    Raises
+    ------
+    ValueError
+        If so little of the time is spent below water and cover that the salt finds no place.
+    """
+    slowness: Array = 1 / sediment_velocity(earth)
+    slowness[earth.buried_m < 0] = 1 / WATER_VELOCITY_M_S
+    slowness[earth.salt] = 1 / SALT_VELOCITY_M_S
+    step = np.float32(earth.grid.spacing_m[2])
+    at = np.cumsum(slowness, axis=2) * (step * np.float32(TIME_VELOCITY_M_S))
+    at -= at[..., :1]
+    del slowness
+    wanted, depth = earth.grid.z.ravel(), np.empty_like(at)
+    rank = np.arange(earth.grid.shape[2], dtype=np.float32)
+    for trace in np.ndindex(*earth.grid.shape[:2]):
+        where = np.interp(wanted, at[trace], rank)
+        depth[trace] = where * step
+        for values in (earth.age_m, earth.salt_m):
+            values[trace] = np.interp(where, rank, values[trace])
+    earth.sample_depth_m = depth
+    floor = np.maximum(earth.sea_floor_m, 0) + earth.value("cover") * earth.depth_m
+    earth.salt_m -= fitting_level(earth.salt_m, depth > floor, earth.value("salt_fraction"))
+    np.minimum(earth.salt_m, depth - floor, out=earth.salt_m)
 
 
 def wavelength_m(earth: Earth, depth_m: float) -> float:
     """Return the dominant wavelength in sediments at a depth, m."""
     buried = np.float32(depth_m) - earth.sea_floor_m.mean()
-    velocity = velocity_trend(buried, earth.preset.surface_velocity_m_s)
-    return float(velocity) / earth.preset.frequency_hz
+    velocity = velocity_trend(buried, earth.value("surface_velocity_m_s"))
+    return float(velocity) / earth.value("frequency_hz")
+
+
+def image_wavelengths_m(earth: Earth) -> tuple[float, float, float]:
+    """
+    Return the wavelength in the units of the image at its top, middle and bottom.
+
+    In time it grows by a third, for absorption; in depth velocity lets it grow.
+    """
+    if earth.preset.vertical == "time":
+        top = TIME_VELOCITY_M_S / earth.value("frequency_hz")
+        return top, 7 / 6 * top, 4 / 3 * top
+    top, middle, bottom = (wavelength_m(earth, s * earth.depth_m) for s in (0.0, 0.5, 1.0))
+    return top, middle, bottom
 
 
 def gardner_density(velocity_m_s: Array) -> Array:
@@ -77,17 +135,25 @@ def reflectivity(log_impedance: Array) -> Array:
 
 
 def point_spread(
-    kx: Array, ky: Array, kz: Array, *, wavelength_m: float, max_dip_deg: float
+    kx: Array,
+    ky: Array,
+    kz: Array,
+    *,
+    wavelength_m: float,
+    max_dip_deg: float,
+    octaves: float,
 ) -> Array:
     r"""
     Return the point-spread function of a migrated image in the wavenumber domain.
 
     .. math::
-        P(k) = (|k| / k_p)^2 e^{1 - (|k| / k_p)^2} \; / \;
-               \left(1 + (k_{xy} / k_z \tan\theta)^8\right), \quad k_p = 2 / \lambda
+        P(k) = \frac{1}{1 + (k_1 / |k|)^4} \, \frac{1}{1 + (|k| / k_2)^{12}} \,
+               \frac{1}{1 + (k_{xy} / k_z \tan\theta)^8}, \quad
+        k_{1,2} = 2^{\mp o / 2} \, \frac{2}{\lambda}
 
-    A Ricker wavelet acts along the normal of a reflector; dips beyond θ fade, which also sets the
-    lateral resolution.
+    A zero-phase wavelet acts along the normal of a reflector, at half amplitude at the corners of
+    its band of o octaves about the wavelength λ; dips beyond θ fade, which also sets the lateral
+    resolution.
 
     Parameters
     ----------
@@ -100,14 +166,21 @@ def point_spread(
        https://doi.org/10.1190/1.2919584
     """
     lateral = kx**2 + ky**2
-    squared = (lateral + kz**2) * np.float32(wavelength_m**2 / 4)
+    low = (lateral + kz**2) * np.float32(wavelength_m**2 / 4 * 2**octaves)  # (|k| / k_1)^2
+    high = np.minimum(low * np.float32(4**-octaves), 100)  # its sixth power stays finite
     steep = lateral / (np.float32(np.tan(np.deg2rad(max_dip_deg)) ** 2) * kz**2 + np.float32(1e-12))
     steep = np.minimum(steep, np.float32(1e4))  # its fourth power stays finite
-    spectrum: Array = squared * np.exp(1 - squared) / (1 + steep**4)
+    spectrum: Array = low**2 / (1 + low**2) / (1 + high**6) / (1 + steep**4)
     return spectrum
 
 
-def blur(values: Array, grid: Grid, wavelengths_m: tuple[float, ...], max_dip_deg: float) -> Array:
+def blur(
+    values: Array,
+    grid: Grid,
+    wavelengths_m: tuple[float, ...],
+    max_dip_deg: float,
+    octaves: float,
+) -> Array:
     """
     Convolve with point-spread functions whose wavelength changes along depth.
 
@@ -142,7 +215,12 @@ def blur(values: Array, grid: Grid, wavelengths_m: tuple[float, ...], max_dip_de
         filtered = spectrum.copy()
         for line, k in enumerate(kx):
             filtered[line] *= point_spread(
-                k, ky[:, None], kz, wavelength_m=wavelength, max_dip_deg=max_dip_deg
+                k,
+                ky[:, None],
+                kz,
+                wavelength_m=wavelength,
+                max_dip_deg=max_dip_deg,
+                octaves=octaves,
             )
         image = fft.irfftn(filtered, shape, overwrite_x=True)[inner]
         result += image * np.maximum(1 - np.abs(place - knot), 0)
@@ -162,8 +240,8 @@ def illumination(earth: Earth) -> Array:
         sigma = 0.03 * earth.body_spacing_m / earth.grid.spacing_m[axis]
         ndimage.gaussian_filter1d(thickness, sigma, axis=axis, output=thickness, truncate=3)
     np.exp(thickness, out=thickness)
-    thickness *= np.float32(earth.preset.shadow)
-    thickness += np.float32(1 - earth.preset.shadow)
+    thickness *= np.float32(earth.value("shadow"))
+    thickness += np.float32(1 - earth.value("shadow"))
     return thickness
 
 
@@ -172,30 +250,13 @@ def image_signal(earth: Earth, sediments_m_s: Array) -> Array:
     signal = blur(
         reflectivity(log_impedance(earth, sediments_m_s)),
         earth.grid,
-        tuple(wavelength_m(earth, share * earth.depth_m) for share in (0.0, 0.5, 1.0)),
-        earth.preset.max_dip_deg,
+        image_wavelengths_m(earth),
+        earth.value("max_dip_deg"),
+        earth.value("octaves"),
     )
     signal *= illumination(earth)
-    signal /= np.float32(root_mean_square(signal, earth.buried_m >= 0))
+    signal *= np.float32(earth.preset.polarity / root_mean_square(signal, earth.buried_m >= 0))
     return signal
-
-
-def add_noise(earth: Earth, signal: Array) -> None:
-    """
-    Add noise of the image's own band, with dips up to 80 degrees.
-
-    ``preset.noise`` is its ratio to the signal, root mean squares below the sea floor. In the
-    water, which is muted before migration, a tenth of the noise is left.
-    """
-    if earth.preset.noise == 0:
-        return
-    white = earth.rng("noise").standard_normal(earth.grid.shape, dtype=np.float32)
-    noise = blur(white, earth.grid, (wavelength_m(earth, 0.5 * earth.depth_m),), 80.0)
-    below = earth.buried_m >= 0
-    ratio = root_mean_square(signal, below) / root_mean_square(noise, below)
-    noise *= np.float32(ratio * earth.preset.noise)
-    noise[~below] *= np.float32(0.1)
-    signal += noise
 
 
 def root_mean_square(values: Array, where: NDArray[np.bool_]) -> float:

@@ -1,10 +1,17 @@
 """What kinds of earth there are: every number of a preset, and the kinds of salt."""
 
-from dataclasses import dataclass, fields
+import zlib
+from dataclasses import dataclass, fields, replace
+from numbers import Real
+from typing import Any
 
-from thesis_lib._checks import check_choice, check_range
+import numpy as np
+
+from thesis_lib._checks import check_choice, check_count, check_range
+from thesis_lib._volume import VERTICAL_UNITS
 
 Span = tuple[float, float]
+Amount = float | Span
 
 
 @dataclass(frozen=True)
@@ -38,44 +45,62 @@ KINDS = {
 @dataclass(frozen=True)
 class Preset:
     """
-    Every choice of an earth. Pairs are ranges that a seed draws from.
+    Every choice of an earth. A number may be a range (low, high) that each seed draws from.
 
     Unless a unit says otherwise, lengths are fractions of the depth that the volume covers, so
     that a preset keeps its character at any shape and spacing.
+
+    Raises
+    ------
+    TypeError
+        If a number is neither a number nor a range.
+    ValueError
+        If a choice is unknown or a number outside what an earth can have.
     """
 
     name: str
     # Salt
     kinds: tuple[str, ...]
-    body_spacing_m: float = 2100.0  # kept between half and all of the depth covered
-    salt_fraction: Span = (0.10, 0.30)  # of the voxels; bodies swell or shrink into it
-    head_depth: Span = (0.40, 0.55)  # centre of the head
-    base_depth: Span = (0.92, 1.05)  # flat base of salt; beyond 1 it is not in the image
-    cover: float = 0.06  # least sediment between sea floor and salt
-    rugosity: float = 0.02  # roughness of the top of salt, standard deviation
-    interior: float = 0.01  # random log impedance inside salt, standard deviation
-    stringers: float = 0.15  # log impedance of thin sheets inside salt
-    sutures: float = 0.10  # log impedance of seams between bodies
+    n_bodies: int | None = None  # as many as fit, by default
+    body_spacing_m: Amount = (1800.0, 3000.0)  # kept between half and all of the depth covered
+    salt_fraction: Amount = (0.07, 0.30)  # of the voxels; bodies swell or shrink to it
+    head_depth: Amount = (0.40, 0.55)  # centre of the head of each body
+    base_depth: Amount = (0.92, 1.05)  # flat base of salt; beyond 1 it is not in the image
+    cover: Amount = 0.06  # least sediment between sea floor and salt
+    rugosity: Amount = (0.01, 0.03)  # roughness of the top of salt, standard deviation
+    interior: Amount = (0.003, 0.03)  # random log impedance inside salt, standard deviation
+    stringers: Amount = 0.15  # log impedance of thin sheets inside salt
+    sutures: Amount = 0.10  # log impedance of seams between bodies
     # Sediments
-    water: Span = (0.12, 0.18)  # depth of the sea floor; negative: the image begins below it
-    relief: float = 0.015  # of the sea floor, standard deviation
-    fold: float = 0.02  # standard deviation at full depth
-    upturn: float = 0.8  # slope of layers at the salt
-    reach: float = 0.16  # of the upturn, in distances between bodies
-    faults: float = 3.0  # number per squared distance between bodies
-    throw: Span = (0.015, 0.05)
-    unconformity: float = 0.05  # missing section
-    channel: float = 0.02  # depth of a channel, which other layers fill
-    chaos: float = 0.0  # disturbance inside chaotic packages, standard deviation
-    contrast: float = 0.06  # log velocity of layers, standard deviation
-    layer_wavelengths: float = 0.2  # mean thickness of a layer
-    package: float = 0.10  # mean thickness of a package of layers
-    surface_velocity_m_s: float = 1700.0
+    water: Amount = (0.12, 0.18)  # depth of the sea floor; negative: the image begins below it
+    relief: Amount = 0.015  # of the sea floor, standard deviation
+    fold: Amount = (0.01, 0.03)  # standard deviation at full depth
+    arches: Amount = (0.0, 0.1)  # height of highs without salt, at full depth
+    clinoforms: Amount = (0.0, 0.1)  # slope of the foresets in a prograding package
+    upturn: Amount = (0.5, 0.95)  # slope of layers at the salt
+    reach: Amount = (0.1, 0.25)  # of the upturn, in distances between bodies
+    faults: Amount = (1.0, 5.0)  # number per squared distance between bodies
+    throw: Amount = (0.01, 0.05)  # of each fault
+    unconformity: Amount = (0.0, 0.06)  # missing section
+    channel: Amount = 0.02  # depth of a channel, which other layers fill
+    chaos: Amount = (0.0, 0.01)  # disturbance inside chaotic packages, standard deviation
+    contrast: Amount = (0.03, 0.08)  # log velocity of layers, standard deviation
+    facies: Amount = (0.1, 0.5)  # lateral change of that contrast, standard deviation
+    markers: Amount = (0.0, 4.0)  # number of bright layers
+    layer_wavelengths: Amount = (0.08, 0.25)  # mean thickness of a layer
+    package: Amount = (0.05, 0.15)  # mean thickness of a package of layers
+    surface_velocity_m_s: Amount = (1680.0, 2000.0)
     # Image
-    frequency_hz: float = 12.0  # peak of the Ricker wavelet
-    max_dip_deg: float = 60.0
-    shadow: float = 0.6  # amplitude lost under thick salt
-    noise: float = 0.2  # share of the signal, root mean squares below the sea floor
+    vertical: str = "depth"  # or "time": samples of two-way time, see `imaging.turn_to_time`
+    frequency_hz: Amount = (4.0, 8.5)  # middle of the wavelet's band, on a logarithmic scale
+    octaves: Amount = (1.8, 2.6)  # width of that band, between half amplitudes
+    max_dip_deg: Amount = (50.0, 70.0)
+    shadow: Amount = (0.3, 0.8)  # amplitude lost under thick salt
+    noise: Amount = (0.02, 0.3)  # share of the signal, root mean squares below the sea floor
+    swings: Amount = (0.0, 0.1)  # migration swings, likewise
+    polarity: int = 1  # 1: an increase of impedance is positive; -1: negative
+    gain: Amount = (0.0, 0.6)  # window of an automatic gain; 0: none
+    clip: Amount = 0.0  # share of the samples that are clipped, as in exports
 
     def __post_init__(self) -> None:
         """Refuse choices that no earth can have."""
@@ -83,21 +108,42 @@ class Preset:
             check_choice("salt kind", kind, KINDS)
         if not self.kinds:
             raise ValueError("Invalid kinds (). Must name at least one kind of salt.")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in _RANGES:
-                low, high = _RANGES[field.name]
-                for number in value if isinstance(value, tuple) else (value,):
-                    check_range(field.name, number, low=low, high=high)
-            if isinstance(value, tuple) and field.name != "kinds" and value[0] > value[1]:
-                raise ValueError(f"Invalid {field.name} {value}. Must be (low, high).")
+        if self.n_bodies is not None:
+            check_count("n_bodies", self.n_bodies, high=40)
+        check_choice("vertical", self.vertical, VERTICAL_UNITS)
+        check_choice("polarity", self.polarity, (1, -1))
+        for name, (low, high) in _RANGES.items():
+            amount = getattr(self, name)
+            numbers = amount if isinstance(amount, tuple) else (amount, amount)
+            if len(numbers) != 2 or not all(isinstance(number, Real) for number in numbers):
+                raise TypeError(f"Invalid {name} {amount!r}. Must be a number or (low, high).")
+            for number in numbers:
+                check_range(name, number, low=low, high=high)
+            if numbers[0] > numbers[1]:
+                raise ValueError(f"Invalid {name} {amount}. Must be (low, high).")
 
+    def settle(self, seed: int) -> "Preset":
+        """Draw every range that holds for a whole earth, each from a random stream of its own."""
+        drawn: dict[str, Any] = {
+            name: float(np.random.default_rng([seed, zlib.crc32(name.encode())]).uniform(*span))
+            for name, span in ((field.name, getattr(self, field.name)) for field in fields(self))
+            if name in _RANGES and name not in PER_OBJECT and isinstance(span, tuple)
+        }
+        return replace(self, **drawn)
+
+
+def as_span(amount: Amount) -> Span:
+    """Return a number as the range of that one number."""
+    return amount if isinstance(amount, tuple) else (amount, amount)
+
+
+PER_OBJECT = ("head_depth", "throw")  # drawn for each body or fault
 
 _RANGES: dict[str, Span] = {
     "body_spacing_m": (1.0, 1e5),
     "salt_fraction": (0.05, 0.4),
-    "head_depth": (0.0, 1.0),
-    "base_depth": (0.5, 2.0),
+    "head_depth": (0.0, 0.7),  # stems need some way down to the base
+    "base_depth": (0.75, 2.0),
     "cover": (0.0, 0.2),
     "rugosity": (0.0, 0.1),
     "interior": (0.0, 0.5),
@@ -106,6 +152,8 @@ _RANGES: dict[str, Span] = {
     "water": (-1.0, 0.25),
     "relief": (0.0, 0.03),
     "fold": (0.0, 0.1),
+    "arches": (0.0, 0.3),
+    "clinoforms": (0.0, 0.5),
     "upturn": (0.0, 0.95),
     "reach": (0.01, 1.0),
     "faults": (0.0, 20.0),
@@ -114,13 +162,19 @@ _RANGES: dict[str, Span] = {
     "channel": (0.0, 0.2),
     "chaos": (0.0, 0.1),
     "contrast": (0.0, 0.2),
+    "facies": (0.0, 1.0),
+    "markers": (0.0, 20.0),
     "layer_wavelengths": (0.02, 10.0),
     "package": (0.01, 1.0),
     "surface_velocity_m_s": (1660.0, 3500.0),
     "frequency_hz": (0.1, 200.0),
+    "octaves": (1.0, 6.0),
     "max_dip_deg": (10.0, 85.0),
     "shadow": (0.0, 0.99),
     "noise": (0.0, 100.0),
+    "swings": (0.0, 100.0),
+    "gain": (0.0, 1.0),
+    "clip": (0.0, 0.5),
 }
 
 PRESETS = {
@@ -129,24 +183,31 @@ PRESETS = {
         Preset("gulf", kinds=("diapir", "canopy", "tongue", "wall", "sheet")),
         Preset(
             "north_sea",
-            kinds=("pillow", "dome"),
-            body_spacing_m=2600.0,
-            base_depth=(1.05, 1.2),
-            rugosity=0.012,
-            interior=0.045,
-            stringers=0.3,
-            water=(-0.3, -0.2),
-            fold=0.03,
-            upturn=0.6,
-            reach=0.3,
-            throw=(0.005, 0.02),
-            chaos=0.009,
-            contrast=0.065,
-            surface_velocity_m_s=2000.0,
-            frequency_hz=18.0,
-            max_dip_deg=50.0,
-            shadow=0.3,
-            noise=0.25,
+            kinds=("pillow", "dome", "diapir"),
+            body_spacing_m=(2200.0, 5200.0),
+            base_depth=(0.8, 1.15),
+            rugosity=(0.005, 0.02),
+            interior=(0.01, 0.07),
+            stringers=(0.05, 0.4),
+            water=(-0.3, -0.1),
+            fold=(0.01, 0.04),
+            arches=(0.0, 0.15),
+            clinoforms=(0.0, 0.2),
+            upturn=(0.3, 0.95),
+            reach=(0.15, 0.4),
+            faults=(0.0, 8.0),
+            throw=(0.003, 0.025),
+            chaos=(0.002, 0.012),
+            layer_wavelengths=(0.04, 0.12),
+            surface_velocity_m_s=(1900.0, 2800.0),
+            vertical="time",
+            frequency_hz=(5.0, 10.0),
+            octaves=(3.0, 4.0),
+            shadow=(0.0, 0.5),
+            noise=(0.05, 0.3),
+            swings=(0.0, 0.15),
+            gain=(0.1, 0.5),
+            clip=(0.0, 0.01),
         ),
     )
 }

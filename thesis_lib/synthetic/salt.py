@@ -80,15 +80,15 @@ def place_salt(earth: Earth) -> None:
     """
     Put salt bodies into the earth: kinds, places, a rough top, a smoother base.
 
-    The bodies swell or shrink by a constant distance where their share of the volume lies outside
-    ``preset.salt_fraction``, so every seed and every shape ends inside it.
+    The bodies swell or shrink by a constant distance until their share of the volume is
+    ``preset.salt_fraction``, whatever the seed and the shape.
     """
     bodies = draw_bodies(earth)
     earth.tops_m = np.array([(body.x_m, body.y_m) for body in bodies], np.float32)
     earth.salt_m = union(earth, bodies)
-    floor = np.maximum(earth.sea_floor_m, 0) + earth.preset.cover * earth.depth_m
+    floor = np.maximum(earth.sea_floor_m, 0) + earth.value("cover") * earth.depth_m
     allowed = earth.grid.z > floor
-    level = fitting_level(earth.salt_m, allowed, earth.preset.salt_fraction)
+    level = fitting_level(earth.salt_m, allowed, earth.value("salt_fraction"))
     earth.salt_m -= level
     np.minimum(earth.salt_m, earth.grid.z - floor, out=earth.salt_m)
 
@@ -98,11 +98,11 @@ def draw_bodies(earth: Earth) -> list[Body]:
     rng = earth.rng("salt")
     width, length, _ = earth.grid.extent_m
     places: list[np.ndarray] = []
-    for _ in range(earth.count(1.0, least=1)):
+    for _ in range(earth.preset.n_bodies or earth.count(1.0, least=1)):
         tries = rng.uniform((0.1 * width, 0.1 * length), (0.9 * width, 0.9 * length), (8, 2))
         gaps = [min((float(np.hypot(*(t - p))) for p in places), default=0.0) for t in tries]
         places.append(tries[int(np.argmax(gaps))])
-    base_m = draw(rng, earth.preset.base_depth) * earth.depth_m
+    base_m = earth.value("base_depth") * earth.depth_m
     return [draw_body(earth, rng, float(x), float(y), base_m) for x, y in places]
 
 
@@ -139,7 +139,7 @@ def union(earth: Earth, bodies: list[Body]) -> Array:
     phase = grid.z * np.float32(2 * np.pi / (0.6 * unit))
     turn = np.cos(phase), np.sin(phase)
     rough = random_map(rng, grid, 0.1 * unit, hurst=0.5)
-    rough *= np.float32(earth.preset.rugosity * earth.depth_m)
+    rough *= np.float32(earth.value("rugosity") * earth.depth_m)
     middle = np.float32(np.mean([body.head_depth_m for body in bodies]))
     upper = np.float32(0.25) + np.float32(0.75) / (1 + np.exp((grid.z - middle) / (0.03 * middle)))
     inside = np.empty(grid.shape, np.float32)
@@ -152,18 +152,22 @@ def union(earth: Earth, bodies: list[Body]) -> Array:
     return inside
 
 
-def fitting_level(inside: Array, allowed: np.ndarray, fraction: tuple[float, float]) -> float:
+def fitting_level(inside: Array, allowed: np.ndarray, fraction: float) -> float:
     """
-    Return the level above which ``inside`` holds a share of the volume within ``fraction``.
+    Return the level above which ``inside`` holds a share of the volume, where it is allowed.
 
-    It is 0 where the bodies fit as they are, else the quantile at the nearer end.
+    Raises
+    ------
+    ValueError
+        If less of the volume than that share is allowed.
     """
-    natural = np.count_nonzero((inside > 0) & allowed) / inside.size
-    if fraction[0] <= natural <= fraction[1]:
-        return 0.0
-    target = fraction[0] if natural < fraction[0] else fraction[1]
     values = inside[np.broadcast_to(allowed, inside.shape)]
-    rank = values.size - round(target * inside.size)
+    rank = values.size - round(fraction * inside.size)
+    if rank < 0:
+        raise ValueError(
+            f"Invalid salt_fraction {fraction:.3g}. Must be at most "
+            f"{values.size / inside.size:.3g}, what lies below the sea floor and the cover of salt."
+        )
     return float(np.partition(values, rank)[rank])
 
 
@@ -181,17 +185,18 @@ def inclusions(earth: Earth) -> Array:
     """
     rng, grid = earth.rng("inclusions"), earth.grid
     dx, dy, dz = grid.spacing_m
-    change = random_field(rng, grid, (1.5 * dx, 1.5 * dy, dz))
-    change *= np.float32(earth.preset.interior)
+    lateral, vertical = rng.uniform(1.0, 5.0), rng.uniform(0.8, 2.5)
+    change = random_field(rng, grid, (lateral * dx, lateral * dy, vertical * dz))
+    change *= np.float32(earth.value("interior"))
     for depth in rng.uniform(0.03, 0.12, 2) * earth.body_spacing_m:
         patches = ramp(random_map(rng, grid, 0.1 * earth.body_spacing_m) - 0.8, 0.4)
-        change += sheet(earth.salt_m - np.float32(depth), dz) * patches * earth.preset.stringers
+        change += sheet(earth.salt_m - np.float32(depth), dz) * patches * earth.value("stringers")
     for first, second in zip(earth.tops_m[:-1], earth.tops_m[1:], strict=True):
         middle, way = (first + second) / 2, (second - first) / np.hypot(*(second - first))
         across = (grid.x - middle[0]) * way[0] + (grid.y - middle[1]) * way[1]
         lean = np.float32(rng.uniform(-1.5, 1.5))
         seam = sheet(lean * across + grid.z - np.float32(0.45 * earth.depth_m), dz)
-        change += seam * (np.abs(across) < 0.3 * earth.body_spacing_m) * earth.preset.sutures
+        change += seam * (np.abs(across) < 0.3 * earth.body_spacing_m) * earth.value("sutures")
     return change
 
 

@@ -1,6 +1,7 @@
 """Sediments: named steps that lay down, deform and cut the stratigraphic coordinate."""
 
 import numpy as np
+from scipy import ndimage
 
 from thesis_lib.synthetic.earth import Array, Earth, draw, ramp, random_field, random_map
 
@@ -10,8 +11,8 @@ def lay_sea_floor(earth: Earth) -> None:
     rng = earth.rng("sea floor")
     relief = random_map(rng, earth.grid, 0.5 * earth.body_spacing_m, hurst=1.5)
     floor: Array = 2 * np.tanh(relief / 2)
-    floor *= np.float32(earth.preset.relief * earth.depth_m)
-    floor += np.float32(draw(rng, earth.preset.water) * earth.depth_m)
+    floor *= np.float32(earth.value("relief") * earth.depth_m)
+    floor += np.float32(earth.value("water") * earth.depth_m)
     earth.sea_floor_m = floor
 
 
@@ -25,33 +26,69 @@ def deposit(earth: Earth) -> None:
 def fold(earth: Earth) -> None:
     """Fold: two patterns, one strongest at depth, one in the middle, so that layers thicken."""
     rng = earth.rng("fold")
-    height = np.float32(earth.preset.fold * earth.depth_m)
+    height = np.float32(earth.value("fold") * earth.depth_m)
     share = np.clip(earth.age_m.mean((0, 1), keepdims=True) / earth.depth_m, 0, 1)
     for length, profile in ((0.7, share), (0.4, 0.5 * np.sin(np.pi * share))):
         pattern = random_map(rng, earth.grid, length * earth.body_spacing_m, hurst=2.0)
         earth.age_m += height * pattern * profile.astype(np.float32)
 
 
+def arch(earth: Earth) -> None:
+    """
+    Arch layers over buried highs without salt, so that not every dome of layers covers salt.
+
+    Each high may have a collapsed crest: faults start there as they do over salt.
+    """
+    rng, grid = earth.rng("arches"), earth.grid
+    places = rng.uniform((0, 0), grid.extent_m[:2], (earth.count(0.7, least=1), 2))
+    share = np.clip(earth.age_m.mean((0, 1), keepdims=True) / earth.depth_m, 0, 1)
+    rise = np.zeros((*grid.shape[:2], 1), np.float32)
+    for x_m, y_m in places:
+        long, short = rng.uniform(0.15, 0.5, 2) * earth.body_spacing_m
+        turn = rng.uniform(0, np.pi)
+        along = (grid.x - x_m) * np.cos(turn) + (grid.y - y_m) * np.sin(turn)
+        across = (grid.y - y_m) * np.cos(turn) - (grid.x - x_m) * np.sin(turn)
+        bump = np.exp(-0.5 * ((along / long) ** 2 + (across / short) ** 2))
+        np.maximum(rise, bump * rng.uniform(0.3, 1.0), out=rise, casting="same_kind")
+    earth.age_m += np.float32(earth.value("arches") * earth.depth_m) * rise * share
+    earth.crests_m = np.concatenate([earth.tops_m, places.astype(np.float32)])
+
+
+def prograde(earth: Earth) -> None:
+    """Let one package prograde: inside it layers dip as foresets between its top and base."""
+    if earth.value("clinoforms") == 0:
+        return
+    rng, grid = earth.rng("clinoforms"), earth.grid
+    top, thickness = draw(rng, (0.05, 0.6)) * earth.depth_m, draw(rng, (0.05, 0.15)) * earth.depth_m
+    toward = draw(rng, (0, 2 * np.pi))
+    way = grid.x * np.float32(np.cos(toward)) + grid.y * np.float32(np.sin(toward))
+    inside = ramp(earth.age_m - top, grid.spacing_m[2])
+    inside *= ramp(top + thickness - earth.age_m, grid.spacing_m[2])
+    # New numbers for the layers inside: foresets are no continuation of those above or below.
+    inside *= way * np.float32(earth.value("clinoforms")) + np.float32(3 * earth.depth_m)
+    earth.age_m += inside
+
+
 def erode(earth: Earth) -> None:
     """Cut an angular unconformity: below one layer, a varying thickness is missing."""
-    if earth.preset.unconformity == 0:
+    if earth.value("unconformity") == 0:
         return
     rng = earth.rng("unconformity")
     surface = draw(rng, (0.15, 0.4)) * earth.depth_m
     missing = random_map(rng, earth.grid, 0.8 * earth.body_spacing_m, hurst=2.0)
-    missing = (1.5 + missing) * np.float32(earth.preset.unconformity * earth.depth_m)
+    missing = (1.5 + missing) * np.float32(earth.value("unconformity") * earth.depth_m)
     earth.age_m += missing * ramp(earth.age_m - surface, earth.grid.spacing_m[2])
 
 
 def carve(earth: Earth) -> None:
     """Carve a meandering channel into one layer; younger layers fill it."""
-    if earth.preset.channel == 0:
+    if earth.value("channel") == 0:
         return
     rng, vertical = earth.rng("channel"), earth.grid.spacing_m[2]
     top = draw(rng, (0.1, 0.35)) * earth.depth_m
     winding = random_map(rng, earth.grid, 0.4 * earth.body_spacing_m, hurst=2.0)
     depth = np.maximum(1 - (winding / np.float32(0.15)) ** 2, 0)
-    depth *= np.float32(earth.preset.channel * earth.depth_m)
+    depth *= np.float32(earth.value("channel") * earth.depth_m)
     inside = ramp(earth.age_m - top, vertical)
     inside *= ramp(top + depth - earth.age_m, vertical)
     inside *= depth > 0
@@ -60,17 +97,17 @@ def carve(earth: Earth) -> None:
 
 def disturb(earth: Earth) -> None:
     """Make some packages chaotic (mass transport, polygonal faults)."""
-    if earth.preset.chaos == 0:
+    if earth.value("chaos") == 0:
         return
     rng = earth.rng("chaos")
-    dx, dy, dz = earth.grid.spacing_m
-    push = random_field(rng, earth.grid, (1.5 * dx, 1.5 * dy, 1.5 * dz))
-    push *= np.float32(earth.preset.chaos * earth.depth_m)
+    lengths = rng.uniform((1.0, 1.0, 1.0), (5.0, 5.0, 2.5)) * earth.grid.spacing_m
+    push = random_field(rng, earth.grid, (lengths[0], lengths[1], lengths[2]))
+    push *= np.float32(earth.value("chaos") * earth.depth_m)
     window = np.zeros_like(earth.age_m)
-    for _ in range(2):
-        centre, half = draw(rng, (0.1, 0.7)), draw(rng, (0.02, 0.05))
+    for _ in range(rng.integers(1, 4)):
+        centre, half = draw(rng, (0.1, 0.95)), draw(rng, (0.015, 0.06))
         off = np.abs(earth.age_m - centre * earth.depth_m) / (half * earth.depth_m)
-        np.maximum(window, np.clip(2 - 2 * off, 0, 1), out=window)
+        np.maximum(window, np.clip(2 - 2 * off, 0, 1) * draw(rng, (0.4, 1.3)), out=window)
     earth.age_m += push * window
 
 
@@ -79,15 +116,15 @@ def fault(earth: Earth) -> None:
     Cut growth faults: planes whose throw grows downward and dies out along strike.
 
     The hanging wall rolls over: its drop decays away from the fault. Half of the faults start at
-    the crest of a salt body.
+    the crest of a salt body or an arch.
     """
     rng = earth.rng("faults")
     width, length, depth = earth.grid.extent_m
-    for number in range(earth.count(earth.preset.faults)):
+    for number in range(earth.count(earth.value("faults"))):
         place = rng.uniform((0, 0), (width, length))
-        if number % 2 and len(earth.tops_m):
+        if number % 2 and len(earth.crests_m):
             spread = 0.15 * earth.body_spacing_m
-            place = earth.tops_m[number % len(earth.tops_m)] + rng.normal(0, spread, 2)
+            place = earth.crests_m[number % len(earth.crests_m)] + rng.normal(0, spread, 2)
         cut(
             earth,
             place_m=(float(place[0]), float(place[1])),
@@ -134,10 +171,10 @@ def cut(
 
 def upturn(earth: Earth) -> None:
     """Turn layers up against the salt, and arch them over it, less toward the sea floor."""
-    reach = np.float32(earth.preset.reach * earth.body_spacing_m)
+    reach = np.float32(earth.value("reach") * earth.body_spacing_m)
     lift = np.exp(np.minimum(earth.salt_m, 0) / reach)
     lift *= np.clip(earth.buried_m / np.float32(0.3 * earth.depth_m), 0, 1)
-    lift *= np.float32(earth.preset.upturn) * reach
+    lift *= np.float32(earth.value("upturn")) * reach
     earth.age_m += lift
 
 
@@ -152,23 +189,28 @@ def layer_sequence(earth: Earth, wavelength_m: float) -> tuple[Array, Array]:
     """
     Draw the layers: relative changes of log velocity along the stratigraphic coordinate.
 
-    Layers of random thickness come in packages, each with its own contrast and mean.
+    Layers of random thickness come in packages, each with its own contrast and mean; some
+    packages are nearly transparent. A few layers are bright markers.
 
     Returns
     -------
-    age_m, log_change : arrays of shape (n,)
-        Knots of a piecewise linear function. Changes stay within ±.1.
+    age_m : array of shape (n,)
+    log_change : array of shape (n, 2)
+        Knots of two piecewise linear functions: the layers, and an independent sequence that
+        replaces them laterally (`sediment_change`). Without markers within ±.1.
     """
-    rng, preset = earth.rng("layers"), earth.preset
-    step = 0.25 * earth.grid.spacing_m[2]
+    rng, step = earth.rng("layers"), 0.25 * earth.grid.spacing_m[2]
     low = float(earth.age_m.min()) - step
     count = int((float(earth.age_m.max()) - low) / step) + 2
-    layer = _intervals(rng, count, preset.layer_wavelengths * wavelength_m / step)
-    package = _intervals(rng, count, preset.package * earth.depth_m / step)
-    contrast = np.exp(rng.normal(-0.3, 0.7, count))[package] * preset.contrast
-    change = rng.standard_normal(count)[layer] * contrast
-    change += rng.normal(0, 0.6 * preset.contrast, count)[package]
-    smooth = np.convolve(np.tanh(change / 0.1) * 0.1, np.full(4, 0.25), "same")
+    layer = _intervals(rng, count, earth.value("layer_wavelengths") * wavelength_m / step)
+    package = _intervals(rng, count, earth.value("package") * earth.depth_m / step)
+    contrast = np.exp(rng.normal(-0.5, 1.0, count))[package] * earth.value("contrast")
+    change = rng.standard_normal((count, 2))[layer] * contrast[:, None]
+    change += rng.normal(0, 0.6 * earth.value("contrast"), count)[package, None]
+    change = 0.1 * np.tanh(change / 0.1)
+    bright = rng.random(count) < earth.value("markers") / max(int(layer[-1]) + 1, 1)
+    change[:, 0] += (bright * rng.choice((-0.1, 0.15, 0.25), count))[layer]
+    smooth = ndimage.uniform_filter1d(change, 4, axis=0)
     return (low + step * np.arange(count)).astype(np.float32), smooth.astype(np.float32)
 
 
