@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from thesis_lib._checks import check_choice, check_count
@@ -38,20 +39,29 @@ class Ablation:
 
 
 ABLATIONS = {
+    # geology
     "faults": Ablation(earth={"faults": 0.0}),
     "folds": Ablation(earth={"fold": 0.0}),
+    "arches without salt": Ablation(earth={"arches": 0.0}),
     "upturned layers": Ablation(earth={"upturn": 0.0}),
-    "unconformity": Ablation(earth={"unconformity": 0.0}),
-    "channel": Ablation(earth={"channel": 0.0}),
+    "foresets, channel and unconformity": Ablation(
+        earth={"clinoforms": 0.0, "channel": 0.0, "unconformity": 0.0}
+    ),
     "chaotic layers": Ablation(earth={"chaos": 0.0}),
+    "markers and change of facies": Ablation(earth={"markers": 0.0, "facies": 0.0}),
     "rugose top": Ablation(earth={"rugosity": 0.0}),
     "salt interior": Ablation(earth={"interior": 0.0, "stringers": 0.0, "sutures": 0.0}),
+    # imaging
     "shadow of the salt": Ablation(earth={"shadow": 0.0}),
+    "loss of steep dips": Ablation(earth={"max_dip_deg": 85.0}),
     "noise of the image": Ablation(earth={"noise": 0.0}),
+    "migration swings": Ablation(earth={"swings": 0.0}),
+    "gain and clipping": Ablation(earth={"gain": 0.0, "clip": 0.0}),
+    # augmentation
     "mirrored patches": Ablation(augmentation={"flip": 0.0}),
+    "both polarities": Ablation(augmentation={"polarity": 0.0}),
     "random gain": Ablation(augmentation={"gain_db": 0.0}),
     "noise on patches": Ablation(augmentation={"noise": 0.0}),
-    "sections along inlines": Ablation(config={"axes": ("crossline",)}),
 }
 
 
@@ -124,6 +134,11 @@ class TransferRun:
     seed: int
     outcome: Outcome
 
+    @property
+    def seconds(self) -> float:
+        """Time that the training took, whenever that was."""
+        return float(pd.read_csv(self.outcome.folder / "history.csv")["seconds"].sum())
+
 
 def run_transfer(
     study: TransferStudy, *, root: str | os.PathLike[str] = "runs", progress: bool = True
@@ -159,7 +174,7 @@ def run_transfer(
             if progress:
                 origin = "computed" if outcome.computed else "found"
                 dice = outcome.scores["mean"]
-                print(f"without {left_out}, seed {seed}: Dice {dice:.4f} ({origin})", flush=True)
+                print(f"{left_out} left out, seed {seed}: Dice {dice:.4f} ({origin})", flush=True)
     return runs
 
 
