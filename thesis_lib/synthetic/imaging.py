@@ -49,7 +49,7 @@ def turn_to_time(earth: Earth) -> None:
     ValueError
         If so little of the time is spent below water and cover that the salt finds no place.
     """
-    slowness: Array = 1 / sediment_velocity(earth)
+    slowness = np.reciprocal(sediment_velocity(earth))
     slowness[earth.buried_m < 0] = 1 / WATER_VELOCITY_M_S
     slowness[earth.salt] = 1 / SALT_VELOCITY_M_S
     step = np.float32(earth.grid.spacing_m[2])
