@@ -1,7 +1,7 @@
 """The volume contract: one xarray Dataset that every module reads and writes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 VERTICAL_UNITS = {"depth": "m", "time": "ms"}
+SLAB_BYTES, SLAB_SHARE = 2**24, 1 / 64  # of a lazy volume that are held at a time
 EVEN = 0.01  # share by which steps of an even axis may differ
 _LONG_NAMES = {
     "amplitude": "migrated amplitude",
@@ -137,7 +138,7 @@ def content_hash(volume: xr.Dataset) -> str:
     """
     Hash the samples and coordinates of a volume, whatever its attributes say.
 
-    Sections are hashed one by one, so that a lazy volume is never held whole.
+    A few lines are read at a time, so that a lazy volume is never held whole.
 
     Returns
     -------
@@ -148,9 +149,16 @@ def content_hash(volume: xr.Dataset) -> str:
     for name in sorted(str(name) for name in (*volume.coords, *volume.data_vars)):
         array = volume[name]
         digest.update(f"{name}{array.dims}{array.shape}{array.dtype}".encode())
-        for part in array if array.ndim == 3 else (array,):
+        for part in _cut_slabs(array) if array.ndim == 3 else (array,):
             digest.update(np.ascontiguousarray(part.values).tobytes())
     return digest.hexdigest()[:16]
+
+
+def _cut_slabs(array: xr.DataArray) -> Iterator[xr.DataArray]:
+    held = min(SLAB_BYTES, SLAB_SHARE * array.nbytes)
+    lines = max(int(held * len(array) / max(array.nbytes, 1)), 1)
+    for start in range(0, len(array), lines):
+        yield array[start : start + lines]
 
 
 def vertical_dim(volume: xr.Dataset | xr.DataArray) -> str:
