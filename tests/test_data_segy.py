@@ -1,6 +1,8 @@
 """Tests of volumes from SEG-Y; segyio is the referee."""
 
 import logging
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -468,3 +470,15 @@ def test_a_real_line_without_geometry_is_refused(real_data):
     """The Viking Graben line has no inline and crossline numbers."""
     with pytest.raises(DataError, match=r"viking_small.segy has no 3-D geometry: 480 traces at 1"):
         open_volume(real_data / "segy" / "viking_small.segy")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
+def test_a_large_file_is_cut_into_patches_in_little_memory(repository):
+    """A process that cuts a file of 400 MB and its mask holds the mask and little beside."""
+    script = repository / "benchmarks" / "volume_memory.py"
+    run = subprocess.run(
+        [sys.executable, script, "0.4"], capture_output=True, check=True, text=True
+    )
+    file_mb, before_mb, peak_mb = map(int, run.stdout.split())
+    mask_mb = file_mb / 4  # a byte a sample, held once for each direction
+    assert peak_mb - before_mb < 2 * mask_mb + 100

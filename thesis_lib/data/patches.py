@@ -226,8 +226,8 @@ class _Sections:
         self.missing = find_missing(volume)
         if axis != AXES[0]:
             self.missing = self.missing.T
-        self.amplitude = _hold(volume["amplitude"].variable.transpose(*self.dims))
-        self.salt = _hold(volume["salt"].variable.transpose(*self.dims))
+        self.amplitude = _hold(volume["amplitude"].variable, self.dims)
+        self.salt = _hold(volume["salt"].variable, self.dims)
 
     def windows(self, patch: tuple[int, int], stride: tuple[int, int]) -> NDArray[np.int64]:
         """Line, top and left (n, 3) of every window free of missing traces."""
@@ -252,10 +252,15 @@ class _Sections:
         return _cut(self.amplitude, rows, patch), _cut(self.salt, rows, patch)
 
 
-def _hold(variable: xr.Variable) -> xr.Variable | NDArray[Any]:
+def _hold(variable: xr.Variable, dims: Sequence[str]) -> xr.Variable | NDArray[Any]:
+    sections = variable.transpose(*dims)
     if variable.nbytes > IN_MEMORY_BYTES:
-        return variable
-    return np.ascontiguousarray(variable.values)  # sections in one piece
+        return sections
+    held = np.empty(sections.shape, variable.dtype)  # sections in one piece
+    target = held.transpose([dims.index(str(dim)) for dim in variable.dims])
+    for index in range(len(variable)):  # line by line: what a mask is made of may be larger
+        target[index] = variable[index].values
+    return held
 
 
 def _cut(

@@ -13,7 +13,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from thesis_lib.data.errors import DataError
-from thesis_lib.data.segy_layout import Integers, Layout, check_line_bytes, read_layout
+from thesis_lib.data.segy_layout import BLOCK_BYTES, Integers, Layout, check_line_bytes, read_layout
 
 FOOT_M = 0.3048
 SINGLE_LINE = "single line"
@@ -25,7 +25,7 @@ MAX_MISFIT = 0.1
 _COORDINATES = (TraceField.CDP_X, TraceField.CDP_Y, TraceField.SourceX, TraceField.SourceY)
 _ONE_LINE = np.ones(1, dtype=np.int64)
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 logger = logging.getLogger(__name__)
 
 
@@ -74,11 +74,16 @@ class SegyArray(BackendArray):
         )
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[np.float32]:
-        traces = self.geometry.traces[key[:2]]
-        layout = self.geometry.layout
-        values = layout.decode(layout.map_traces()["samples"][np.maximum(traces, 0), key[2]])
-        values[traces < 0] = np.nan
-        return values
+        traces, layout = self.geometry.traces[key[:2]], self.geometry.layout
+        n_kept = np.arange(layout.n_samples)[key[2]].shape  # () or (n,)
+        values = np.empty((traces.size, *n_kept), dtype=np.float32)
+        step = max(1, BLOCK_BYTES // layout.record.itemsize)
+        for first in range(0, traces.size, step):
+            block = traces.reshape(-1)[first : first + step]
+            mapped = layout.map_traces()["samples"]  # anew: pages that are mapped take memory
+            values[first : first + step] = layout.decode(mapped[np.maximum(block, 0), key[2]])
+        values[traces.reshape(-1) < 0] = np.nan
+        return values.reshape((*traces.shape, *n_kept))
 
 
 def open_segy(
@@ -212,19 +217,23 @@ def _scan_grid(layout: Layout, line_bytes: tuple[int, int], attrs: dict[str, Any
         *(layout.path.name, inlines.size, line_bytes[0], crosslines.size, line_bytes[1]),
         attrs["trace_order"],
     )
-    metres: list[Floats | None] = [None, None]
+    metres: dict[str, Floats] = {}
     try:
         attrs["trace_coordinates"], places = _place_traces(layout, fields)
         steps = _fit_grid(places, numbers)  # (inline and crossline, x and y)
-        for position, (name, axis) in enumerate((("inline", inlines), ("crossline", crosslines))):
-            metres[position] = np.hypot(*steps[position]) * (axis - axis[0])
+        for name, axis, step in zip(
+            ("inline", "crossline"), (inlines, crosslines), steps, strict=True
+        ):
+            metres[name] = np.hypot(*step) * (axis - axis[0])
             if axis.size > 1:
-                bearing = np.rad2deg(np.arctan2(*steps[position])) % 360
+                bearing = np.rad2deg(np.arctan2(*step)) % 360
                 attrs[f"{name}_bearing_deg"] = round(float(bearing), 2)
     except _NoDistancesError as reason:
         attrs["trace_coordinates"] = str(reason)
         logger.info("%s: no distances from coordinates: %s.", layout.path.name, reason)
-    return Geometry(layout, inlines, crosslines, traces, *metres, attrs)
+    return Geometry(
+        layout, inlines, crosslines, traces, metres.get("inline"), metres.get("crossline"), attrs
+    )
 
 
 def _find_traces(

@@ -23,7 +23,7 @@ FORMATS = {
 HEADER_BYTES = 3600  # text and binary header
 TEXT_BYTES = 3200
 TRACE_BYTES = 240
-BLOCK_BYTES = 2**24  # mapped at a time to read headers
+BLOCK_BYTES = 2**24  # read at a time
 # An IBM float is a fraction of 24 bits times 16 ** (exponent - 64), by its first byte.
 _IBM_SCALES = np.concatenate([sign * 2.0 ** (4.0 * np.arange(128) - 280) for sign in (1, -1)])
 _STARTS = sorted(segyio.tracefield.keys.values())
@@ -38,6 +38,7 @@ MIN_SHARE = 0.01
 MIN_SPREAD = 16.0
 
 Integers = NDArray[np.int64]
+Order = Literal["big", "little"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Layout:
     """
 
     path: Path
-    order: str
+    order: Order
     code: int
     n_samples: int
     n_traces: int
@@ -93,9 +94,10 @@ class Layout:
         int array of shape (len(starts), n_traces)
         """
         formats = [np.dtype(f"i{FIELD_BYTES[start]}") for start in starts]
+        names = [f"field{row}" for row in range(len(starts))]
         record = np.dtype(
             {
-                "names": [f"field{row}" for row in range(len(starts))],
+                "names": names,
                 "formats": [kind.newbyteorder(self.order) for kind in formats],
                 "offsets": [start - 1 for start in starts],
                 "itemsize": self.record.itemsize,
@@ -112,7 +114,7 @@ class Layout:
                 offset=self.first_byte + first * record.itemsize,
                 shape=(block.stop - first,),
             )
-            for row, name in enumerate(record.names):
+            for row, name in enumerate(names):
                 values[row, block] = headers[name]
         return values
 
@@ -224,14 +226,15 @@ def read_layout(path: Path, *, sample_format: int | None = None) -> Layout:
     return Layout(path, order, code, n_samples, n_traces, first_byte, head, trace_head)
 
 
-def _find_format(path: Path, head: bytes, sample_format: int | None) -> tuple[str, int]:
+def _find_format(path: Path, head: bytes, sample_format: int | None) -> tuple[Order, int]:
     """Byte order, the one in which the header holds a code that there is, and format."""
     if len(head) < HEADER_BYTES:
         raise DataError(
             f"{path.name} is not SEG-Y: {len(head)} bytes. Its headers alone take {HEADER_BYTES}."
         )
-    codes = {order: _parse(head, BinField.Format, order) for order in ("big", "little")}
-    order = next((order for order, code in codes.items() if code in FORMATS), "big")
+    orders: tuple[Order, Order] = ("big", "little")
+    codes = {order: _parse(head, BinField.Format, order) for order in orders}
+    order = next((order for order, code in codes.items() if code in FORMATS), orders[0])
     code = codes[order] if sample_format is None else sample_format
     if code not in FORMATS:
         raise DataError(
@@ -241,7 +244,7 @@ def _find_format(path: Path, head: bytes, sample_format: int | None) -> tuple[st
     return order, code
 
 
-def _count_samples(head: bytes, trace_head: bytes, order: str) -> int:
+def _count_samples(head: bytes, trace_head: bytes, order: Order) -> int:
     """Samples of a trace: of the binary header, the first trace where that has none, revision 2."""
     extended = _parse(head, BinField.ExtSamples, order, n_bytes=4)
     if head[_REVISION - 1] >= 2 and extended > 0:
@@ -250,6 +253,6 @@ def _count_samples(head: bytes, trace_head: bytes, order: str) -> int:
     return announced or _parse(trace_head, TraceField.TRACE_SAMPLE_COUNT, order) % 2**16
 
 
-def _parse(header: bytes, byte: int, order: Any, *, n_bytes: int = 2) -> int:
+def _parse(header: bytes, byte: int, order: Order, *, n_bytes: int = 2) -> int:
     """Read a signed field of a header that starts at ``byte``, or at 3201 for a binary header."""
     return int.from_bytes(header[byte - 1 : byte - 1 + n_bytes], order, signed=True)
