@@ -1,0 +1,234 @@
+"""Sediments: what each step does to horizontal layers, in closed form."""
+
+import numpy as np
+import pytest
+from flat_earths import DEFORMATIONS, SMALL, flat_earth
+
+from thesis_lib.synthetic import STEPS
+from thesis_lib.synthetic.sediments import (
+    arch,
+    carve,
+    cut,
+    deposit,
+    disturb,
+    erode,
+    fault,
+    fold,
+    lay_sea_floor,
+    layer_sequence,
+    prograde,
+    upturn,
+    velocity_trend,
+)
+
+
+def test_sea_floor_has_level_and_bounded_relief() -> None:
+    """The sea floor lies at the water's depth, and its relief within twice the stated spread."""
+    earth = flat_earth((64, 64, 100), water=0.15, relief=0.02)
+    lay_sea_floor(earth)
+    assert earth.sea_floor_m.shape == (64, 64, 1)
+    assert np.abs(earth.sea_floor_m - 300).max() <= 2 * 0.02 * 2000
+    assert np.ptp(earth.sea_floor_m) > 40
+
+
+def test_sediments_flatten_the_relief() -> None:
+    """The first layer follows the sea floor; e^-1 of its relief is left .3 of the depth below."""
+    earth = flat_earth((16, 16, 101))
+    earth.sea_floor_m[:] = 200
+    earth.sea_floor_m[8:] += 40  # mean 220 m
+    deposit(earth)
+    relief = earth.age_m[0, 0] - earth.age_m[8, 0]
+    assert relief[11] == pytest.approx(40)
+    assert relief[11 + 30] == pytest.approx(40 * np.exp(-30 / 30.3), rel=1e-3)
+
+
+def test_folds_at_the_stated_height() -> None:
+    """A fold leaves the top alone, and deep layers move by the height stated, in all directions."""
+    shifts = []
+    for seed in range(8):
+        earth = flat_earth((64, 64, 50), fold=0.02)
+        earth.seed = seed
+        before = earth.age_m.copy()
+        fold(earth)
+        shifts.append(earth.age_m - before)
+    np.testing.assert_array_equal(np.stack(shifts)[..., 0], 0)
+    deepest = np.sqrt(np.mean(np.square(shifts)[..., -1]))
+    assert deepest == pytest.approx(0.02 * 1000, rel=0.3)
+
+
+def test_arches_grow_with_depth() -> None:
+    """An arch leaves the top alone and lifts layers in proportion to their depth."""
+    earth = flat_earth((64, 64, 50), arches=0.1)
+    before = earth.age_m.copy()
+    arch(earth)
+    lift = earth.age_m - before
+    np.testing.assert_array_equal(lift[..., 0], 0)
+    np.testing.assert_allclose(lift[..., 40], 4 * lift[..., 10], rtol=1e-3, atol=1e-3)
+    assert lift.min() >= 0
+    assert 0.25 * 0.1 * 980 < lift[..., -1].max() <= 0.1 * 980 + 1e-3
+
+
+def test_faults_may_start_at_arches() -> None:
+    """The crests of arches join those of salt, whatever their height."""
+    earth = flat_earth((64, 64, 50), arches=0.0)
+    earth.tops_m = np.float32([[100, 200]])
+    arch(earth)
+    np.testing.assert_array_equal(earth.crests_m[0], earth.tops_m[0])
+    assert len(earth.crests_m) == 1 + earth.count(0.7, least=1)
+
+
+def test_prograde_changes_its_package() -> None:
+    """Outside one package of layers nothing changes; inside, layers dip as steeply as stated."""
+    earth = flat_earth((64, 64, 100), clinoforms=0.1)
+    before = earth.age_m.copy()
+    prograde(earth)
+    added = earth.age_m - before
+    inside = added[0, 0] > 0.99 * added.max(axis=2)[0, 0]
+    samples = np.flatnonzero(inside)
+    assert (np.diff(samples) == 1).all()
+    assert 0.04 * 100 <= inside.sum() <= 0.16 * 100
+    rest = np.ones(100, bool)
+    rest[samples[0] - 1 : samples[-1] + 2] = False  # but for the ramps
+    np.testing.assert_array_equal(added[..., rest], 0)
+    way = added[..., samples[1]]
+    slope = np.hypot(np.diff(way, axis=0)[:, :-1], np.diff(way, axis=1)[:-1]) / 25
+    np.testing.assert_allclose(slope, 0.1, rtol=1e-2)
+    assert way.min() > earth.depth_m  # numbers that no other layer has
+
+
+def test_unconformity_only_below() -> None:
+    """An unconformity leaves younger layers alone and removes section below it."""
+    earth = flat_earth((32, 32, 128), unconformity=0.05)
+    before = earth.age_m.copy()
+    erode(earth)
+    missing = earth.age_m - before
+    assert (missing[..., :19] == 0).all()
+    assert (np.ptp(missing[..., 60:], axis=2) < 0.01).all()
+    assert np.ptp(missing[..., -1]) > 20
+
+
+def test_channel_is_confined() -> None:
+    """A channel is filled with younger layers, no deeper than its depth."""
+    earth = flat_earth((64, 64, 128), channel=0.02)
+    before = earth.age_m.copy()
+    carve(earth)
+    cut_in = earth.age_m < before
+    assert 0 < cut_in.mean() < 0.05
+    assert cut_in.sum(axis=2).max() * 20 <= 0.02 * earth.depth_m + 3 * 20
+    assert (earth.age_m <= before).all()
+
+
+def test_chaos_is_confined_to_packages() -> None:
+    """One to three packages of stated thickness are disturbed; the rest is left alone."""
+    numbers = []
+    for seed in range(12):
+        earth = flat_earth((16, 16, 256), chaos=0.01)
+        earth.seed = seed
+        before = earth.age_m.copy()
+        disturb(earth)
+        changed = (earth.age_m != before).any(axis=(0, 1))
+        assert 0.02 < changed.mean() < 0.36  # at most 3 packages of twice .06
+        numbers.append(int(np.sum(np.diff(changed.astype(int), prepend=0) == 1)))
+        assert np.abs(earth.age_m - before).max() > 0.01 * earth.depth_m
+    assert set(numbers) == {1, 2, 3}
+
+
+def test_fault_throw_grows_downward() -> None:
+    """A fault leaves the footwall alone; beside the plane the throw grows linearly to its end."""
+    earth = flat_earth((32, 16, 100))
+    before = earth.age_m.copy()
+    cut(earth, place_m=(200.0, 200.0), strike=0.0, dip=np.pi / 2, throw_m=60.0, tip_m=400.0)
+    drop = (before - earth.age_m)[:, 8]
+    assert (drop[:8] == 0).all()
+    np.testing.assert_array_equal(drop[:, :21], 0)
+    roll = np.exp(-25 / (0.5 * earth.body_spacing_m))
+    np.testing.assert_allclose(drop[9, 40], 60 * 400 / 800 * roll, rtol=1e-4)
+    np.testing.assert_allclose(drop[9, 80:], 60 * roll, rtol=1e-4)
+
+
+def test_faults_drop_layers_only() -> None:
+    """Faults are normal faults: they only ever drop layers, by no more than all throws."""
+    earth = flat_earth((32, 32, 50), faults=4.0, throw=0.02)
+    before = earth.age_m.copy()
+    fault(earth)
+    drop = before - earth.age_m
+    assert drop.min() >= 0
+    assert 0 < drop.max() <= earth.count(4.0) * 0.02 * earth.depth_m
+
+
+def test_upturn_decays_from_salt() -> None:
+    """Deep at the salt, layers are lifted by slope times reach; far away by an exponential less."""
+    earth = flat_earth(upturn=0.8, reach=0.2)
+    earth.salt_m[:12] = 0
+    reach_m = 0.2 * earth.body_spacing_m
+    earth.salt_m[12:16] = -reach_m
+    before = earth.age_m.copy()
+    upturn(earth)
+    lift = earth.age_m - before
+    np.testing.assert_allclose(lift[:12, :, -1], 0.8 * reach_m, rtol=1e-4)
+    np.testing.assert_allclose(lift[12:16, :, -1], 0.8 * reach_m / np.e, rtol=1e-4)
+    np.testing.assert_array_equal(lift[16:], 0)
+    np.testing.assert_array_equal(lift[..., 0], 0)
+
+
+def test_steps_switched_off_leave_the_layers() -> None:
+    """A step whose amount is 0 does nothing."""
+    for step in ("fold", "arch", "prograde", "erode", "carve", "disturb", "fault", "upturn"):
+        earth = flat_earth(**dict.fromkeys(DEFORMATIONS, 0.0))
+        before = earth.age_m.copy()
+        STEPS[step](earth)
+        np.testing.assert_array_equal(earth.age_m, before)
+
+
+def test_velocity_trend_compacts() -> None:
+    """Velocity starts at the surface value, nears 4000 m/s by e^-1 in 3.5 km, never falls."""
+    trend = velocity_trend(np.linspace(-100, 20000, 500, dtype=np.float32), 1700.0)
+    assert trend[0] == pytest.approx(1700)
+    assert (np.diff(trend) >= 0).all()
+    assert trend.max() <= 4000
+    at_scale = velocity_trend(np.float32([3500]), 1700.0)
+    assert at_scale[0] == pytest.approx(4000 - 2300 / np.e)
+
+
+def test_layer_sequence_bounded() -> None:
+    """Layers change log velocity by no more than .1, markers by up to .25 more, none laterally."""
+    earth = flat_earth((16, 16, 200), contrast=0.2, markers=0.0)
+    _, change = layer_sequence(earth, 120.0)
+    assert np.abs(change).max() <= 0.1
+    assert change.std(axis=0).min() > 0.03
+    _, marked = layer_sequence(flat_earth((16, 16, 200), contrast=0.2, markers=20.0), 120.0)
+    np.testing.assert_array_equal(marked[:, 1], change[:, 1])
+    extra = marked[:, 0] - change[:, 0]
+    assert extra.min() >= -0.1 - 1e-6
+    assert extra.max() <= 0.25 + 1e-6
+
+
+def test_layer_sequence_covers_every_age() -> None:
+    """The sequence reaches from the youngest to the oldest layer in quarter samples."""
+    earth = flat_earth(SMALL)
+    age, change = layer_sequence(earth, 120.0)
+    assert age[0] <= earth.age_m.min()
+    assert age[-1] >= earth.age_m.max()
+    assert change.shape == (len(age), 2)
+    np.testing.assert_allclose(np.diff(age), 20 / 4, rtol=1e-3)
+
+
+def test_number_of_markers() -> None:
+    """Over many seeds the layers hold as many bright ones as asked for."""
+    counts = []
+    for seed in range(200):
+        earth = flat_earth((16, 16, 512), contrast=0.0, markers=5.0, layer_wavelengths=0.5)
+        earth.seed = seed
+        _, change = layer_sequence(earth, 200.0)
+        bright = np.abs(change[:, 0]) > 0.01
+        counts.append(np.sum(np.diff(bright.astype(int), prepend=0) == 1))
+    assert np.mean(counts) == pytest.approx(5, abs=0.6)
+
+
+def test_packages_differ_in_contrast() -> None:
+    """Some packages are nearly transparent, others several times as bright as the mean."""
+    earth = flat_earth((16, 16, 512), markers=0.0, contrast=0.05, package=0.05)
+    _, change = layer_sequence(earth, 40.0)
+    parts = np.array_split(change[:, 0], 40)
+    spread = np.sort([part.std() for part in parts])
+    assert spread[-4] > 3 * spread[4]
