@@ -10,6 +10,7 @@ import xarray as xr
 from flat_earths import DEFORMATIONS, SMALL
 
 from thesis_lib.synthetic import PRESETS, STEPS, Preset, build_earth, make_volume
+from thesis_lib.synthetic.earth import Earth, Grid
 from thesis_lib.synthetic.imaging import turn_to_time
 from thesis_lib.synthetic.presets import _RANGES, PER_OBJECT, as_span
 
@@ -158,6 +159,16 @@ def test_settle() -> None:
             else:
                 assert amount[0] <= drawn <= amount[1]
     assert draws[0].settle(9) == draws[0]
+
+
+def test_draws_are_not_those_of_a_step() -> None:
+    """How much of a step a seed draws says nothing about where the step puts it."""
+    for name in ("clinoforms", "unconformity", "swings"):
+        amount = getattr(GULF, name)
+        earths = [Earth(Grid(SMALL, (25.0, 25.0, 20.0)), GULF, seed) for seed in range(100)]
+        drawn = [np.interp(earth.value(name), amount, (0, 1)) for earth in earths]
+        first = [earth.rng(name).uniform() for earth in earths]
+        assert abs(np.corrcoef(drawn, first)[0, 1]) < 0.3
 
 
 def test_draws_fill_their_range() -> None:

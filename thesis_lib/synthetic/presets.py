@@ -125,11 +125,16 @@ class Preset:
     def settle(self, seed: int) -> "Preset":
         """Draw every range that holds for a whole earth, each from a random stream of its own."""
         drawn: dict[str, Any] = {
-            name: float(np.random.default_rng([seed, zlib.crc32(name.encode())]).uniform(*span))
+            name: float(_stream(seed, name).uniform(*span))
             for name, span in ((field.name, getattr(self, field.name)) for field in fields(self))
             if name in _RANGES and name not in PER_OBJECT and isinstance(span, tuple)
         }
         return replace(self, **drawn)
+
+
+def _stream(seed: int, name: str) -> np.random.Generator:
+    """Random stream of one field, not that of a step of the same name (`Earth.rng`)."""
+    return np.random.default_rng([seed, zlib.crc32(f"preset {name}".encode())])
 
 
 def as_span(amount: Amount) -> Span:
