@@ -20,7 +20,10 @@
 # back together returns the volume with an error of {glue:text}`round_trip_error`, relative to the
 # largest amplitude, so whatever a network gets wrong later, the cutting is not to blame. For the
 # chapters on explanation a patch is called *salt* when more than {glue:text}`threshold` of it is
-# salt: that makes {glue:text}`salt_patch_share` of the patches.
+# salt: that makes {glue:text}`salt_patch_share` of the patches. The earth comes in
+# {glue:text}`n_presets` kinds, which {numref}`tab-distances` compares with {glue:text}`real_name`,
+# statistic by statistic. A network trained on such earths alone ({glue:text}`budget`) reaches a mean
+# Dice score of {glue:text}`transfer_dice` on {glue:text}`scored_on`.
 
 # %% tags=["parameters"]
 data: str = "gulf"  # preset of the synthetic earth, or path of a volume
@@ -30,17 +33,38 @@ reading: dict = {}  # arguments of data.open_volume for a file, by name
 patch: int = 32  # height and width of a patch, in samples
 stride: int = 16  # step between patches, in samples
 label_threshold: float = 0.2  # share of salt above which a patch is salt
+real: str | None = None  # a file to compare with, in place of the stored one
+real_reading: dict = {}  # arguments of data.open_volume for it
+reference: str = "book/reference/f3"  # what a run with real has stored
+section_axis: str = "crossline"  # sections compared: at fixed ones
+n_sections: int = 8  # of each volume, at most
+train_on: dict = {"gulf": [20.0]}  # presets, each with depth spacings (m)
+train_volumes: int = 1  # earths per seed, of these presets in turn
+train_shape: list[int] = [48, 64, 64]  # of each of them
+train_seeds: list[int] = [0]  # a network each
+train_epochs: int = 1  # rounds
+train_patches: int = 128  # patches per round
+augmentation: dict = {}  # fields of data.Augmentation that differ
+transfer_to: str = "north_sea"  # preset to score on, unless real has a mask
+ablations: str | list[str] = ["mirrored patches"]  # of ABLATIONS, or "all"
+precision: str = "32-true"  # "auto": bf16 where hardware is good at it
+runs_dir: str = "runs"  # where runs are kept
 results_dir: str = "results/smoke/01_preprocessing"  # where results go
 
 # %%
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import xarray as xr
 from myst_nb import glue
 
-from thesis_lib import chapters, plotting
-from thesis_lib.data import salt_labels
+from thesis_lib import chapters, plotting, study
+from thesis_lib.data import Augmentation, salt_labels
 from thesis_lib.patching import PatchGrid, Stitcher, zscore
 from thesis_lib.study import StudyData, open_source
+from thesis_lib.synthetic import PRESETS
+from thesis_lib.training import TrainConfig
 
 results = chapters.open_results("01_preprocessing", globals())
 
@@ -63,11 +87,7 @@ fig = plotting.plot_pipeline()
 # illumination below salt and noise. The mask is the salt body itself, without any interpretation.
 
 # %%
-source = StudyData(
-    source=data,
-    shape=tuple(shape),
-    reading=reading,
-)
+source = StudyData(source=data, shape=tuple(shape), reading=reading)
 volume = open_source(source, earth=seed)
 volume.sizes
 
@@ -96,6 +116,89 @@ truth = (
 )
 fig = plotting.plot_section(amplitude, salt=truth, title=f"Inline {inline}")
 # %% [markdown]
+# ## Kinds of earth
+#
+# A **preset** says what kind of earth is made: water or not, which kinds of salt, how the layers
+# lie, what the survey recorded and what the image lost. The seed decides about everything else.
+
+# %% mystnb={"figure": {"name": "fig-presets", "caption": "The section with the most salt of one earth of every preset, after that of a real volume where the page was run with one."}, "image": {"alt": "Grey vertical sections side by side, one for each preset, with the salt outlined in orange: their salt bodies, layers and noise differ."}}
+earths = {
+    name: open_source(StudyData(source=name, shape=tuple(shape)), earth=seed)
+    for name in PRESETS
+}
+real_source = StudyData(source=real, reading=real_reading) if real else None
+beside = {Path(real).name: open_source(real_source)} if real else {}
+fig = plotting.plot_gallery(
+    {
+        name: study.richest_section(part, section_axis)
+        for name, part in (beside | earths).items()
+    }
+)
+# %% [markdown]
+# ## How real do they look?
+#
+# What a network sees can be measured without any mask: how amplitudes are distributed, how their
+# power is spread over frequencies along both axes, how layers dip and how planar they are, how
+# alike neighbouring traces are, and how fast the energy changes along a line. All of it is taken
+# from sections of mean 0 and standard deviation 1, in samples rather than metres or milliseconds,
+# because that is how the network sees them.
+#
+# The measure is a real volume: the file that `real` names, or else what is stored of the F3 block
+# (offshore Netherlands; the survey is under CC BY-SA 3.0, its crosslines and labels are those of
+# the OLIVES data). Only statistics of it are kept in the book, no picture.
+#
+# {glue:text}`origin`
+
+# %%
+stored = chapters.project_root() / reference
+has_stored = (stored / "statistics.nc").is_file()
+real_name, measured = None, None
+if real:
+    real_name = Path(real).name
+    measured = study.section_statistics(
+        beside[real_name], axes=(section_axis,), n_sections=n_sections
+    )
+    measured.to_netcdf(results / "statistics.nc", engine="h5netcdf")
+elif has_stored:
+    real_name = "F3"
+    measured = xr.load_dataset(stored / "statistics.nc", engine="h5netcdf")
+
+# %%
+described = {
+    name: study.section_statistics(
+        earth, axes=(section_axis,), n_sections=n_sections
+    )
+    for name, earth in earths.items()
+}
+compared = ({} if measured is None else {real_name: measured}) | described
+study.summarise_statistics(compared).T.round(3)
+
+# %% mystnb={"figure": {"name": "fig-statistics", "caption": "Statistics of sections of every preset and, dark, of the real volume where one is known: means over sections, the range of the real ones shaded. What lies beyond an axis of amplitudes or energies counts in its last step."}, "image": {"alt": "Eight small diagrams, one for each statistic, with a line for every volume: amplitudes, two spectra, dip, planarity, coherence of neighbours and over distance, change of energy."}}
+fig = plotting.plot_statistics(compared, reference=real_name)
+# %% [markdown]
+# {numref}`tab-distances` says each difference in one number. The measure of these numbers is the
+# distance between two halves of the real sections, every other one: what lies below it cannot be
+# told from the difference between lines of one survey. Where no real volume is known, the first
+# preset stands in its place.
+
+# %%
+yardstick = next(iter(described.values())) if measured is None else measured
+halves = study.compare_statistics(
+    yardstick.isel(section=slice(0, None, 2)),
+    yardstick.isel(section=slice(1, None, 2)),
+)
+distances = study.compare_all(described, yardstick)
+distances.loc["between its halves"] = halves
+table = distances.rename(columns=study.DISTANCES).T.rename_axis("Statistic")
+table.round(3).to_csv(results / "distances.csv")
+
+# %% [markdown]
+# ```{csv-table} Distance of every preset to the sections of the real volume (or, without one, of the first preset): Wasserstein's distance of the distributions, the root mean square difference of spectra and of the coherence over distance.
+# :file: ../results/01_preprocessing/distances.csv
+# :header-rows: 1
+# :name: tab-distances
+# ```
+#
 # ## Patches
 #
 # A section is too large to train on. A grid of windows of $P \times P$ samples, $S$ samples apart,
@@ -208,6 +311,87 @@ if has_mask:
     fig = plotting.plot_label_shares(shares, label_threshold)
 
 # %% [markdown]
+# ## Does the earth teach anything about another volume?
+#
+# Looking alike is not enough: the question is whether a network that has seen synthetic earths
+# alone finds salt elsewhere. It is trained on the presets of `train_on`, never on the target, and
+# scored by the Dice score of each of the target's sections with salt, and by their mean. The target
+# is the real volume where one is given with a mask, or else an unseen earth of another preset. An
+# **ablation** trains once more with one thing left out of the earth, of the augmentation or of the
+# training; what that costs is what the thing contributes.
+
+# %%
+has_truth = real is not None and "salt" in beside[real_name]
+config = study.SegmentationConfig(
+    loss="bce_dice",
+    train=TrainConfig(epochs=train_epochs, precision=precision),
+    patch=(patch, patch),
+    stride=(stride, stride),
+    n_patches=train_patches,
+    augmentation=Augmentation(**augmentation),
+)
+transfer = study.TransferStudy(
+    earths={name: tuple(steps) for name, steps in train_on.items()},
+    target=real_source
+    if has_truth
+    else StudyData(source=transfer_to, shape=tuple(shape)),
+    config=config,
+    n_volumes=train_volumes,
+    shape=tuple(train_shape),
+    axis=section_axis,
+    n_sections=n_sections,
+    ablations=tuple(study.ABLATIONS if ablations == "all" else ablations),
+    seeds=tuple(train_seeds),
+)
+
+# %% tags=["nbval-ignore-output"]
+runs = study.run_transfer(transfer, root=chapters.project_root() / runs_dir)
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-transfer", "caption": "A section of the target with its true salt (solid) and what the full network and the first ablation predict (dashed), first seed."}, "image": {"alt": "The same grey section once with the true outline of the salt and again for each network, with the outline that it predicts dashed."}}
+target = study.open_target(transfer)
+section = study.richest_section(target, section_axis)
+line = {section_axis: section[section_axis].item()}
+fig = plotting.plot_predictions(
+    section["amplitude"],
+    section["salt"],
+    {
+        f"left out: {run.left_out}": study.load_prediction(run)
+        .sel(line)
+        .transpose(*section["salt"].dims)
+        for run in runs[:2]
+    },
+)
+# %% [markdown]
+# {numref}`tab-transfer` is what this page computed: {glue:text}`n_networks`, each trained on
+# {glue:text}`budget` of {glue:text}`trained_on` and scored on {glue:text}`scored_on`. With so
+# little training it shows that the study runs, not what an earth is worth, unless the banner on top
+# says otherwise. {numref}`tab-transfer-stored` is the study on F3 that the book stores.
+#
+# {glue:text}`origin`
+
+# %%
+scores = study.collect_transfer(
+    (run.left_out, run.seed, run.outcome.scores) for run in runs
+)
+scores.to_csv(results / "transfer.csv", index=False)
+kept = pd.read_csv(stored / "transfer.csv") if has_stored else scores.iloc[:0]
+for name, part in {"table": scores, "stored": kept}.items():
+    formatted = study.format_transfer(part, list(study.ABLATIONS))
+    formatted.to_csv(results / f"transfer_{name}.csv", index=False)
+
+# %% [markdown]
+# ```{csv-table} Transfer as computed by this page: mean Dice score over the target's sections with one thing left out, its difference to the full network, and the score of every section by its line number. With several seeds: mean ± one standard deviation.
+# :file: ../results/01_preprocessing/transfer_table.csv
+# :header-rows: 1
+# :name: tab-transfer
+# ```
+#
+# ```{csv-table} Transfer to the crosslines of F3, from the stored run.
+# :file: ../results/01_preprocessing/transfer_stored.csv
+# :header-rows: 1
+# :name: tab-transfer-stored
+# ```
+#
 # ## Check
 #
 # Patches overlap, so their salt adds up to more than there is. Divided by the number of patches
@@ -237,8 +421,33 @@ facts = {
 for name, value in facts.items():
     glue(name, value, display=False)
 pd.Series(facts, name="value").to_csv(results / "facts.csv")
+
+# %% tags=["nbval-ignore-output"]
+full = scores.loc[scores["left_out"] == study.FULL, "dice"]
+spacings = ", ".join(f"{name} {steps} m" for name, steps in train_on.items())
+facts = {
+    "origin": chapters.tell_origin(stored),
+    "n_presets": len(PRESETS),
+    "real_name": real_name or f"{data} (no real volume is known here)",
+    "n_networks": f"{len(runs)} networks of {len(train_seeds)} seed(s)",
+    "budget": f"{train_epochs * train_patches} patches of {patch} x {patch}",
+    "trained_on": f"{train_volumes} earth(s) of {train_shape} ({spacings})",
+    "scored_on": f"{target.sizes[section_axis]} sections of "
+    f"{real_name if has_truth else transfer_to}",
+    "transfer_dice": f"{full.mean():.2f}",
+}
+for name, value in facts.items():
+    glue(name, value, display=False)
+
+# %%
 chapters.close_results(
-    results, data={"volume": volume.attrs["content_hash"]}, seeds=[seed]
+    results,
+    data={
+        "volume": volume.attrs["content_hash"],
+        "scored": target.attrs["content_hash"],
+    },
+    seeds=sorted({seed, *train_seeds}),
+    compute_s=sum(run.seconds for run in runs),
 )
 
 # %% [markdown]
@@ -248,5 +457,7 @@ chapters.close_results(
 # - The grid loses no sample, and stitching is exact, so scores in three dimensions judge the
 #   network alone.
 # - The z-score makes patches comparable and leaves patches without variation at zero.
+# - How real an earth looks is measured without masks, and what it teaches by scoring on sections
+#   that no training saw; {numref}`tab-distances` and {numref}`tab-transfer-stored` say both.
 #
 # {doc}`The next chapter <02_loss_study>` trains on such patches, once for every loss.

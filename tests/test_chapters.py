@@ -1,6 +1,7 @@
 """Tests of thesis_lib.chapters: parameters, provenance, runs, pages."""
 
 import json
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -477,3 +478,11 @@ def test_standard_error_is_not_stored(tmp_path: Path) -> None:
     chapters.write_notebook(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
     stored = nbformat.read(tmp_path / "a.ipynb", as_version=4)
     assert [output.name for output in stored.cells[0].outputs] == ["stdout"]
+
+
+def test_stored_results_tell_their_origin(project: Path) -> None:
+    """Results kept in the book say when, on what and by which command; none are said to be none."""
+    told = chapters.tell_origin(finish(project, count=9))
+    assert re.search(r"Stored by a run of this chapter on \d{4}-\d\d-\d\d, .* seeds 0: ", told)
+    assert told.endswith("run 01_toy --profile laptop -p count 9")
+    assert chapters.tell_origin(project / "nowhere").startswith("No such run")

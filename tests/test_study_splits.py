@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from thesis_lib._volume import build_volume
-from thesis_lib.study import StudyData, load_splits, middle_section, open_source
+from thesis_lib.study import (
+    StudyData,
+    load_splits,
+    middle_section,
+    open_source,
+    richest_section,
+)
 from thesis_lib.study.splits import TEST_EARTH, VALIDATION_EARTH
 
 SMALL = StudyData(source="gulf", shape=(16, 18, 32), n_train_volumes=2, n_test_volumes=2)
@@ -200,3 +206,13 @@ def test_middle_section_is_vertical_by_lateral(axis):
     lateral = {"inline": "crossline", "crossline": "inline"}[axis]
     section = middle_section(open_source(SMALL, earth=0), axis)
     assert section["amplitude"].dims == ("depth", lateral)
+
+
+def test_richest_section_holds_the_most_salt():
+    """The line with the most salt is taken; without a mask it is the middle one."""
+    volume = open_source(SMALL, earth=0)
+    section = richest_section(volume, "crossline")
+    assert section["salt"].dims == ("depth", "inline")
+    assert section["salt"].sum() == volume["salt"].sum(("inline", "depth")).max()
+    bare = volume.drop_vars("salt")
+    assert richest_section(bare, "inline").identical(middle_section(bare, "inline"))

@@ -18,7 +18,7 @@ from thesis_lib.chapters.parameters import (
 )
 from thesis_lib.chapters.provenance import close_results, open_results, read_run_info
 from thesis_lib.chapters.running import ChapterError, pair, run, write_notebook
-from thesis_lib.chapters.staging import publish, stage
+from thesis_lib.chapters.staging import publish, stage, tell_origin
 
 __all__ = [
     "ChapterError",
@@ -37,5 +37,6 @@ __all__ = [
     "resolve_parameters",
     "run",
     "stage",
+    "tell_origin",
     "write_notebook",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 import nbformat
 
 from thesis_lib.chapters.parameters import list_chapters, project_root
-from thesis_lib.chapters.provenance import read_run_info
+from thesis_lib.chapters.provenance import RUN_INFO, read_run_info
 from thesis_lib.chapters.running import write_notebook
 
 MAX_PUBLISHED_MB = 5.0
@@ -128,6 +128,31 @@ def banner(info: dict[str, Any]) -> str:
         f"Seeds {seeds}. Data: {data}.\n\n"
         f"Run it again:\n```bash\n{info['command']}\n```\n"
         "````\n"
+    )
+
+
+def tell_origin(folder: Path) -> str:
+    """
+    Say in one sentence what run of a chapter stored results come from.
+
+    Parameters
+    ----------
+    folder : Path
+        With the ``run.json`` of the chapter; where there is none the sentence says so.
+
+    Raises
+    ------
+    ValueError
+        If the chapter did not come to its end.
+    """
+    if not (folder / RUN_INFO).is_file():
+        return "No such run is stored in this copy of the book."
+    info = read_run_info(folder)
+    commit = f", commit {info['commit'][:10]}" if info["commit"] else ""
+    return (
+        f"Stored by a run of this chapter on {info['started'][:10]}, {_format_time(info)} on "
+        f"{info['device']}{commit}, seeds {', '.join(str(seed) for seed in info['seeds'])}: "
+        f"{info['command']}"
     )
 
 

@@ -3,6 +3,7 @@
 from thesis_lib.study.claims import Claim, Decision, Effect, decide, read_claims
 from thesis_lib.study.loss_study import LossRun, LossStudy, run_losses, score_table
 from thesis_lib.study.realism import (
+    DISTANCES,
     compare_all,
     compare_statistics,
     section_statistics,
@@ -22,10 +23,12 @@ from thesis_lib.study.splits import (
     load_splits,
     middle_section,
     open_source,
+    richest_section,
 )
 from thesis_lib.study.tables import (
     FULL,
     LOSS_NAMES,
+    NOT_RUN,
     REFERENCE,
     collect_transfer,
     effect_table,
@@ -48,8 +51,10 @@ from thesis_lib.study.transfer import (
 
 __all__ = [
     "ABLATIONS",
+    "DISTANCES",
     "FULL",
     "LOSS_NAMES",
+    "NOT_RUN",
     "REFERENCE",
     "Ablation",
     "Claim",
@@ -86,6 +91,7 @@ __all__ = [
     "read_claims",
     "read_run",
     "read_thesis_table",
+    "richest_section",
     "run_losses",
     "run_transfer",
     "score_table",

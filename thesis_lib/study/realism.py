@@ -29,15 +29,15 @@ _EDGES = {  # of the histograms; what lies beyond counts in the outermost step
 }
 _UNITS = {"amplitude": "standard deviations", "dip": "degrees", "energy_change": "dB"}
 SPECTRA = ("vertical", "lateral")
-DISTANCES = {  # name of a distance: what it is and its unit
-    "amplitude": "Wasserstein, standard deviations",
-    "vertical_power": "log-spectral, dB",
-    "lateral_power": "log-spectral, dB",
-    "dip": "Wasserstein, degrees",
-    "planarity": "Wasserstein",
-    "coherence": "Wasserstein",
-    "coherence_of_lag": "root mean square",
-    "energy_change": "Wasserstein, dB",
+DISTANCES = {  # what `compare_statistics` returns, as a table says it
+    "amplitude": "Amplitude (standard deviations)",
+    "vertical_power": "Vertical spectrum (dB)",
+    "lateral_power": "Lateral spectrum (dB)",
+    "dip": "Dip (degrees)",
+    "planarity": "Planarity",
+    "coherence": "Coherence of neighbours",
+    "coherence_of_lag": "Coherence over distance",
+    "energy_change": "Change of energy (dB)",
 }
 
 
@@ -130,7 +130,7 @@ def compare_statistics(first: xr.Dataset, second: xr.Dataset) -> "pd.Series[floa
     Returns
     -------
     Series
-        Indexed by the names of ``DISTANCES``, which says what they are.
+        Indexed by the keys of ``DISTANCES``.
     """
     a, b = first.mean("section"), second.mean("section")
     distances = {}

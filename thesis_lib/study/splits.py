@@ -277,6 +277,17 @@ def _cut_blocks(
 
 def middle_section(volume: xr.Dataset, axis: str) -> xr.Dataset:
     """Middle section of a volume along an axis, dims (depth or time, the other lateral axis)."""
+    return _take_section(volume, axis, volume.sizes[axis] // 2)
+
+
+def richest_section(volume: xr.Dataset, axis: str) -> xr.Dataset:
+    """Section with the most salt along an axis, the middle one where no mask is known."""
+    if "salt" not in volume:
+        return middle_section(volume, axis)
+    others = [dim for dim in volume["salt"].dims if dim != axis]
+    return _take_section(volume, axis, int(volume["salt"].sum(others).values.argmax()))
+
+
+def _take_section(volume: xr.Dataset, axis: str, index: int) -> xr.Dataset:
     lateral = "crossline" if axis == "inline" else "inline"
-    section = volume.isel({axis: volume.sizes[axis] // 2})
-    return section.transpose(_volume.vertical_dim(volume), lateral)
+    return volume.isel({axis: index}).transpose(_volume.vertical_dim(volume), lateral)

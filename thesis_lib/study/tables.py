@@ -248,22 +248,20 @@ def format_transfer(scores: pd.DataFrame, ablations: Sequence[str]) -> pd.DataFr
     rows = []
     for name in (FULL, *ablations):
         own = scores[scores["left_out"] == name]
-        whole = means[name].dropna() if name in means else pd.Series(dtype=float)
-        loss = (whole - means[FULL]).dropna() if FULL in means else pd.Series(dtype=float)
-        rows.append(
-            {
-                "Left out": name,
-                "Dice": format_cell(whole, digits=3),
-                "Difference": "–" if name == FULL else _format_signed(loss),
-                **{
-                    str(line): format_cell(own.loc[own["section"] == line, "dice"], digits=3)
-                    for line in lines
-                },
+        row = {"Left out": name, "Dice": NOT_RUN, "Difference": "–"}
+        row |= {str(line): "–" for line in lines}
+        if not own.empty:
+            row["Dice"] = format_cell(means[name].dropna(), digits=3)
+            row |= {
+                str(line): format_cell(values, digits=3)
+                for line, values in own.groupby("section")["dice"]
             }
-        )
+            if name != FULL and FULL in means:
+                row["Difference"] = _format_signed((means[name] - means[FULL]).dropna())
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _format_signed(values: "pd.Series[float]") -> str:
     cell = format_cell(values, digits=3)
-    return cell if cell == NOT_RUN or cell.startswith("-") else f"+{cell}"
+    return f"+{cell}" if values.mean() > 0 else cell
