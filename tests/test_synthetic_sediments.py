@@ -203,6 +203,17 @@ def test_layer_sequence_bounded() -> None:
     assert extra.max() <= 0.25 + 1e-6
 
 
+def test_layers_are_those_of_the_seed() -> None:
+    """Which ages an earth holds changes none of its layers."""
+    shallow, deep = flat_earth(SMALL), flat_earth(SMALL)
+    deep.age_m += np.linspace(-300, 2500, 40, dtype=np.float32)
+    (age, change), (ages, changes) = (layer_sequence(earth, 120.0) for earth in (shallow, deep))
+    used = age <= shallow.age_m.max()
+    assert len(ages) > len(age)
+    np.testing.assert_array_equal(ages[: len(age)], age)
+    np.testing.assert_array_equal(changes[: len(age)][used], change[used])
+
+
 def test_layer_sequence_covers_every_age() -> None:
     """The sequence reaches from the youngest to the oldest layer in quarter samples."""
     earth = flat_earth(SMALL)
@@ -214,13 +225,13 @@ def test_layer_sequence_covers_every_age() -> None:
 
 
 def test_number_of_markers() -> None:
-    """Over many seeds the layers hold as many bright ones as asked for."""
+    """Over many seeds the layers of a section hold as many bright ones as asked for."""
     counts = []
     for seed in range(200):
         earth = flat_earth((16, 16, 512), contrast=0.0, markers=5.0, layer_wavelengths=0.5)
         earth.seed = seed
-        _, change = layer_sequence(earth, 200.0)
-        bright = np.abs(change[:, 0]) > 0.01
+        age, change = layer_sequence(earth, 200.0)
+        bright = np.abs(change[age > 0, 0]) > 0.01
         counts.append(np.sum(np.diff(bright.astype(int), prepend=0) == 1))
     assert np.mean(counts) == pytest.approx(5, abs=0.6)
 

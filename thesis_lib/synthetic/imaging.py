@@ -53,9 +53,12 @@ def turn_to_time(earth: Earth) -> None:
     slowness[earth.buried_m < 0] = 1 / WATER_VELOCITY_M_S
     slowness[earth.salt] = 1 / SALT_VELOCITY_M_S
     step = np.float32(earth.grid.spacing_m[2])
-    at = np.cumsum(slowness, axis=2) * (step * np.float32(TIME_VELOCITY_M_S))
-    at -= at[..., :1]
+    at = np.cumsum(slowness, axis=2)
+    slowness *= np.float32(0.5)  # by the trapezoidal rule
+    at -= slowness
     del slowness
+    at -= at[..., :1]
+    at *= step * np.float32(TIME_VELOCITY_M_S)
     wanted, depth = earth.grid.z.ravel(), np.empty_like(at)
     rank = np.arange(earth.grid.shape[2], dtype=np.float32)
     for trace in np.ndindex(*earth.grid.shape[:2]):

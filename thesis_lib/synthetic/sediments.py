@@ -1,6 +1,7 @@
 """Sediments: named steps that lay down, deform and cut the stratigraphic coordinate."""
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from thesis_lib.synthetic.earth import Array, Earth, draw, ramp, random_field, random_map
@@ -65,7 +66,8 @@ def prograde(earth: Earth) -> None:
     inside = ramp(earth.age_m - top, grid.spacing_m[2])
     inside *= ramp(top + thickness - earth.age_m, grid.spacing_m[2])
     # New numbers for the layers inside: foresets are no continuation of those above or below.
-    inside *= way * np.float32(earth.value("clinoforms")) + np.float32(3 * earth.depth_m)
+    way = (way - way.min()) * np.float32(earth.value("clinoforms"))
+    inside *= way + np.float32(3 * earth.depth_m)
     earth.age_m += inside
 
 
@@ -190,30 +192,36 @@ def layer_sequence(earth: Earth, wavelength_m: float) -> tuple[Array, Array]:
     Draw the layers: relative changes of log velocity along the stratigraphic coordinate.
 
     Layers of random thickness come in packages, each with its own contrast and mean; some
-    packages are nearly transparent. A few layers are bright markers.
+    packages are nearly transparent. A few layers are bright markers, ``preset.markers`` of them in
+    a section as thick as the volume is deep. The layer of an age depends on the seed alone, not on
+    the ages that an earth holds: without faults, or in time, its layers are the same.
 
     Returns
     -------
     age_m : array of shape (n,)
     log_change : array of shape (n, 2)
         Knots of two piecewise linear functions: the layers, and an independent sequence that
-        replaces them laterally (`sediment_change`). Without markers within ±.1.
+        replaces them laterally (`sediment_velocity`). Without markers within ±.1.
     """
-    rng, step = earth.rng("layers"), 0.25 * earth.grid.spacing_m[2]
-    low = float(earth.age_m.min()) - step
-    count = int((float(earth.age_m.max()) - low) / step) + 2
-    layer = _intervals(rng, count, earth.value("layer_wavelengths") * wavelength_m / step)
-    package = _intervals(rng, count, earth.value("package") * earth.depth_m / step)
-    contrast = np.exp(rng.normal(-0.5, 1.0, count))[package] * earth.value("contrast")
-    change = rng.standard_normal((count, 2))[layer] * contrast[:, None]
-    change += rng.normal(0, 0.6 * earth.value("contrast"), count)[package, None]
+    step = 0.25 * earth.grid.spacing_m[2]
+    age = np.arange(-earth.depth_m, float(earth.age_m.max()) + 4 * step, step)
+    normal = earth.rng("layer contrasts").standard_normal((len(age), 4))
+    uniform = earth.rng("layer tops").random((len(age), 4))
+    thickness_m = max(earth.value("layer_wavelengths") * wavelength_m, step)
+    layer = _count_tops(uniform[:, 0], step / thickness_m)
+    package = _count_tops(uniform[:, 1], step / (earth.value("package") * earth.depth_m))
+    contrast = np.exp(normal[:, 0] - 0.5)[package, None] * normal[layer, 1:3]
+    change = earth.value("contrast") * (contrast + 0.6 * normal[package, 3:])
     change = 0.1 * np.tanh(change / 0.1)
-    bright = rng.random(count) < earth.value("markers") / max(int(layer[-1]) + 1, 1)
-    change[:, 0] += (bright * rng.choice((-0.1, 0.15, 0.25), count))[layer]
+    bright = uniform[:, 2] < earth.value("markers") * thickness_m / earth.depth_m
+    marker = bright * np.array((-0.1, 0.15, 0.25))[(3 * uniform[:, 3]).astype(np.intp)]
+    change[:, 0] += marker[layer]
     smooth = ndimage.uniform_filter1d(change, 4, axis=0)
-    return (low + step * np.arange(count)).astype(np.float32), smooth.astype(np.float32)
+    return age.astype(np.float32), smooth.astype(np.float32)
 
 
-def _intervals(rng: np.random.Generator, count: int, mean: float) -> np.ndarray:
-    """Number the intervals of random length that ``count`` samples fall into."""
-    return np.cumsum(rng.random(count) < 1 / max(mean, 1.0)).astype(np.intp) % count
+def _count_tops(uniform: NDArray[np.float64], chance: float) -> NDArray[np.intp]:
+    """Number the intervals between samples that are tops, by chance."""
+    tops = uniform < chance
+    numbers: NDArray[np.intp] = np.cumsum(tops) - tops[0]
+    return numbers
