@@ -17,6 +17,11 @@ from segy_files import N_SAMPLES, make_cube, write_segy
 from thesis_lib._volume import build_volume
 from thesis_lib.data import DataError, open_volume, save_volume
 
+# h5netcdf closes, when it is collected, what it could not open; that raises nothing.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <function File.close:pytest.PytestUnraisableExceptionWarning"
+)
+
 EFFORT = int(os.environ.get("THESIS_FUZZ", "1"))
 LIMIT_S = 10.0  # of processor time
 LIMIT_BYTES = 2**24  # beside twice the file
