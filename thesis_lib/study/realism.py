@@ -68,12 +68,12 @@ def section_statistics(
         One entry a section along ``section``:
 
         - ``amplitude`` (density over ``amplitude_value``) and its excess ``kurtosis``;
-        - ``vertical_power``, ``lateral_power``: Welch periodograms of 128 samples under a Hann
-          taper, over cycles per sample, scaled to the sum 1; where spacings are known, the
+        - ``vertical_power``, ``lateral_power``: Welch periodograms [2]_ of 128 samples under a
+          Hann taper, over cycles per sample, scaled to the sum 1; where spacings are known, the
           frequencies are also given per second or kilometre;
         - ``dip`` (degrees, positive downward to the right) and ``planarity``
           :math:`(\lambda_1 - \lambda_2) / (\lambda_1 + \lambda_2)`, densities of both, from the
-          structure tensor (Gaussians of 1 and 4 samples);
+          structure tensor [1]_ (Gaussians of 1 and 4 samples);
         - ``coherence``, the density of :math:`\langle ab \rangle / \sqrt{\langle a^2 \rangle
           \langle b^2 \rangle}` of neighbouring traces a and b in windows of 32 samples, and
           ``coherence_of_lag``, its median at 1 to 16 traces apart;
@@ -89,7 +89,7 @@ def section_statistics(
     References
     ----------
     .. [1] Bigün & Granlund (1987). Optimal orientation detection of linear symmetry. ICCV.
-    .. [2] van Vliet & Verbeek (1995). Estimators for orientation and anisotropy. ASCI.
+    .. [2] Welch (1967). https://doi.org/10.1109/TAU.1967.1161901
     """
     check_count("n_sections", n_sections)
     down = vertical_dim(volume)
