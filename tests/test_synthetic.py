@@ -61,7 +61,7 @@ def test_mask_is_the_salt(preset: str) -> None:
         velocity, salt = volume.velocity.values, volume.salt.values
         np.testing.assert_array_equal(velocity == 4480, salt)
         assert velocity[~salt].max() <= 4400
-        assert velocity.min() >= 1300
+        assert velocity.min() >= 1500
 
 
 @pytest.mark.parametrize("polarity", [1, -1])

@@ -21,7 +21,7 @@ def sediment_velocity(earth: Earth) -> Array:
     """
     Return velocity of sediments in m/s, as if there were neither water nor salt.
 
-    It stays below that of salt, so that a threshold on velocity finds the mask.
+    It stays between those of water and salt, so that a threshold on velocity finds the mask.
     """
     age, change = layer_sequence(earth, wavelength_m(earth, 0.0))
     velocity = velocity_trend(earth.buried_m, earth.value("surface_velocity_m_s"))
@@ -32,7 +32,7 @@ def sediment_velocity(earth: Earth) -> Array:
         first, second = (np.interp(earth.age_m[here], age, values) for values in change.T)
         factor = np.exp(np.cos(turn[here]) * first + np.sin(turn[here]) * second)
         velocity[here] *= factor.astype(np.float32)
-    return np.minimum(velocity, np.float32(MAX_SEDIMENT_M_S), out=velocity)
+    return np.clip(velocity, WATER_VELOCITY_M_S, MAX_SEDIMENT_M_S, out=velocity)
 
 
 def turn_to_time(earth: Earth) -> None:
