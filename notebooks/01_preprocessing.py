@@ -41,6 +41,7 @@ n_sections: int = 8  # of each volume, at most
 train_on: dict = {"gulf": [20.0]}  # presets, each with depth spacings (m)
 train_volumes: int = 1  # earths per seed, of these presets in turn
 train_shape: list[int] = [48, 64, 64]  # of each of them
+train_axes: list[str] = ["inline", "crossline"]  # sections that are cut
 train_seeds: list[int] = [0]  # a network each
 train_epochs: int = 1  # rounds
 train_patches: int = 128  # patches per round
@@ -327,6 +328,7 @@ config = study.SegmentationConfig(
     train=TrainConfig(epochs=train_epochs, precision=precision),
     patch=(patch, patch),
     stride=(stride, stride),
+    axes=tuple(train_axes),
     n_patches=train_patches,
     augmentation=Augmentation(**augmentation),
 )
@@ -352,7 +354,7 @@ target = study.open_target(transfer)
 section = study.richest_section(target, section_axis)
 line = {section_axis: section[section_axis].item()}
 fig = plotting.plot_predictions(
-    section["amplitude"],
+    section["amplitude"] - section["amplitude"].mean(),
     section["salt"],
     {
         f"left out: {run.left_out}": study.load_prediction(run)
