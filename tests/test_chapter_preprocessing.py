@@ -1,5 +1,6 @@
 """Chapter 1 with and without a real volume, with and without stored results of one."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def test_what_a_run_stored_is_shown_without_its_file(
     repository: Path, folder: Path, with_real: dict[str, Any]
 ) -> None:
     """Without a file the stored statistics and scores are shown, with the run that made them."""
+    shutil.copytree(folder / "real", folder / "real_ablations")
     found = execute(
         repository,
         folder / "stored",
