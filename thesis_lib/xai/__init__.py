@@ -1,0 +1,1 @@
+"""What networks see: activation maximization, network inversion, class activation maps."""
