@@ -31,7 +31,7 @@ class Inversion:
     images : Tensor of shape (n, 1, H, W)
         Amplitudes as those of the patches.
     residual : Tensor of shape (n,)
-        `feature_distance` of each image to its patch.
+        Square of the `feature_distance` of each image to its patch: the first term of the loss.
     converged : bool Tensor of shape (n,)
         Whether the residual is below the tolerance.
     history : Tensor of shape (n, steps + 1)
@@ -98,7 +98,7 @@ def invert(
     steps : int
         Steps of the optimizer at most.
     tolerance : float
-        Residual, see `feature_distance`, below which an image is done. 0 goes all steps.
+        Residual below which an image is done: 0.01 is a feature distance of 0.1. 0 goes all steps.
     optimizer : {"lbfgs", "adam", "sgd"}
         At a number of steps, the first-order ones are far from convergence at deep layers.
     lr : float
@@ -107,8 +107,8 @@ def invert(
     momentum : float
         Of SGD, in [0, 1].
     norm_weight, variation_weight : float
-        :math:`\lambda_\alpha` and :math:`\lambda_\beta`. They bound the residual from below, by
-        about the square root of their sum.
+        :math:`\lambda_\alpha` and :math:`\lambda_\beta`. They keep the residual from
+        falling much below their sum.
     precision : {"32-true", "bf16-mixed"}
         Arithmetic of the network: its own or bf16 autocast. Images and steps keep float32.
     progress : bool
@@ -171,7 +171,7 @@ def feature_distance(features: Tensor, target: Tensor) -> Tensor:
     r"""
     Normalised feature distance :math:`\lVert A(x) - A(x_0) \rVert / \lVert A(x_0) \rVert`.
 
-    To the first power: 0.01 means that the loss of `invert`, which squares it, is at 0.0001.
+    To the first power; the loss of `invert` and its residual hold the square.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ class _Problem:
         config = self.config
         loss = distance + config["norm_weight"] * norm + config["variation_weight"] * variation
         (gradient,) = torch.autograd.grad(loss.sum(), images)
-        return Evaluation(loss.detach(), gradient.flatten(1), distance.detach().sqrt())
+        return Evaluation(loss.detach(), gradient.flatten(1), distance.detach())
 
     def solve(self, noise: Tensor) -> Iterator[State]:
         """Go down from noise (n, H W) of standard deviation 1."""

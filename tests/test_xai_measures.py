@@ -1,0 +1,197 @@
+"""Measures of images: closed forms, and independent libraries as referees."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.metrics import SSIMMetric
+from torch import Tensor
+
+from thesis_lib.xai.measures import (
+    band_limit,
+    boundary_f1,
+    correlation,
+    gradient_sparsity,
+    log_spectral_distance,
+    nearest_distance,
+    spectrum,
+    structural_similarity,
+)
+
+
+def make_noise(n: int = 3, shape: tuple[int, int] = (24, 31)) -> Tensor:
+    """Seeded white noise."""
+    return torch.randn(n, 1, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def make_waves(*amplitudes: float) -> Tensor:
+    """Sum of waves of 8, 24, ... cycles across 64 pixels."""
+    x = torch.arange(64, dtype=torch.float64) / 64
+    waves = [a * torch.cos(2 * math.pi * (8 + 16 * i) * x) for i, a in enumerate(amplitudes)]
+    return torch.stack(waves).sum(dim=0).expand(1, 1, 64, 64)
+
+
+def test_correlation() -> None:
+    """Correlation is NumPy's, 1 and -1 for linear relations and 0 with a constant."""
+    images, reference = make_noise(), make_noise(6)[3:]
+    expected = [
+        np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(images, reference, strict=True)
+    ]
+    torch.testing.assert_close(correlation(images, reference), torch.tensor(expected).float())
+    torch.testing.assert_close(correlation(2 * images + 5, images), torch.ones(3))
+    torch.testing.assert_close(correlation(-images, images), -torch.ones(3))
+    assert correlation(torch.ones_like(images), images).tolist() == [0, 0, 0]
+
+
+def test_ssim_equals_monai() -> None:
+    """SSIM of each image is MONAI's, with the range of each reference."""
+    reference = make_noise(2) * torch.tensor([1.0, 5.0]).reshape(2, 1, 1, 1)
+    images = reference + make_noise(4)[2:]
+    for row, found in enumerate(structural_similarity(images, reference)):
+        pair = images[row : row + 1], reference[row : row + 1]
+        span = float(pair[1].amax() - pair[1].amin())
+        referee = SSIMMetric(spatial_dims=2, data_range=span)
+        assert found == pytest.approx(float(referee(*pair)), abs=1e-4)
+
+
+def test_ssim_knows_reference_and_no_scale() -> None:
+    """SSIM is 1 for the reference itself, and a common factor does not matter."""
+    images, reference = make_noise(), make_noise(6)[3:]
+    torch.testing.assert_close(structural_similarity(reference, reference), torch.ones(3))
+    scaled = structural_similarity(100 * images, 100 * reference)
+    torch.testing.assert_close(scaled, structural_similarity(images, reference))
+
+
+def test_spectrum_of_wave() -> None:
+    """A wave of 8 cycles in 64 pixels has its power at 8/64 and, by the window, 1/64 beside."""
+    frequencies, power = spectrum(make_waves(3.0))
+    assert frequencies[power[0].argmax()] == 8 / 64
+    around = (frequencies * 64 - 8).abs() < 1.5
+    assert power[0, ~around].sum() < 1e-12 * power.sum()
+
+
+def test_spectrum_of_noise_is_flat() -> None:
+    """White noise has the same power, 1 / (H W), at all but the lowest frequency."""
+    _, power = spectrum(make_noise(200, (32, 48)))
+    flat = torch.ones(15, dtype=torch.float64)
+    torch.testing.assert_close(power.mean(dim=0)[1:] * 32 * 48, flat, atol=0.1, rtol=0)
+
+
+def test_band_limit_of_wave() -> None:
+    """Two thirds of a wave's power lie at its frequency, a sixth on either side."""
+    wave = make_waves(1.0)
+    assert [band_limit(wave, share=s) for s in (0.1, 0.5, 0.8, 0.99)] == [
+        pytest.approx(k / 64) for k in (7, 8, 8, 9)
+    ]
+
+
+def test_log_spectral_distance_of_waves() -> None:
+    """Power shares of .1 and .9 against .5 differ by 7 and 2.55 dB, in three rings each."""
+    images, data = make_waves(1.0, 3.0), make_waves(1.0, 1.0)
+    low, high = 10 * math.log10(0.2), 10 * math.log10(1.8)
+    whole = math.sqrt((3 * low**2 + 3 * high**2) / 32)
+    assert log_spectral_distance(images, data).item() == pytest.approx(whole, rel=1e-6)
+    above = math.sqrt(3 * high**2 / 16)
+    assert log_spectral_distance(images, data, above=0.25).item() == pytest.approx(above, rel=1e-6)
+
+
+def test_log_spectral_distance_sees_noise_above_band() -> None:
+    """Data themselves, also scaled, are at distance 0; a chequerboard shows above the band."""
+    data = make_waves(1.0)
+    torch.testing.assert_close(log_spectral_distance(7 * data, data), torch.zeros(1).double())
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    board = data + 0.1 * (-1.0) ** columns * torch.cos(rows / 3)
+    limit = band_limit(data)
+    assert log_spectral_distance(board, data, above=limit) > 10
+
+
+@pytest.mark.parametrize("turn", [lambda x: x, lambda x: x.transpose(2, 3)])
+def test_gradient_sparsity(turn: Callable[[Tensor], Tensor]) -> None:
+    """Where k of N slopes are equal, it is (sqrt N - sqrt k) / (sqrt N - 1)."""
+    pixel, edge = torch.zeros(1, 1, 10, 13), torch.zeros(1, 1, 10, 13)
+    pixel[0, 0, 0, 0], edge[..., 6:] = 4.0, 2.0
+    ramp = torch.arange(13.0).expand(1, 1, 10, 13)
+    n = 9 * 12
+    images = turn(torch.cat([pixel, edge, ramp, torch.ones_like(ramp)]))
+    expected = torch.tensor([1.0, (n**0.5 - 3) / (n**0.5 - 1), 0.0, 0.0])
+    torch.testing.assert_close(gradient_sparsity(images), expected, atol=1e-6, rtol=1e-6)
+
+
+def test_nearest_distance() -> None:
+    """On a line with real patches 2 apart, one at distance 1 scores 1/2, one at 6 scores 3."""
+    real = torch.tensor([[0.0], [2.0], [4.0]])
+    ratio, nearest = nearest_distance(torch.tensor([[-1.0], [10.0], [2.0]]), real)
+    assert ratio.tolist() == [0.5, 3.0, 0.0]
+    assert nearest.tolist() == [0, 2, 1]
+
+
+def draw_square(top: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Square of 8 pixels in 32."""
+    mask = np.zeros((32, 32), dtype=bool)
+    mask[top : top + 8, 8:16] = True
+    return mask
+
+
+def test_boundary_f1_of_squares() -> None:
+    """A square moved by the tolerance scores 1, one far away 0, empty masks 1, one alone 0."""
+    empty = np.zeros((32, 32), dtype=bool)
+    assert boundary_f1(draw_square(8), draw_square(8), tolerance_px=0) == 1
+    assert boundary_f1(draw_square(10), draw_square(8), tolerance_px=2) == 1
+    assert boundary_f1(draw_square(22), draw_square(2), tolerance_px=2) == 0
+    assert boundary_f1(empty, empty) == 1
+    assert boundary_f1(empty, draw_square(8)) == boundary_f1(draw_square(8), empty) == 0
+
+
+def test_boundary_f1_joins_precision_and_recall() -> None:
+    """With two squares of which one is true, precision 1/2 and recall 1 give 2/3."""
+    prediction = draw_square(2) | draw_square(20)
+    assert boundary_f1(prediction, draw_square(2)) == pytest.approx(2 / 3)
+    assert boundary_f1(draw_square(2), prediction) == pytest.approx(2 / 3)
+
+
+PLANE, SMALL = torch.zeros(3, 4), torch.ones(1, 1, 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: correlation(PLANE, PLANE), ValueError, "Invalid images of shape"),
+        (lambda: correlation(make_noise(2), make_noise(3)), ValueError, "Shapes differ"),
+        (lambda: structural_similarity(SMALL, SMALL), ValueError, "Must be at least 11"),
+        (
+            lambda: structural_similarity(make_noise(), torch.ones_like(make_noise())),
+            ValueError,
+            "Invalid reference",
+        ),
+        (lambda: spectrum(SMALL), ValueError, "one is constant"),
+        (lambda: band_limit(make_noise(), share=0.0), ValueError, "Invalid share"),
+        (
+            lambda: log_spectral_distance(make_noise(), make_noise(1, (9, 9))),
+            ValueError,
+            "Shapes differ",
+        ),
+        (
+            lambda: log_spectral_distance(make_noise(), make_noise(), above=0.5),
+            ValueError,
+            "Invalid above 0.5. Must be below 0.5",
+        ),
+        (lambda: gradient_sparsity(torch.ones(1, 1, 2, 2)), ValueError, "at least 2 x 3"),
+        (lambda: nearest_distance(PLANE, torch.ones(2, 3)), ValueError, "Shapes differ"),
+        (lambda: nearest_distance(PLANE, PLANE[:1]), ValueError, "Must be at least 2"),
+        (lambda: nearest_distance(PLANE, PLANE), ValueError, "each patch has a copy"),
+        (lambda: boundary_f1(draw_square(1), draw_square(1)[1:]), ValueError, "Shapes differ"),
+        (
+            lambda: boundary_f1(draw_square(1), draw_square(1), tolerance_px=-1),
+            ValueError,
+            "Invalid tolerance_px",
+        ),
+        (lambda: boundary_f1(np.ones((2, 2)), draw_square(1)), TypeError, "Must be a boolean"),  # type: ignore[arg-type]
+    ],
+)
+def test_refuses(call: Callable[[], object], error: type[Exception], message: str) -> None:
+    """Bad arguments are named, with what is allowed."""
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,310 @@
+"""Class activation maps: where a classifier sees what it takes for a class, and tests of them."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from thesis_lib._checks import check_count, check_same_shape
+from thesis_lib.metrics import perimeter
+from thesis_lib.xai._hooks import frozen
+from thesis_lib.xai.measures import correlation
+
+
+class Classifier(Protocol):
+    """A network whose logits are a linear ``head`` on the means of the maps of ``features``."""
+
+    head: nn.Linear
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Maps (B, C, h, w) of each block."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Logits (B, n_classes)."""
+
+
+@dataclass(frozen=True)
+class Cam:
+    """
+    What `cam` found. Signed: positive where a place speaks for the class, negative against it.
+
+    Attributes
+    ----------
+    maps : Tensor of shape (n, 1, H, W)
+        Sum over the blocks, up-sampled to the patch.
+    blocks : tuple of Tensors of shape (n, 1, h, w)
+        Map of each block at its own resolution.
+    logits : Tensor of shape (n,)
+        Of the class: the sum of the means of ``blocks``, and ``bias``.
+    bias : float
+        Of the class.
+    class_index : int
+        The class.
+    """
+
+    maps: Tensor
+    blocks: tuple[Tensor, ...]
+    logits: Tensor
+    bias: float
+    class_index: int
+
+
+@dataclass(frozen=True)
+class Curves:
+    """
+    What `trace_curves` found.
+
+    Attributes
+    ----------
+    shares : Tensor of shape (steps + 1,)
+        Share of pixels deleted or inserted, from 0 to 1.
+    deletion, insertion : Tensors of shape (n, steps + 1)
+        Probability of the class as the pixels go or come, those of the largest map first.
+    deletion_area, insertion_area : Tensors of shape (n,)
+        Areas under the curves. A map that finds what decides has a small and a large one.
+    """
+
+    shares: Tensor
+    deletion: Tensor
+    insertion: Tensor
+    deletion_area: Tensor
+    insertion_area: Tensor
+
+
+def cam(model: Classifier, patches: Tensor, class_index: int) -> Cam:
+    r"""
+    Class activation maps :math:`C = \sum_k w_k f_k` of patches [1]_.
+
+    For a classifier on several blocks, as `SaltClassifier`, each block has a map made of its own
+    channels and weights; up-sampled (bilinear) they add up.
+
+    Parameters
+    ----------
+    model : Classifier
+        Used in eval mode, on its own device and with its own dtype; left as it was.
+    patches : Tensor of shape (n, 1, H, W)
+        Z-scored, as the network was trained on.
+    class_index : int
+        The class.
+
+    Returns
+    -------
+    Cam
+        On the device of the network, in at least float32.
+
+    Raises
+    ------
+    TypeError
+        If the class is not a whole number, or the model has no linear head on its features.
+    ValueError
+        If there is no such class, or the head does not fit the channels.
+
+    References
+    ----------
+    .. [1] Zhou et al. (2016). Learning deep features for discriminative localization.
+       https://doi.org/10.1109/CVPR.2016.319
+    """
+    head = _get_head(model)
+    check_count("class_index", class_index, low=0, high=head.out_features - 1)
+    with frozen(cast(nn.Module, model)), torch.no_grad():
+        features = model.features(patches.to(head.weight))
+        dtype = torch.promote_types(torch.float32, head.weight.dtype)
+        weights = head.weight[class_index].to(dtype)
+        bias = 0.0 if head.bias is None else float(head.bias[class_index])
+        sizes = [maps.shape[1] for maps in features]
+        if sum(sizes) != head.in_features:
+            raise ValueError(
+                f"Invalid model: blocks of {sizes} channels, head of {head.in_features} inputs. "
+                "Must be as many."
+            )
+        blocks = tuple(
+            torch.einsum("k,nkhw->nhw", share, maps.to(dtype))[:, None]
+            for share, maps in zip(weights.split(sizes), features, strict=True)
+        )
+    return Cam(
+        maps=torch.stack([upsample(block, patches.shape[2:]) for block in blocks]).sum(dim=0),
+        blocks=blocks,
+        logits=torch.stack([block.mean(dim=(1, 2, 3)) for block in blocks]).sum(dim=0) + bias,
+        bias=bias,
+        class_index=class_index,
+    )
+
+
+def upsample(maps: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """
+    Bring maps (n, 1, h, w) to the (H, W) of their patches, bilinearly.
+
+    Pixels stand for areas (``align_corners=False``), so that a block's pixel lands on the middle
+    of what it covers where sizes divide evenly.
+    """
+    return F.interpolate(maps, size=tuple(shape), mode="bilinear", align_corners=False)
+
+
+def randomize_cascade(
+    model: Classifier, patches: Tensor, class_index: int, *, seed: int
+) -> dict[str, Tensor]:
+    """
+    Sanity check: how like its old self a map is as weights are destroyed from the head down [1]_.
+
+    Stage by stage, the entries of each weight tensor of a copy of the model are shuffled, so that
+    activations keep their order of magnitude. A map that explains the network has to change.
+
+    Parameters
+    ----------
+    model, patches, class_index
+        As for `cam`. The model stays as it is.
+    seed : int
+        Decides about the shuffles.
+
+    Returns
+    -------
+    dict of str to Tensor of shape (n,)
+        Correlation with the map of the intact network, after each part of the model (its named
+        children, last first) and all before it have been shuffled; ``"intact"`` comes first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `cam`, or if the seed is not a whole number of at least 0.
+
+    References
+    ----------
+    .. [1] Adebayo et al. (2018). Sanity checks for saliency maps.
+       https://arxiv.org/abs/1810.03292
+    """
+    generator = torch.Generator().manual_seed(check_count("seed", seed, low=0))
+    intact = cam(model, patches, class_index).maps
+    shuffled = copy.deepcopy(model)
+    found = {"intact": correlation(intact, intact)}
+    for name, part in reversed(list(cast(nn.Module, shuffled).named_children())):
+        for weight in part.parameters():
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.data = weight.data.flatten()[order].reshape(weight.shape)
+        found[name] = correlation(cam(shuffled, patches, class_index).maps, intact)
+    return found
+
+
+def trace_curves(
+    model: Classifier,
+    patches: Tensor,
+    maps: Tensor,
+    class_index: int,
+    *,
+    steps: int = 20,
+    window_px: int = 31,
+) -> Curves:
+    """
+    Probability of a class as pixels are deleted from a patch, or inserted, by the order of a map.
+
+    A deleted pixel takes the mean of its surroundings [1]_: zeros would put in edges that no
+    seismic image has.
+
+    Parameters
+    ----------
+    model, patches, class_index
+        As for `cam`.
+    maps : Tensor of shape (n, 1, H, W)
+        Pixels go in order of falling value; ties from top left to bottom right.
+    steps : int
+        Groups of pixels, at least 1.
+    window_px : int
+        Odd side of the square over which the mean is taken, without what lies off the patch.
+
+    Returns
+    -------
+    Curves
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a count is no whole number or too small, the window is even, shapes differ, or there is
+        no such class.
+
+    References
+    ----------
+    .. [1] Petsiuk et al. (2018). RISE: randomized input sampling for explanation of black-box
+       models. https://arxiv.org/abs/1806.07421
+    """
+    head = _get_head(model)
+    check_count("class_index", class_index, low=0, high=head.out_features - 1)
+    check_count("steps", steps)
+    if check_count("window_px", window_px) % 2 == 0:
+        raise ValueError(f"Invalid window_px {window_px}. Must be odd.")
+    check_same_shape("maps", maps.shape, "patches", patches.shape)
+    images = patches.to(head.weight)
+    mean = F.avg_pool2d(images, window_px, 1, window_px // 2, count_include_pad=False)
+    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
+    rank = order.argsort(dim=1).reshape(maps.shape).to(images.device)
+    shares = torch.linspace(0, 1, steps + 1, device=images.device)
+    deletion, insertion = [], []
+    with frozen(cast(nn.Module, model)), torch.no_grad():
+        for share in shares.tolist():
+            first = rank < round(share * rank[0].numel())
+            for curve, inside, outside in ((deletion, mean, images), (insertion, images, mean)):
+                logits = model(torch.where(first, inside, outside)).float()
+                curve.append(logits.softmax(dim=1)[:, class_index])
+    curves = torch.stack(deletion, dim=1), torch.stack(insertion, dim=1)
+    areas = (torch.trapezoid(curve, shares, dim=1) for curve in curves)
+    return Curves(shares, *curves, *areas)
+
+
+def split_energy(maps: Tensor, masks: Tensor, *, width_px: int = 5) -> dict[str, Tensor]:
+    """
+    Share of a map's energy along the perimeter of salt, inside and outside of it.
+
+    Energy is the square of a map: evidence for and against the class both count. The shares of a
+    constant map are those of the areas, which is what to compare with.
+
+    Parameters
+    ----------
+    maps : Tensor of shape (n, 1, H, W)
+    masks : bool Tensor of the same shape
+        True inside salt.
+    width_px : int
+        Pixels of the band on each side of the perimeter. The patch's edge is no perimeter.
+
+    Returns
+    -------
+    dict with "band", "inside" and "outside", Tensors of shape (n,)
+        Inside and outside are without the band; the three add up to 1.
+
+    Raises
+    ------
+    TypeError
+        If the masks are not boolean or the width no whole number.
+    ValueError
+        If shapes differ, the width is below 1 or a map is zero.
+    """
+    check_same_shape("maps", maps.shape, "masks", masks.shape)
+    sides = masks[:, 0].cpu().numpy()
+    band = torch.as_tensor(
+        np.stack(
+            [
+                perimeter(side, width_px=width_px) | perimeter(~side, width_px=width_px)
+                for side in sides
+            ]
+        )
+    ).to(maps.device)[:, None]
+    energy = maps.double().square()
+    total = energy.sum(dim=(1, 2, 3))
+    if not (total > 0).all():
+        raise ValueError("Invalid maps: one is zero everywhere. Must have energy.")
+    masks = masks.to(maps.device)
+    parts = {"band": band, "inside": masks & ~band, "outside": ~masks & ~band}
+    return {name: (energy * part).sum(dim=(1, 2, 3)) / total for name, part in parts.items()}
+
+
+def _get_head(model: Classifier) -> nn.Linear:
+    head = getattr(model, "head", None)
+    if not isinstance(head, nn.Linear) or not callable(getattr(model, "features", None)):
+        raise TypeError(
+            f"Invalid model {type(model).__name__}. Must have features(x) and a linear head on "
+            "their means, as SaltClassifier."
+        )
+    return head

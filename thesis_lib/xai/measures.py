@@ -1,0 +1,314 @@
+"""Measures by which images that networks made are compared with data."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from thesis_lib._checks import check_range, check_same_shape
+from thesis_lib.metrics import Mask, perimeter
+
+WINDOW = 11  # pixels of the window of SSIM
+FLOOR = 1e-12  # share of an image's power below which a frequency counts as empty: -120 dB
+
+
+def correlation(images: Tensor, reference: Tensor) -> Tensor:
+    """
+    Pearson's correlation of each image with its reference.
+
+    Parameters
+    ----------
+    images, reference : Tensors of shape (n, 1, H, W)
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        In [-1, 1]; 0 where an image or its reference is constant.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or are not (n, 1, H, W).
+    """
+    first, second = _check_pair(images, reference)
+    first, second = (x.flatten(1) - x.mean(dim=(1, 2, 3))[:, None] for x in (first, second))
+    return F.cosine_similarity(first, second)
+
+
+def structural_similarity(images: Tensor, reference: Tensor) -> Tensor:
+    """
+    Structural similarity (SSIM) of each image with its reference [1]_.
+
+    Over the Gaussian windows (deviation 1.5 pixels) that lie inside the image. The range of each
+    reference is that of its data, so that a common factor and the rest of the batch do not matter.
+
+    Parameters
+    ----------
+    images, reference : Tensors of shape (n, 1, H, W)
+        At least 11 pixels high and wide, as the window.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        At most 1, which only the reference itself reaches.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, are not (n, 1, H, W) or too small, or a reference is constant.
+
+    References
+    ----------
+    .. [1] Wang et al. (2004). Image quality assessment. https://doi.org/10.1109/TIP.2003.819861
+    """
+    images, reference = _check_pair(images, reference)
+    if min(images.shape[2:]) < WINDOW:
+        raise ValueError(
+            f"Invalid images of {tuple(images.shape[2:])} pixels. Must be at least 11."
+        )
+    span = reference.amax((1, 2, 3), keepdim=True) - reference.amin((1, 2, 3), keepdim=True)
+    if not (span > 0).all():
+        raise ValueError("Invalid reference: an image is constant. Must have a range above 0.")
+    _, found = structural_similarity_index_measure(
+        images / span,
+        reference / span,
+        kernel_size=WINDOW,
+        data_range=1.0,
+        reduction="none",
+        return_full_image=True,
+    )
+    edge = WINDOW // 2  # where windows reach beyond the image, into its reflection
+    return torch.as_tensor(found)[..., edge:-edge, edge:-edge].mean(dim=(1, 2, 3))
+
+
+def spectrum(images: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Share of each image's power at each radial frequency.
+
+    Under a Hann window, without the mean, averaged over rings that are as wide as the lowest
+    frequency of the shorter side.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, 1, H, W)
+        At least 5 pixels high and wide.
+
+    Returns
+    -------
+    tuple of (Tensor of shape (n_rings,), Tensor of shape (n, n_rings))
+        Frequencies in cycles per pixel, up to 0.5, and mean power per coefficient of each ring,
+        such that all coefficients of an image sum up to 1.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (n, 1, H, W), or an image is constant.
+    """
+    _check_images("images", images)
+    x = images[:, 0].double()
+    height, width = x.shape[1:]
+    window = torch.outer(
+        *(torch.hann_window(n, dtype=x.dtype, device=x.device) for n in (height, width))
+    )
+    x = x - (x * window).sum((1, 2), keepdim=True) / window.sum()  # no mean under the window
+    power = torch.fft.fft2(x * window).abs().square().flatten(1)
+    total = power.sum(dim=1, keepdim=True)
+    if not (total > FLOOR * images[:, 0].double().square().sum((1, 2))[:, None]).all():
+        raise ValueError("Invalid images: one is constant. Must vary, to have a spectrum.")
+    rows, columns = torch.fft.fftfreq(height), torch.fft.fftfreq(width)
+    radius = torch.hypot(rows[:, None], columns).flatten().to(x.device)
+    n_rings = min(height, width) // 2
+    ring = (radius * min(height, width)).round().long()
+    kept = (ring >= 1) & (ring <= n_rings)
+    shares = (power / total)[:, kept]
+    rings = torch.zeros(len(x), n_rings, dtype=x.dtype, device=x.device)
+    rings.index_add_(1, ring[kept] - 1, shares)
+    frequencies = torch.arange(1, n_rings + 1, dtype=x.dtype, device=x.device)
+    counts = torch.bincount(ring[kept] - 1, minlength=n_rings)
+    return frequencies / min(height, width), rings / counts
+
+
+def band_limit(data: Tensor, *, share: float = 0.99) -> float:
+    """
+    Frequency below which the power of data lies, the top of their band.
+
+    Parameters
+    ----------
+    data : Tensor of shape (n, 1, H, W)
+        Real patches.
+    share : float
+        Of the power within 0.5 cycles per pixel, in (0, 1].
+
+    Returns
+    -------
+    float
+        In cycles per pixel.
+
+    Raises
+    ------
+    ValueError
+        As `spectrum`, or if the share is out of its range.
+    """
+    check_range("share", share, low=0, high=1, open_low=True)
+    frequencies, power = spectrum(data)
+    energy = (power.mean(dim=0) * frequencies).cumsum(dim=0)  # rings grow with their radius
+    reached = energy >= share * energy[-1] * (1 - FLOOR)
+    return float(frequencies[reached][0])
+
+
+def log_spectral_distance(images: Tensor, data: Tensor, *, above: float = 0.0) -> Tensor:
+    r"""
+    Distance of the spectrum of each image to the mean one of data, in dB.
+
+    The root mean square of :math:`10 \log_{10} P_x(f) - 10 \log_{10} P_{data}(f)` over the rings
+    of `spectrum`. A factor on an image does not matter: spectra are shares of power.
+
+    Parameters
+    ----------
+    images, data : Tensors of shape (n, 1, H, W) and (m, 1, H, W)
+        Images, and real patches of the same size.
+    above : float
+        Only frequencies above it, in cycles per pixel, such as `band_limit` of the data, count.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        As `spectrum`, or if the sizes differ or no frequency lies above.
+    """
+    _check_images("images", images)
+    check_same_shape("images", images.shape[1:], "data", data.shape[1:])
+    frequencies, found = spectrum(images)
+    counted = frequencies > check_range("above", above, low=0)
+    if not counted.any():
+        raise ValueError(f"Invalid above {above:g}. Must be below {frequencies[-1]:g}.")
+    expected = spectrum(data.to(images))[1].mean(dim=0)
+    decibels = 10 * (found.clamp_min(FLOOR) / expected.clamp_min(FLOOR)).log10()
+    return decibels[:, counted].square().mean(dim=1).sqrt()
+
+
+def gradient_sparsity(images: Tensor) -> Tensor:
+    r"""
+    Hoyer's sparsity of the gradient: 1 for a single edge pixel, 0 for an even slope [1]_.
+
+    :math:`(\sqrt N - \lVert g \rVert_1 / \lVert g \rVert_2) / (\sqrt N - 1)` of the N magnitudes
+    g of forward differences inside the image.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, 1, H, W)
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        In [0, 1]; 0 for a constant image.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (n, 1, H, W), or smaller than 3 x 2 or 2 x 3.
+
+    References
+    ----------
+    .. [1] Hoyer (2004). Non-negative matrix factorization with sparseness constraints.
+       https://www.jmlr.org/papers/v5/hoyer04a.html
+    """
+    _check_images("images", images)
+    if images.shape[2] < 2 or images.shape[3] < 2 or images.shape[2] + images.shape[3] < 5:
+        raise ValueError(f"Invalid images of shape {tuple(images.shape)}. Must be at least 2 x 3.")
+    dy, dx = images.diff(dim=2)[..., :-1], images.diff(dim=3)[:, :, :-1]
+    slopes = torch.hypot(dy, dx).flatten(1)
+    root = slopes.shape[1] ** 0.5
+    largest = slopes.norm(dim=1)
+    ratio = torch.where(largest > 0, slopes.sum(dim=1) / largest, root)
+    return (root - ratio) / (root - 1)
+
+
+def nearest_distance(features: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Distance of images to the nearest real patch, relative to that between real patches.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, ...)
+        Features of the images.
+    real : Tensor of shape (m, ...)
+        Features of at least two real patches.
+
+    Returns
+    -------
+    tuple of (Tensor of shape (n,), int Tensor of shape (n,))
+        Distance over the mean one of a real patch to its nearest other: about 1 for what lies
+        among the data; and the numbers of the nearest real patches.
+
+    Raises
+    ------
+    ValueError
+        If the features differ in shape, or real patches are fewer than two or all the same.
+    """
+    check_same_shape("features", features.shape[1:], "real", real.shape[1:])
+    if len(real) < 2:
+        raise ValueError(f"Invalid real of {len(real)} patches. Must be at least 2.")
+    exact = "donot_use_mm_for_euclid_dist"  # the fast form loses small distances
+    real = real.flatten(1)
+    among = torch.cdist(real, real, compute_mode=exact)
+    scale = among.fill_diagonal_(torch.inf).amin(dim=1).mean()
+    if not scale > 0:
+        raise ValueError("Invalid real: each patch has a copy. Must differ, to scale distances by.")
+    nearest = torch.cdist(features.flatten(1), real, compute_mode=exact).min(dim=1)
+    return nearest.values / scale, nearest.indices
+
+
+def boundary_f1(prediction: Mask, truth: Mask, *, tolerance_px: float = 2.0) -> float:
+    """
+    F1 score of the pixels of two perimeters that lie close to the other one [1]_.
+
+    Parameters
+    ----------
+    prediction, truth : bool arrays of shape (H, W)
+    tolerance_px : float
+        Largest distance that counts as close, in pixels.
+
+    Returns
+    -------
+    float
+        In [0, 1]. Two masks without perimeters score 1, one alone 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the masks are not boolean arrays of one shape, or the tolerance is negative.
+
+    References
+    ----------
+    .. [1] Csurka et al. (2013). What is a good evaluation measure for semantic segmentation?
+       https://doi.org/10.5244/C.27.32
+    """
+    borders = perimeter(prediction), perimeter(truth)
+    check_same_shape("prediction", prediction.shape, "truth", truth.shape)
+    check_range("tolerance_px", tolerance_px, low=0)
+    if not (borders[0].any() and borders[1].any()):
+        return float(not (borders[0].any() or borders[1].any()))
+    precision, recall = (
+        np.mean(ndimage.distance_transform_edt(~other)[border] <= tolerance_px)
+        for border, other in (borders, borders[::-1])
+    )
+    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+
+
+def _check_images(name: str, images: Tensor) -> None:
+    if images.ndim != 4 or images.shape[1] != 1 or not images.numel():
+        raise ValueError(f"Invalid {name} of shape {tuple(images.shape)}. Must be (n, 1, H, W).")
+
+
+def _check_pair(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in at least float32, after a check of their shapes."""
+    _check_images("images", images)
+    check_same_shape("images", images.shape, "reference", reference.shape)
+    dtype = torch.promote_types(images.dtype, torch.float32)
+    return images.to(dtype), reference.to(dtype)
