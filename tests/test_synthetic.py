@@ -12,7 +12,7 @@ from flat_earths import DEFORMATIONS, SMALL
 from thesis_lib.synthetic import PRESETS, STEPS, Preset, build_earth, make_volume
 from thesis_lib.synthetic.earth import Earth, Grid
 from thesis_lib.synthetic.imaging import sediment_velocity, turn_to_time
-from thesis_lib.synthetic.presets import _RANGES, PER_OBJECT, as_span
+from thesis_lib.synthetic.presets import BOUNDS, PER_OBJECT, as_span
 
 EXTREME = [(16, 16, 16), (16, 512, 16), (512, 16, 16), (16, 16, 512), (17, 40, 33)]
 SEEDS = range(40)
@@ -110,7 +110,7 @@ def test_speed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in _RANGES if isinstance(getattr(GULF, name), tuple)]
+    "name", [name for name in BOUNDS if isinstance(getattr(GULF, name), tuple)]
 )
 def test_a_field_leaves_the_draws_of_the_others(name: str) -> None:
     """Fixing one field leaves what a seed draws for all the others."""
@@ -153,7 +153,7 @@ def test_settle() -> None:
     draws = [GULF.settle(seed) for seed in range(20)]
     assert draws[3] == GULF.settle(3)
     assert len({preset.fold for preset in draws}) == 20
-    for name in _RANGES:
+    for name in BOUNDS:
         amount = getattr(GULF, name)
         for preset in draws:
             drawn = getattr(preset, name)
@@ -184,13 +184,13 @@ def test_draws_fill_their_range() -> None:
 def test_every_number_has_a_range() -> None:
     """Every field of a preset is a number with allowed bounds, or a choice that is checked."""
     choices = {"name", "kinds", "n_bodies", "vertical", "polarity"}
-    assert {field.name for field in fields(Preset)} == choices | set(_RANGES)
+    assert {field.name for field in fields(Preset)} == choices | set(BOUNDS)
 
 
-@pytest.mark.parametrize("name", _RANGES)
+@pytest.mark.parametrize("name", BOUNDS)
 def test_refuse_what_is_out_of_range(name: str) -> None:
     """Each number is refused just outside its bounds, as a number and as an end of a range."""
-    low, high = _RANGES[name]
+    low, high = BOUNDS[name]
     for wrong in (low - 1e-3, high * 1.01, float("nan"), (low, high * 1.01)):
         with pytest.raises(ValueError, match=f"Invalid {name} "):
             replace(GULF, **{name: wrong})

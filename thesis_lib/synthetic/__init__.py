@@ -92,9 +92,8 @@ def make_volume(
     >>> volume.amplitude.shape, bool((volume.velocity == 4480).equals(volume.salt))
     ((16, 24, 32), True)
     """
-    if isinstance(preset, str):
-        preset = PRESETS[check_choice("preset", preset, PRESETS)]
-    earth = build_earth(shape, seed=seed, spacing_m=spacing_m, preset=replace(preset, **changes))
+    changed = replace(_find_preset(preset), **changes)
+    earth = build_earth(shape, seed=seed, spacing_m=spacing_m, preset=changed)
     in_time = earth.preset.vertical == "time"
     if in_time:
         imaging.turn_to_time(earth)
@@ -149,11 +148,15 @@ def build_earth(
     Earth
         The final state: sea floor, salt and stratigraphic coordinate.
     """
-    if isinstance(preset, str):
-        preset = PRESETS[check_choice("preset", preset, PRESETS)]
-    earth = Earth(Grid(shape, spacing_m), preset, check_count("seed", seed, low=0))
+    earth = Earth(Grid(shape, spacing_m), _find_preset(preset), check_count("seed", seed, low=0))
     finest = imaging.image_wavelengths_m(earth)[0] / 4 * 2 ** (-earth.value("octaves") / 2)
     check_range("spacing_m along depth", spacing_m[2], low=0, high=finest)
     for step in STEPS.values():
         step(earth)
     return earth
+
+
+def _find_preset(preset: str | Preset) -> Preset:
+    if isinstance(preset, Preset):
+        return preset
+    return PRESETS[check_choice("preset", preset, PRESETS)]

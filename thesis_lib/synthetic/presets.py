@@ -3,7 +3,7 @@
 import zlib
 from dataclasses import dataclass, fields, replace
 from numbers import Real
-from typing import Any
+from typing import Annotated, Any, get_origin, get_type_hints
 
 import numpy as np
 
@@ -47,8 +47,11 @@ class Preset:
     """
     Every choice of an earth. A number may be a range (low, high) that each seed draws from.
 
+    Beside the type of a number stand the bounds that it must keep.
+
     Unless a unit says otherwise, lengths are fractions of the depth that the volume covers, so
-    that a preset keeps its character at any shape and spacing.
+    that a preset keeps its character at any shape and spacing. A spread is a standard deviation,
+    a share of the signal one of root mean squares.
 
     Raises
     ------
@@ -62,45 +65,45 @@ class Preset:
     # Salt
     kinds: tuple[str, ...]
     n_bodies: int | None = None  # as many as fit, by default
-    body_spacing_m: Amount = (1800.0, 3000.0)  # kept between half and all of the depth covered
-    salt_fraction: Amount = (0.07, 0.30)  # of the voxels; bodies swell or shrink to it
-    head_depth: Amount = (0.40, 0.55)  # centre of the head of each body
-    base_depth: Amount = (0.92, 1.05)  # flat base of salt; beyond 1 it is not in the image
-    cover: Amount = 0.06  # least sediment between sea floor and salt
-    rugosity: Amount = (0.01, 0.03)  # roughness of the top of salt, standard deviation
-    interior: Amount = (0.003, 0.03)  # random log impedance inside salt, standard deviation
-    stringers: Amount = 0.15  # log impedance of thin sheets inside salt
-    sutures: Amount = 0.10  # log impedance of seams between bodies
+    body_spacing_m: Annotated[Amount, 1.0, 1e5] = (1800.0, 3000.0)  # half to all of the depth
+    salt_fraction: Annotated[Amount, 0.05, 0.4] = (0.07, 0.30)  # of all voxels; bodies swell to it
+    head_depth: Annotated[Amount, 0.0, 0.7] = (0.40, 0.55)  # centre of the head of each body
+    base_depth: Annotated[Amount, 0.75, 2.0] = (0.92, 1.05)  # flat; beyond 1: below the image
+    cover: Annotated[Amount, 0.0, 0.2] = 0.06  # least sediment between sea floor and salt
+    rugosity: Annotated[Amount, 0.0, 0.1] = (0.01, 0.03)  # roughness of the top of salt, spread
+    interior: Annotated[Amount, 0.0, 0.5] = (0.003, 0.03)  # spread of log impedance inside salt
+    stringers: Annotated[Amount, 0.0, 1.0] = 0.15  # log impedance of thin sheets inside salt
+    sutures: Annotated[Amount, 0.0, 1.0] = 0.10  # log impedance of seams between bodies
     # Sediments
-    water: Amount = (0.12, 0.18)  # depth of the sea floor; negative: the image begins below it
-    relief: Amount = 0.015  # of the sea floor, standard deviation
-    fold: Amount = (0.01, 0.03)  # standard deviation at full depth
-    arches: Amount = (0.0, 0.1)  # height of highs without salt, at full depth
-    clinoforms: Amount = (0.0, 0.1)  # slope of the foresets in a prograding package
-    upturn: Amount = (0.5, 0.95)  # slope of layers at the salt
-    reach: Amount = (0.1, 0.25)  # of the upturn, in distances between bodies
-    faults: Amount = (1.0, 5.0)  # number per squared distance between bodies
-    throw: Amount = (0.01, 0.05)  # of each fault
-    unconformity: Amount = (0.0, 0.06)  # missing section
-    channel: Amount = 0.02  # depth of a channel, which other layers fill
-    chaos: Amount = (0.0, 0.01)  # disturbance inside chaotic packages, standard deviation
-    contrast: Amount = (0.03, 0.08)  # log velocity of layers, standard deviation
-    facies: Amount = (0.1, 0.5)  # lateral change of that contrast, standard deviation
-    markers: Amount = (0.0, 4.0)  # number of bright layers
-    layer_wavelengths: Amount = (0.08, 0.25)  # mean thickness of a layer
-    package: Amount = (0.05, 0.15)  # mean thickness of a package of layers
-    surface_velocity_m_s: Amount = (1680.0, 2000.0)
+    water: Annotated[Amount, -1.0, 0.25] = (0.12, 0.18)  # sea floor; below 0: above the image
+    relief: Annotated[Amount, 0.0, 0.03] = 0.015  # spread of the sea floor
+    fold: Annotated[Amount, 0.0, 0.1] = (0.01, 0.03)  # spread at full depth
+    arches: Annotated[Amount, 0.0, 0.3] = (0.0, 0.1)  # height of highs without salt, at full depth
+    clinoforms: Annotated[Amount, 0.0, 0.5] = (0.0, 0.1)  # slope of the foresets of one package
+    upturn: Annotated[Amount, 0.0, 0.95] = (0.5, 0.95)  # slope of layers at the salt
+    reach: Annotated[Amount, 0.01, 1.0] = (0.1, 0.25)  # of the upturn, in distances between bodies
+    faults: Annotated[Amount, 0.0, 20.0] = (1.0, 5.0)  # number per squared distance between bodies
+    throw: Annotated[Amount, 0.0, 0.2] = (0.01, 0.05)  # of each fault
+    unconformity: Annotated[Amount, 0.0, 0.2] = (0.0, 0.06)  # missing section
+    channel: Annotated[Amount, 0.0, 0.2] = 0.02  # depth of a channel, which other layers fill
+    chaos: Annotated[Amount, 0.0, 0.1] = (0.0, 0.01)  # spread of the push in chaotic packages
+    contrast: Annotated[Amount, 0.0, 0.2] = (0.03, 0.08)  # spread of the log velocity of layers
+    facies: Annotated[Amount, 0.0, 1.0] = (0.1, 0.5)  # spread of its lateral change
+    markers: Annotated[Amount, 0.0, 20.0] = (0.0, 4.0)  # number of bright layers
+    layer_wavelengths: Annotated[Amount, 0.02, 10.0] = (0.08, 0.25)  # mean thickness of a layer
+    package: Annotated[Amount, 0.01, 1.0] = (0.05, 0.15)  # mean thickness of a package of layers
+    surface_velocity_m_s: Annotated[Amount, 1660.0, 3500.0] = (1680.0, 2000.0)
     # Image
     vertical: str = "depth"  # or "time": samples of two-way time, see `imaging.turn_to_time`
-    frequency_hz: Amount = (4.0, 8.5)  # middle of the wavelet's band, on a logarithmic scale
-    octaves: Amount = (1.8, 2.6)  # width of that band, between half amplitudes
-    max_dip_deg: Amount = (50.0, 70.0)
-    shadow: Amount = (0.3, 0.8)  # amplitude lost under thick salt
-    noise: Amount = (0.02, 0.3)  # share of the signal, root mean squares below the sea floor
-    swings: Amount = (0.0, 0.1)  # migration swings, likewise
+    frequency_hz: Annotated[Amount, 0.1, 200.0] = (4.0, 8.5)  # middle of the band, by octaves
+    octaves: Annotated[Amount, 1.0, 6.0] = (1.8, 2.6)  # width of that band, between half amplitudes
+    max_dip_deg: Annotated[Amount, 10.0, 85.0] = (50.0, 70.0)
+    shadow: Annotated[Amount, 0.0, 0.99] = (0.3, 0.8)  # amplitude lost under thick salt
+    noise: Annotated[Amount, 0.0, 100.0] = (0.02, 0.3)  # share of the signal below the sea floor
+    swings: Annotated[Amount, 0.0, 100.0] = (0.0, 0.1)  # migration swings, likewise
     polarity: int = 1  # 1: an increase of impedance is positive; -1: negative
-    gain: Amount = (0.0, 0.6)  # window of an automatic gain; 0: none
-    clip: Amount = 0.0  # share of the samples that are clipped, as in exports
+    gain: Annotated[Amount, 0.0, 1.0] = (0.0, 0.6)  # window of an automatic gain; 0: none
+    clip: Annotated[Amount, 0.0, 0.5] = 0.0  # share of the samples that are clipped, as in exports
 
     def __post_init__(self) -> None:
         """Refuse choices that no earth can have."""
@@ -112,7 +115,7 @@ class Preset:
             check_count("n_bodies", self.n_bodies, high=40)
         check_choice("vertical", self.vertical, VERTICAL_UNITS)
         check_choice("polarity", self.polarity, (1, -1))
-        for name, (low, high) in _RANGES.items():
+        for name, (low, high) in BOUNDS.items():
             amount = getattr(self, name)
             numbers = amount if isinstance(amount, tuple) else (amount, amount)
             if len(numbers) != 2 or not all(isinstance(number, Real) for number in numbers):
@@ -127,7 +130,7 @@ class Preset:
         drawn: dict[str, Any] = {
             name: float(_stream(seed, name).uniform(*span))
             for name, span in ((field.name, getattr(self, field.name)) for field in fields(self))
-            if name in _RANGES and name not in PER_OBJECT and isinstance(span, tuple)
+            if name in BOUNDS and name not in PER_OBJECT and isinstance(span, tuple)
         }
         return replace(self, **drawn)
 
@@ -144,42 +147,10 @@ def as_span(amount: Amount) -> Span:
 
 PER_OBJECT = ("head_depth", "throw")  # drawn for each body or fault
 
-_RANGES: dict[str, Span] = {
-    "body_spacing_m": (1.0, 1e5),
-    "salt_fraction": (0.05, 0.4),
-    "head_depth": (0.0, 0.7),  # stems need some way down to the base
-    "base_depth": (0.75, 2.0),
-    "cover": (0.0, 0.2),
-    "rugosity": (0.0, 0.1),
-    "interior": (0.0, 0.5),
-    "stringers": (0.0, 1.0),
-    "sutures": (0.0, 1.0),
-    "water": (-1.0, 0.25),
-    "relief": (0.0, 0.03),
-    "fold": (0.0, 0.1),
-    "arches": (0.0, 0.3),
-    "clinoforms": (0.0, 0.5),
-    "upturn": (0.0, 0.95),
-    "reach": (0.01, 1.0),
-    "faults": (0.0, 20.0),
-    "throw": (0.0, 0.2),
-    "unconformity": (0.0, 0.2),
-    "channel": (0.0, 0.2),
-    "chaos": (0.0, 0.1),
-    "contrast": (0.0, 0.2),
-    "facies": (0.0, 1.0),
-    "markers": (0.0, 20.0),
-    "layer_wavelengths": (0.02, 10.0),
-    "package": (0.01, 1.0),
-    "surface_velocity_m_s": (1660.0, 3500.0),
-    "frequency_hz": (0.1, 200.0),
-    "octaves": (1.0, 6.0),
-    "max_dip_deg": (10.0, 85.0),
-    "shadow": (0.0, 0.99),
-    "noise": (0.0, 100.0),
-    "swings": (0.0, 100.0),
-    "gain": (0.0, 1.0),
-    "clip": (0.0, 0.5),
+BOUNDS: dict[str, Span] = {
+    name: hint.__metadata__
+    for name, hint in get_type_hints(Preset, include_extras=True).items()
+    if get_origin(hint) is Annotated
 }
 
 PRESETS = {
