@@ -1,7 +1,6 @@
 """Figures: what they show, in which colours and units, and what they leave alone."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -14,7 +13,6 @@ from matplotlib.colors import to_hex
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from PIL import Image
 
 from thesis_lib import plotting
 from thesis_lib._volume import build_volume
@@ -139,7 +137,7 @@ def make_statistics() -> xr.Dataset:
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "section": lambda: plotting.plot_section(SECTION, salt=SALT, prediction=SALT, title="inline"),
+    "section": lambda: plotting.plot_section(SECTION, salt=SALT, title="inline"),
     "volume": lambda: plotting.plot_volume(make_volume(), inline=102, crossline=303, vertical=100),
     "patches": lambda: plotting.plot_patches(
         np.stack([TARGET + 0.0] * 7), np.stack([TARGET] * 7), labels=["salt"] * 7
@@ -283,9 +281,8 @@ def find_contours(fig: Figure) -> list[ContourSet]:
 
 def test_truth_is_a_solid_orange_contour_and_prediction_a_dashed_blue_one() -> None:
     """Masks are outlines; a probability is cut at one half."""
-    truth, prediction = find_contours(
-        plotting.plot_section(SECTION, salt=SALT, prediction=SALT * 0.9)
-    )
+    panel = plotting.plot_predictions(SECTION, SALT, {"BCE": SALT * 0.9}).axes[1]
+    truth, prediction = panel.findobj(ContourSet)
     assert (to_hex(truth.get_edgecolor()[0]), truth.get_linestyle()[0][1]) == (TRUTH, None)
     assert to_hex(prediction.get_edgecolor()[0]) == PREDICTION
     assert prediction.get_linestyle()[0][1] is not None
@@ -302,14 +299,6 @@ def test_mask_without_boundary_draws_no_contour(value: bool) -> None:
     """A section of salt alone, or without any, has no outline."""
     salt = np.full(SECTION.shape, value)
     assert find_contours(plotting.plot_section(SECTION, salt=salt)) == []
-
-
-def test_section_is_drawn_where_it_is_told() -> None:
-    """Given an axes, the figure returned is the one that holds it."""
-    fig = Figure()
-    ax = fig.subplots(1, 2)[1]
-    assert plotting.plot_section(SECTION, ax=ax) is fig
-    assert len(ax.images) == 1
 
 
 @pytest.mark.parametrize(
@@ -575,20 +564,3 @@ def test_network_that_does_not_fit_together_is_refused() -> None:
     odd = [*BLOCKS[:-1], ("logits", 1, 34, 32)]
     with pytest.raises(ValueError, match=r"Invalid size \(34, 32\) of logits. Must be one of"):
         plotting.plot_network(odd, skips=SKIPS, latent=LATENT)
-
-
-def test_saved_figure_depends_on_the_picture_alone(tmp_path: Path) -> None:
-    """The same figure drawn twice gives the same bytes, without a word on software or date."""
-    first, second = (
-        plotting.save_figure(FIGURES["section"](), tmp_path / "new" / f"{name}.png")
-        for name in "ab"
-    )
-    assert first.read_bytes() == second.read_bytes()
-    with Image.open(first) as image:
-        assert set(image.info) <= {"dpi"}
-
-
-def test_figure_is_saved_as_png_alone(tmp_path: Path) -> None:
-    """Other formats carry dates and are refused."""
-    with pytest.raises(ValueError, match=r"figure.pdf'. Must end in .png"):
-        plotting.save_figure(FIGURES["pipeline"](), tmp_path / "figure.pdf")

@@ -5,7 +5,6 @@ Figures are opened in pyplot, so that a notebook shows them after the cell; a se
 call keeps it from showing the returned figure a second time.
 """
 
-from thesis_lib.plotting._style import save_figure
 from thesis_lib.plotting.curves import (
     plot_learning_curves,
     plot_loss_curves,
@@ -46,5 +45,4 @@ __all__ = [
     "plot_statistics",
     "plot_table",
     "plot_volume",
-    "save_figure",
 ]

@@ -105,33 +105,3 @@ def label_outer(panels: Sequence[Axes], *, n_columns: int, share_y: bool = True)
 def two_lines(label: str) -> str:
     """Put the unit of a label, which stands in brackets, on a line of its own."""
     return label.replace(" (", "\n(")
-
-
-def save_figure(fig: Figure, path: str | Path) -> Path:
-    """
-    Write a figure as a PNG whose bytes depend on the picture alone.
-
-    Parameters
-    ----------
-    fig : Figure
-        What to save, at 150 dots per inch.
-    path : str or Path
-        A file name that ends in ``.png``. Missing folders are made.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    ValueError
-        If the name does not end in ``.png``.
-    """
-    path = Path(path)
-    if path.suffix != ".png":
-        raise ValueError(f"Invalid path {str(path)!r}. Must end in .png.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with thesis_style():
-        fig.savefig(path, metadata={"Software": None})
-    return path

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -33,15 +32,10 @@ _CUT: dict[str, Any] = {"color": RED, "linewidth": 0.8, "linestyle": ":"}
 
 @styled
 def plot_section(
-    section: xr.DataArray,
-    *,
-    salt: Mask | None = None,
-    prediction: Mask | None = None,
-    title: str | None = None,
-    ax: Axes | None = None,
+    section: xr.DataArray, *, salt: Mask | None = None, title: str | None = None
 ) -> Figure:
     """
-    Draw one section with the outlines of its true and its predicted salt.
+    Draw one section with the outline of its salt.
 
     Parameters
     ----------
@@ -49,17 +43,13 @@ def plot_section(
         Amplitudes; dims (depth or time, inline or crossline). Missing traces (NaN) stay white.
     salt : array of the same shape, optional
         True salt, drawn solid.
-    prediction : array of the same shape, optional
-        Predicted salt, or its probability (drawn at one half), dashed.
     title : str, optional
         Written above the section.
-    ax : Axes, optional
-        Where to draw; by default a new figure of the page's width.
 
     Returns
     -------
     Figure
-        The figure that holds the section.
+        One panel, as wide as the page.
 
     Raises
     ------
@@ -67,33 +57,17 @@ def plot_section(
         If the dims are others, a shape differs, or no amplitude is finite.
     """
     axes = _panels.check_section(section)
-    if ax is None:
-        _, grid = new_figure(height=0.85 * PAGE_WIDTH * axes.ratio + 0.6, layout="compressed")
-        ax = grid[0, 0]
+    fig, grid = new_figure(height=0.85 * PAGE_WIDTH * axes.ratio + 0.6, layout="compressed")
+    ax = grid[0, 0]
     limit = _panels.amplitude_limit(section.values)
     image = _panels.draw_image(ax, section.values, axes, limit=limit)
     if salt is not None:
         _panels.draw_truth(ax, salt, axes)
-    if prediction is not None:
-        _panels.draw_prediction(ax, prediction, axes)
-    handles = _panels.contour_handles(truth=salt is not None, prediction=prediction is not None)
-    if handles:
-        _draw_legend_above(ax, handles)
+        handles = _panels.contour_handles(truth=True, prediction=False)
+        fig.legend(handles=handles, loc="outside upper right", frameon=False)
     ax.set_title(title or "")
-    fig = ax.figure.get_figure(root=True)
     fig.colorbar(image, ax=ax, label=_panels.amplitude_label(section), extend="both", pad=0.02)
     return fig
-
-
-def _draw_legend_above(ax: Axes, handles: list[Artist]) -> None:
-    ax.legend(
-        handles=handles,
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=len(handles),
-        frameon=False,
-        borderaxespad=0.1,
-    )
 
 
 @styled
