@@ -65,8 +65,8 @@ def invert(
     optimizer: str = "lbfgs",
     lr: float = 0.05,
     momentum: float = 0.9,
-    norm_weight: float = 1e-6,
-    variation_weight: float = 1e-5,
+    norm_weight: float = 1e-5,
+    variation_weight: float = 1e-4,
     precision: str = "32-true",
     progress: bool = True,
 ) -> Inversion:
@@ -98,7 +98,8 @@ def invert(
     steps : int
         Steps of the optimizer at most.
     tolerance : float
-        Residual below which an image is done: 0.01 is a feature distance of 0.1. 0 goes all steps.
+        Residual below which an image is done: 0.01 is a feature distance of 0.1. With 0 it goes on
+        until no step helps. Networks of ReLUs have local minima: not every block gets to 0.
     optimizer : {"lbfgs", "adam", "sgd"}
         At a number of steps, the first-order ones are far from convergence at deep layers.
     lr : float
