@@ -162,7 +162,8 @@ class Phase:
     def start(self, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Draw the phases of white noise, (H, W // 2 + 1)."""
         check_same_shape("image", shape, "patches of the phase", self.patches.shape[2:])
-        return torch.fft.rfft2(torch.randn(shape, generator=generator)).angle()
+        phase: Tensor = torch.fft.rfft2(torch.randn(shape, generator=generator)).angle()
+        return phase
 
     def render(self, parameters: Tensor, shape: tuple[int, int]) -> Tensor:
         """Join phases and magnitudes and transform them back."""

@@ -250,10 +250,11 @@ class _Ascent:
             moves = torch.stack([robustness.draw(steps, generator) for generator in generators])
             self.moves = torch.cat([moves] * n_objectives).to(self.history)  # (n, steps, 4)
 
-    def split(self, active: Tensor | None = None) -> Sequence[Tensor]:
+    def split(self, active: Tensor | None = None) -> list[Tensor]:
         """Indices of all images, or the active ones, batch by batch."""
         rows = torch.arange(len(self.kinds), device=self.kinds.device)
-        return (rows if active is None else rows[active]).split(self.batch_size)
+        rows = rows if active is None else rows[active]
+        return [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
 
     def render(self, rows: Tensor) -> Tensor:
         """Images as the network sees them before they are moved."""
