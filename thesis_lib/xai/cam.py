@@ -125,7 +125,7 @@ def cam(model: Classifier, patches: Tensor, class_index: int) -> Cam:
             )
         blocks = tuple(
             torch.einsum("k,nkhw->nhw", share, maps.to(dtype))[:, None]
-            for share, maps in zip(weights.split(sizes), features, strict=True)
+            for share, maps in zip(torch.split(weights, sizes), features, strict=True)
         )
     return Cam(
         maps=torch.stack([upsample(block, patches.shape[2:]) for block in blocks]).sum(dim=0),
@@ -242,7 +242,8 @@ def trace_curves(
     order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1).reshape(maps.shape).to(images.device)
     shares = torch.linspace(0, 1, steps + 1, device=images.device)
-    deletion, insertion = [], []
+    deletion: list[Tensor] = []
+    insertion: list[Tensor] = []
     with frozen(cast(nn.Module, model)), torch.no_grad():
         for share in shares.tolist():
             first = rank < round(share * rank[0].numel())

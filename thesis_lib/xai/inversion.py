@@ -150,7 +150,7 @@ def invert(
     noise = _draw_noise(seeds, patches.shape[2:])
     with frozen(model), tqdm(total=steps, unit="step", disable=not progress) as bar:
         problem = _Problem(model, patches.repeat_interleave(len(noise), dim=0), config)
-        history = []
+        history: list[Tensor] = []
         for state in problem.solve(noise.repeat(len(patches), 1)):
             _check_finite(state.residual, len(history))
             history.append(state.residual)
@@ -195,12 +195,13 @@ def feature_distance(features: Tensor, target: Tensor) -> Tensor:
     """
     check_same_shape("features", features.shape, "target", target.shape)
     scale = _check_excited(target)
-    return torch.linalg.vector_norm((features - target).flatten(1), dim=1) / scale
+    distance: Tensor = torch.linalg.vector_norm((features - target).flatten(1), dim=1)
+    return distance / scale
 
 
 def _check_excited(target: Tensor) -> Tensor:
     """Norms (n,) of targets, none of them 0."""
-    norms = torch.linalg.vector_norm(target.flatten(1), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(target.flatten(1), dim=1)
     if (norms == 0).any():
         row = int((norms == 0).nonzero()[0, 0])
         raise ValueError(f"Activations of patch {row} are all 0. Must excite the layer.")

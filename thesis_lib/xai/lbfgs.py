@@ -171,4 +171,5 @@ def _pick(found: Evaluation, rows: Tensor) -> Evaluation:
 
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:
-    return torch.linalg.vecdot(first, second)
+    products: Tensor = torch.linalg.vecdot(first, second)  # one for each problem
+    return products

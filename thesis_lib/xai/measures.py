@@ -223,9 +223,9 @@ def gradient_sparsity(images: Tensor) -> Tensor:
         raise ValueError(f"Invalid images of shape {tuple(images.shape)}. Must be at least 2 x 3.")
     dy, dx = images.diff(dim=2)[..., :-1], images.diff(dim=3)[:, :, :-1]
     slopes = torch.hypot(dy, dx).flatten(1)
-    root = slopes.shape[1] ** 0.5
-    largest = slopes.norm(dim=1)
-    ratio = torch.where(largest > 0, slopes.sum(dim=1) / largest, root)
+    root = float(slopes.shape[1] ** 0.5)
+    length: Tensor = torch.linalg.vector_norm(slopes, dim=1)
+    ratio = torch.where(length > 0, slopes.sum(dim=1) / length, root)
     return (root - ratio) / (root - 1)
 
 
