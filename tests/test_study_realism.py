@@ -118,18 +118,6 @@ def test_a_step_of_energy_is_found() -> None:
     assert float(density.sel(energy_change_value=6.25)) == pytest.approx(9 / 128)
 
 
-def test_frequencies_are_physical_where_spacings_are_known() -> None:
-    """At 4 ms and 25 m frequencies end at 125 Hz and 20 per km; without spacing none are given."""
-    section = plane_wave(0.1)
-    known = section_statistics(
-        as_volume(section, inline_m=25.0 * np.arange(N_LATERAL), crossline_m=[0.0])
-    )
-    assert float(known["vertical_frequency_physical"][-1]) == pytest.approx(125)
-    assert float(known["lateral_frequency_physical"][-1]) == pytest.approx(20)
-    assert known["lateral_frequency_physical"].attrs["units"] == "1/km"
-    assert "lateral_frequency_physical" not in section_statistics(as_volume(section)).coords
-
-
 def test_missing_traces_cut_a_section_in_two() -> None:
     """A missing trace leaves two stretches, each the same as if it were a section of its own."""
     section = white_noise(N_VERTICAL, N_LATERAL).astype(np.float32)
@@ -178,13 +166,27 @@ def test_distance_of_dips_is_their_difference() -> None:
     assert table.loc["falling", "dip"] == pytest.approx(np.degrees(np.arctan(0.2)), abs=1.5)
 
 
+def test_halves_of_a_reference_are_compared_where_it_has_two() -> None:
+    """Of two sections each is a half; of one there is no half, and no row for it."""
+    noise = white_noise(N_VERTICAL, N_LATERAL)
+    noise[:, 70] = np.nan
+    both = section_statistics(as_volume(noise))
+    one = both.isel(section=[0])
+    table = compare_all({"one": one}, both)
+    expected = compare_statistics(one, both.isel(section=[1]))
+    assert table.loc["between its halves"].to_dict() == expected.to_dict()
+    assert list(compare_all({"both": both}, one).index) == ["both"]
+
+
 def test_summary_of_a_wave() -> None:
-    """The summary of a dipping wave states its frequency, dip and planarity."""
+    """The summary of a dipping wave states its frequencies, dip and planarity."""
     table = summarise_statistics({"wave": section_statistics(as_volume(plane_wave(0.5)))})
     row = table.loc["wave"]
-    assert row["vertical frequency"] == pytest.approx(1 / 16, rel=0.05)
-    assert row["median |dip|"] == pytest.approx(np.degrees(np.arctan(0.5)), abs=1)
-    assert row["planarity"] > 0.98
+    assert row["mean vertical frequency"] == pytest.approx(1 / 16, rel=0.05)
+    assert row["mean lateral frequency"] == pytest.approx(1 / 32, rel=0.05)
+    assert row["mean dip"] == pytest.approx(np.degrees(np.arctan(0.5)), abs=1)
+    assert row["mean planarity"] > 0.98
+    assert row["mean amplitude"] == pytest.approx(2 * np.sqrt(2) / np.pi, abs=0.05)  # half a step
     assert row["coherence at 16"] == pytest.approx(-1, abs=1e-6)
 
 

@@ -190,7 +190,9 @@ def test_volume_without_mask_is_refused(tmp_path):
         attrs={"source": "test"},
     )
     volume.to_netcdf(tmp_path / "volume.nc", engine="h5netcdf")
-    with pytest.raises(ValueError, match="Must have a salt mask"):
+    with pytest.raises(
+        ValueError, match=r"Must have a salt mask: .* in reading: \{mask: \.\.\.\}\."
+    ):
         load_splits(StudyData(source=str(tmp_path / "volume.nc")), seed=0)
 
 
@@ -216,3 +218,6 @@ def test_richest_section_holds_the_most_salt():
     assert section["salt"].sum() == volume["salt"].sum(("inline", "depth")).max()
     bare = volume.drop_vars("salt")
     assert richest_section(bare, "inline").identical(middle_section(bare, "inline"))
+    for find in (middle_section, richest_section):
+        with pytest.raises(ValueError, match="Invalid axis 'depth'"):
+            find(volume, "depth")

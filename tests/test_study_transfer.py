@@ -9,7 +9,7 @@ import pytest
 from thesis_lib._volume import build_volume
 from thesis_lib.data import Augmentation
 from thesis_lib.metrics import dice_score
-from thesis_lib.study import SegmentationConfig, StudyData
+from thesis_lib.study import SegmentationConfig, StudyData, read_augmentation
 from thesis_lib.study.tables import FULL, collect_transfer, format_transfer
 from thesis_lib.study.transfer import (
     ABLATIONS,
@@ -196,8 +196,11 @@ def test_table_of_nothing_says_so():
     [
         ({"earths": {}}, r"Invalid earths \{\}\. Must name presets and spacings"),
         ({"earths": {"gulf": ()}}, "Must name presets and spacings"),
+        ({"earths": {"gulf": 20.0}}, r"Invalid earths \{'gulf': 20.0\}\. Must name presets and"),
         ({"earths": {"golf": (20.0,)}}, "Invalid preset 'golf'"),
+        ({"earths": {"gulf": (0.0,)}}, r"Invalid spacing of gulf 0\.0\. Must lie in \(0, inf"),
         ({"ablations": ("fauts",)}, "Invalid ablation 'fauts'.*'faults'"),
+        ({"ablations": ("faults", "faults")}, r"\['faults', 'faults'\]. Must be distinct"),
         ({"axis": "time"}, "Invalid axis 'time'"),
         ({"n_volumes": 0}, "Invalid n_volumes 0"),
         ({"n_sections": 0}, "Invalid n_sections 0"),
@@ -209,6 +212,13 @@ def test_studies_that_cannot_be_are_refused(study, changes, message):
     """Presets, ablations, counts and seeds are checked before anything is trained."""
     with pytest.raises(ValueError, match=message):
         replace(study, **changes)
+
+
+def test_augmentation_is_read_by_its_fields():
+    """Names set the fields of the default augmentation, and a misspelt one is refused."""
+    assert read_augmentation({"polarity": 0.5}) == Augmentation(polarity=0.5)
+    with pytest.raises(ValueError, match=r"Invalid name in augmentation 'flop'.*'flip'"):
+        read_augmentation({"flop": 0.5})
 
 
 def test_an_ablation_of_an_unknown_field_is_refused(study, monkeypatch):

@@ -9,11 +9,12 @@ from thesis_lib.study.realism import (
     section_statistics,
     summarise_statistics,
 )
-from thesis_lib.study.runs import Outcome, Run, complete, source_hash, write_json
+from thesis_lib.study.runs import Outcome, Run, write_json
 from thesis_lib.study.segmentation import (
     SegmentationConfig,
     load_model,
     load_sections,
+    read_augmentation,
     read_run,
 )
 from thesis_lib.study.splits import (
@@ -72,7 +73,6 @@ __all__ = [
     "collect_transfer",
     "compare_all",
     "compare_statistics",
-    "complete",
     "decide",
     "describe_data",
     "effect_table",
@@ -88,6 +88,7 @@ __all__ = [
     "open_source",
     "open_target",
     "rank_correlation",
+    "read_augmentation",
     "read_claims",
     "read_run",
     "read_thesis_table",
@@ -96,7 +97,6 @@ __all__ = [
     "run_transfer",
     "score_table",
     "section_statistics",
-    "source_hash",
     "summarise_statistics",
     "write_json",
 ]

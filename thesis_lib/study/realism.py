@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, signal, stats
 
 from thesis_lib._checks import check_choice, check_count
-from thesis_lib._volume import VERTICAL_UNITS, vertical_dim
+from thesis_lib._volume import vertical_dim
+from thesis_lib.study.splits import LATERAL
 
 Floats = NDArray[np.float64]
 
@@ -19,7 +20,6 @@ SEGMENT = 128  # samples of one periodogram
 GRADIENT_PX, TENSOR_PX = 1.0, 4.0  # Gaussians of the structure tensor
 SILENT = 0.05  # share of a section's root mean square below which a window says nothing
 FLOOR_DB = -40.0  # below the strongest frequency, where spectra are noise alone
-_LATERAL = {"inline": "crossline", "crossline": "inline"}
 _EDGES = {  # of the histograms; what lies beyond counts in the outermost step
     "amplitude": np.linspace(-6.0, 6.0, 121),
     "dip": np.linspace(-90.0, 90.0, 121),
@@ -69,8 +69,7 @@ def section_statistics(
 
         - ``amplitude`` (density over ``amplitude_value``) and its excess ``kurtosis``;
         - ``vertical_power``, ``lateral_power``: Welch periodograms [2]_ of 128 samples under a
-          Hann taper, over cycles per sample, scaled to the sum 1; where spacings are known, the
-          frequencies are also given per second or kilometre;
+          Hann taper, over cycles per sample, scaled to the sum 1;
         - ``dip`` (degrees, positive downward to the right) and ``planarity``
           :math:`(\lambda_1 - \lambda_2) / (\lambda_1 + \lambda_2)`, densities of both, from the
           structure tensor [1]_ (Gaussians of 1 and 4 samples);
@@ -96,10 +95,10 @@ def section_statistics(
     check_count(f"length along {down}", volume.sizes[down], low=WINDOW)
     rows = []
     for axis in axes:
-        check_choice("axis", axis, tuple(_LATERAL))
+        check_choice("axis", axis, tuple(LATERAL))
         lines = np.linspace(0, volume.sizes[axis] - 1, min(n_sections, volume.sizes[axis]))
         for line in np.unique(lines.round().astype(int)):
-            section = volume["amplitude"].isel({axis: line}).transpose(down, _LATERAL[axis])
+            section = volume["amplitude"].isel({axis: line}).transpose(down, LATERAL[axis])
             rows += [_describe(part) for part in _cut_stretches(section.values)]
     if not rows:
         raise ValueError(
@@ -110,7 +109,7 @@ def section_statistics(
     described.attrs = {
         name: volume.attrs[name] for name in ("source", "content_hash") if name in volume.attrs
     }
-    return described.assign_coords(_physical(volume, axes))
+    return described
 
 
 def compare_statistics(first: xr.Dataset, second: xr.Dataset) -> "pd.Series[float]":
@@ -148,8 +147,16 @@ def compare_statistics(first: xr.Dataset, second: xr.Dataset) -> "pd.Series[floa
 
 
 def compare_all(volumes: Mapping[str, xr.Dataset], reference: xr.Dataset) -> pd.DataFrame:
-    """Distance of each volume to a reference: a row a volume, a column a statistic."""
+    """
+    Distance of each volume to a reference: a row a volume, a column a statistic.
+
+    Where the reference has several sections, a last row, *between its halves*, compares every other
+    one of them with the rest.
+    """
     rows = {name: compare_statistics(part, reference) for name, part in volumes.items()}
+    if reference.sizes["section"] > 1:
+        even, odd = (reference.isel(section=slice(start, None, 2)) for start in (0, 1))
+        rows["between its halves"] = compare_statistics(even, odd)
     return pd.DataFrame(rows).T.rename_axis("volume")
 
 
@@ -160,9 +167,8 @@ def summarise_statistics(volumes: Mapping[str, xr.Dataset]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Number of sections, excess kurtosis, mean frequencies (cycles per sample), median and 90th
-        percentile of the magnitude of dip (degrees), median planarity and coherence, coherence of
-        traces 16 apart, standard deviation of the energy change (dB).
+        Number of sections, excess kurtosis, coherence of traces 16 apart, and the mean magnitude
+        of each quantity in its unit; of the spectra, the mean frequency in cycles per sample.
     """
     return pd.DataFrame({name: _summarise(part) for name, part in volumes.items()}).T.rename_axis(
         "volume"
@@ -191,25 +197,12 @@ def _describe(section: Floats) -> xr.Dataset:
         "coherence": coherences[0],
         "energy_change": _change_energy(section),
     }
-    parts: dict[str, tuple[str, Floats]] = {
-        name: (f"{name}_value", _density(values, _EDGES[name])) for name, values in samples.items()
-    }
-    for axis, name in enumerate(SPECTRA):
-        parts[f"{name}_power"] = (f"{name}_frequency", _power(section, axis))
-    medians = np.array([np.median(v) if v.size else np.nan for v in coherences])
-    described = xr.Dataset(
-        {**parts, "coherence_of_lag": ("lag", medians), "kurtosis": stats.kurtosis(section.ravel())}
-    )
-    frequencies = np.arange(1, SEGMENT // 2 + 1) / SEGMENT
-    middles = {
-        f"{name}_value": (f"{name}_value", (edges[1:] + edges[:-1]) / 2)
-        for name, edges in _EDGES.items()
-    }
-    axes = {f"{name}_frequency": (f"{name}_frequency", frequencies) for name in SPECTRA}
-    described = described.assign_coords({**middles, **axes, "lag": np.arange(1, N_LAGS + 1)})
-    for name in _EDGES:
-        described[f"{name}_value"].attrs["units"] = _UNITS.get(name, "1")
-    return described
+    medians = [np.median(values) if values.size else np.nan for values in coherences]
+    densities = {name: _density(name, values) for name, values in samples.items()}
+    spectra = {f"{name}_power": _power(name, section, axis) for axis, name in enumerate(SPECTRA)}
+    of_lag = xr.DataArray(medians, {"lag": np.arange(1, N_LAGS + 1)}, ["lag"])
+    kurtosis = stats.kurtosis(section.ravel())
+    return xr.Dataset({**densities, **spectra, "coherence_of_lag": of_lag, "kurtosis": kurtosis})
 
 
 def local_dip(section: Floats) -> tuple[Floats, Floats]:
@@ -277,73 +270,39 @@ def _change_energy(section: Floats) -> Floats:
     return change
 
 
-def _power(section: Floats, axis: int) -> Floats:
+def _power(name: str, section: Floats, axis: int) -> xr.DataArray:
     """Share of the power at 1/128 to 1/2 cycles per sample."""
     length = min(SEGMENT, section.shape[axis])
     _, power = signal.welch(section, window="hann", nperseg=length, nfft=SEGMENT, axis=axis)
     power = power.mean(axis=1 - axis)[1:]
-    return np.asarray(power / power.sum())
+    place = f"{name}_frequency"
+    frequencies = np.arange(1, SEGMENT // 2 + 1) / SEGMENT
+    return xr.DataArray(power / power.sum(), {place: frequencies}, [place])
 
 
-def _density(values: Floats, edges: Floats) -> Floats:
+def _density(name: str, values: Floats) -> xr.DataArray:
     """Share of the values in each step; 0 everywhere where there is no value."""
-    inside = np.clip(values.ravel(), edges[0], edges[-1])
-    counts = np.histogram(inside, edges)[0]
-    return np.asarray(counts / max(values.size, 1))
+    edges, place = _EDGES[name], f"{name}_value"
+    counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
+    density = xr.DataArray(
+        counts / max(values.size, 1), {place: (edges[1:] + edges[:-1]) / 2}, [place]
+    )
+    density[place].attrs["units"] = _UNITS.get(name, "1")
+    return density
 
 
 def _decibels(power: Floats) -> Floats:
     return np.asarray(10 * np.log10(np.maximum(power / power.max(), 10 ** (FLOOR_DB / 10))))
 
 
-def _physical(
-    volume: xr.Dataset, axes: Sequence[str]
-) -> dict[str, tuple[str, Floats, dict[str, str]]]:
-    """Frequencies per second or kilometre, where all sections have one known spacing."""
-    frequencies = np.arange(1, SEGMENT // 2 + 1) / SEGMENT
-    down = vertical_dim(volume)
-    step = float(np.median(np.diff(volume[down].values))) / 1000.0  # s or km
-    unit = {"ms": "Hz", "m": "1/km"}[VERTICAL_UNITS[down]]
-    found = {
-        "vertical_frequency_physical": ("vertical_frequency", frequencies / step, {"units": unit})
-    }
-    metres = [f"{_LATERAL[axis]}_m" for axis in axes]
-    if all(name in volume.coords and volume[name].size > 1 for name in metres):
-        steps_m = np.concatenate([np.abs(np.diff(volume[name].values)) for name in metres])
-        if np.allclose(steps_m, steps_m[0], rtol=0.01, atol=0):
-            per_km = frequencies / (steps_m[0] / 1000.0)
-            found["lateral_frequency_physical"] = ("lateral_frequency", per_km, {"units": "1/km"})
-    return found
-
-
 def _summarise(described: xr.Dataset) -> dict[str, float]:
     mean = described.mean("section")
     summary = {"sections": float(described.sizes["section"]), "kurtosis": float(mean["kurtosis"])}
-    for name in SPECTRA:
-        power = mean[f"{name}_power"]
-        summary[f"{name} frequency"] = float((power * power[f"{name}_frequency"]).sum())
-    dip = _magnitude_quantiles(mean["dip"], (0.5, 0.9))
-    energy = mean["energy_change"]
-    return summary | {
-        "median |dip|": dip[0],
-        "90 % |dip|": dip[1],
-        "planarity": _quantile(mean["planarity"]),
-        "coherence": _quantile(mean["coherence"]),
-        f"coherence at {N_LAGS}": float(mean["coherence_of_lag"][-1]),
-        "energy change": float(np.sqrt((energy * energy["energy_change_value"] ** 2).sum())),
-    }
-
-
-def _magnitude_quantiles(density: xr.DataArray, shares: Sequence[float]) -> list[float]:
-    """Quantiles of the magnitude of a quantity whose steps are symmetric about 0."""
-    half = density.size // 2
-    folded = density[half:].copy(data=density[half:].values + density[:half].values[::-1])
-    return [_quantile(folded, share) for share in shares]
-
-
-def _quantile(density: xr.DataArray, share: float = 0.5) -> float:
-    """Where the cumulative density reaches a share, linear inside a step."""
-    middles = density[f"{density.name}_value"].values
-    edges = middles[0] + (middles[1] - middles[0]) * (np.arange(middles.size + 1) - 0.5)
-    cumulative = np.append(0.0, np.cumsum(density.values))
-    return float(np.interp(share * cumulative[-1], cumulative, edges))
+    summary[f"coherence at {N_LAGS}"] = float(mean["coherence_of_lag"][-1])
+    for name in DISTANCES:
+        share, (coordinate,) = mean[name], mean[name].dims
+        if coordinate != "lag":
+            magnitude = abs(share[coordinate])
+            quantity = str(coordinate).removesuffix("_value").replace("_", " ")
+            summary[f"mean {quantity}"] = float((share * magnitude).sum() / share.sum())
+    return summary

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ from thesis_lib.losses import LOSSES
 from thesis_lib.metrics import dice_score, score_volume
 from thesis_lib.model import SaltUNet
 from thesis_lib.study.runs import Run, source_hash
-from thesis_lib.study.splits import Splits, middle_section
+from thesis_lib.study.splits import LATERAL, Splits, middle_section
 from thesis_lib.training import TrainConfig, fit, predict_volume, resolve_precision
 
 TASK = __name__
 source_hash(TASK)  # of the code that is loaded, whatever is edited from here on
 THRESHOLD = 0.5  # the same for every loss, so that no score selects it
-LATERAL = {"inline": "crossline", "crossline": "inline"}
 N_VALIDATION_SECTIONS = 8  # of the held-out volume, watched after every epoch
 SECTIONS = "sections.nc"
 WEIGHTS = "weights.safetensors"
@@ -82,7 +81,21 @@ class SegmentationConfig:
         if not 0 < len(self.axes) == len(set(self.axes)):
             raise ValueError(f"Invalid axes {self.axes}. Must be one or two different ones.")
         for axis in self.axes:
-            check_choice("axis", axis, ("inline", "crossline"))
+            check_choice("axis", axis, tuple(LATERAL))
+
+
+def read_augmentation(changes: Mapping[str, Any]) -> Augmentation:
+    """
+    Return the default augmentation with some of its fields changed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a name is none of its fields, or a value is no number or out of its range.
+    """
+    for name in changes:
+        check_choice("name in augmentation", name, [field.name for field in fields(Augmentation)])
+    return Augmentation(**changes)
 
 
 def make_run(config: SegmentationConfig, splits: Splits, *, seed: int) -> Run:

@@ -19,6 +19,7 @@ from thesis_lib._checks import check_choice, check_count
 # with the earths from 2,000,000 on, so those are scored no more.
 VALIDATION_EARTH = 1_000_000
 TEST_EARTH = 3_000_000
+LATERAL = {"inline": "crossline", "crossline": "inline"}  # the axis that a section keeps
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class StudyData:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reading", check_reading(self.reading))
-        check_choice("split_axis", self.split_axis, ("inline", "crossline"))
+        check_choice("split_axis", self.split_axis, tuple(LATERAL))
         check_count("n_train_volumes", self.n_train_volumes)
         check_count("n_test_volumes", self.n_test_volumes)
         check_count("guard_lines", self.guard_lines, low=0)
@@ -207,7 +208,7 @@ def _split(study_data: StudyData) -> Splits:
     if "salt" not in volume:
         raise ValueError(
             f"Invalid volume {study_data.source} for a study. Must have a salt mask: name a file "
-            "or a variable in reading: {{mask: ...}}."
+            "or a variable in reading: {mask: ...}."
         )
     axis = study_data.split_axis
     lines = volume[axis].values
@@ -277,11 +278,13 @@ def _cut_blocks(
 
 def middle_section(volume: xr.Dataset, axis: str) -> xr.Dataset:
     """Middle section of a volume along an axis, dims (depth or time, the other lateral axis)."""
+    check_choice("axis", axis, tuple(LATERAL))
     return _take_section(volume, axis, volume.sizes[axis] // 2)
 
 
 def richest_section(volume: xr.Dataset, axis: str) -> xr.Dataset:
     """Section with the most salt along an axis, the middle one where no mask is known."""
+    check_choice("axis", axis, tuple(LATERAL))
     if "salt" not in volume:
         return middle_section(volume, axis)
     others = [dim for dim in volume["salt"].dims if dim != axis]
@@ -289,5 +292,4 @@ def richest_section(volume: xr.Dataset, axis: str) -> xr.Dataset:
 
 
 def _take_section(volume: xr.Dataset, axis: str, index: int) -> xr.Dataset:
-    lateral = "crossline" if axis == "inline" else "inline"
-    return volume.isel({axis: index}).transpose(_volume.vertical_dim(volume), lateral)
+    return volume.isel({axis: index}).transpose(_volume.vertical_dim(volume), LATERAL[axis])

@@ -124,13 +124,7 @@ def list_claims(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
     """Plain rows for ``claims.json``: claim, verdict, reason, effects with their bounds."""
     return [
         {
-            "id": decision.claim.id,
-            "statement": decision.claim.statement,
-            "source": decision.claim.source,
-            "measure": decision.claim.measure,
-            "rule": decision.claim.rule,
-            "subject": decision.claim.subject,
-            "margin": decision.claim.margin,
+            **vars(decision.claim),
             "verdict": decision.verdict,
             "reason": decision.reason,
             "effects": [
@@ -156,20 +150,14 @@ def effect_table(decisions: Sequence[Decision]) -> pd.DataFrame:
         table), ``mean``, ``low``, ``high``.
     """
     rows = [
-        {
-            "statement": decision.claim.statement,
-            "verdict": decision.verdict,
-            "rival": LOSS_NAMES[effect.rival],
-            "mean": effect.mean,
-            "low": effect.low,
-            "high": effect.high,
-        }
+        {"statement": decision.claim.statement, "verdict": decision.verdict, **vars(effect)}
         for decision in decisions
         for effect in decision.effects
     ]
     columns = ["statement", "verdict", "rival", "mean", "low", "high"]
     table = pd.DataFrame(rows, columns=columns)
-    table["rival"] = pd.Categorical(table["rival"], categories=list(LOSS_NAMES.values()))
+    rivals = pd.Categorical(table["rival"], categories=list(LOSS_NAMES))
+    table["rival"] = rivals.rename_categories(LOSS_NAMES)
     return table
 
 

@@ -1,20 +1,26 @@
 """Transfer: networks trained on synthetic earths alone, scored on sections of another volume."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import cycle, islice
-from pathlib import Path
+from functools import partial
+from itertools import cycle, islice, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from thesis_lib._checks import check_choice, check_count
+from thesis_lib._checks import check_choice, check_count, check_range
 from thesis_lib.study.runs import Outcome, complete
-from thesis_lib.study.segmentation import LATERAL, SECTIONS, SegmentationConfig, check_fits
-from thesis_lib.study.splits import TEST_EARTH, VALIDATION_EARTH, StudyData, open_source
+from thesis_lib.study.segmentation import SECTIONS, SegmentationConfig, check_fits
+from thesis_lib.study.splits import (
+    LATERAL,
+    TEST_EARTH,
+    VALIDATION_EARTH,
+    StudyData,
+    open_source,
+)
 from thesis_lib.study.tables import FULL
 from thesis_lib.study.transfer_run import EarthRecipe, make_transfer_run, train_and_transfer
 from thesis_lib.synthetic import PRESETS, Preset
@@ -27,15 +33,13 @@ class Ablation:
 
     Parameters
     ----------
-    earth, augmentation, config : mapping
-        Fields of every :class:`~thesis_lib.synthetic.Preset`, of the
-        :class:`~thesis_lib.data.Augmentation` and of the
-        :class:`~thesis_lib.study.SegmentationConfig` with their new values.
+    earth, augmentation : mapping
+        Fields of every :class:`~thesis_lib.synthetic.Preset` and of the
+        :class:`~thesis_lib.data.Augmentation` with their new values.
     """
 
     earth: Mapping[str, Any] = field(default_factory=dict)
     augmentation: Mapping[str, Any] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 ABLATIONS = {
@@ -72,7 +76,7 @@ class TransferStudy:
 
     Parameters
     ----------
-    earths : mapping of str to tuple of float
+    earths : mapping of str to sequence of float
         Presets to train on, each with the spacings along the vertical axis, in m, that its earths
         take in turn.
     n_volumes : int
@@ -96,11 +100,11 @@ class TransferStudy:
     Raises
     ------
     ValueError
-        If a preset, axis or ablation is unknown, earths or seeds are missing, a seed is doubled
-        or too large, or a count is below 1.
+        If a preset, axis or ablation is unknown or doubled, earths or seeds are missing, a spacing
+        is no number above 0, a seed is doubled or too large, or a count is below 1.
     """
 
-    earths: Mapping[str, tuple[float, ...]]
+    earths: Mapping[str, Sequence[float]]
     target: StudyData
     config: SegmentationConfig
     n_volumes: int = 4
@@ -114,16 +118,28 @@ class TransferStudy:
         check_count("n_volumes", self.n_volumes)
         check_count("n_sections", self.n_sections)
         check_choice("axis", self.axis, tuple(LATERAL))
-        if not self.earths or not all(self.earths.values()):
-            raise ValueError(f"Invalid earths {dict(self.earths)}. Must name presets and spacings.")
-        for preset in self.earths:
-            check_choice("preset", preset, tuple(PRESETS))
+        object.__setattr__(self, "earths", _check_earths(self.earths))
         for name in self.ablations:
             check_choice("ablation", name, tuple(ABLATIONS))
+        if len(set(self.ablations)) < len(self.ablations):
+            raise ValueError(f"Invalid ablations {list(self.ablations)}. Must be distinct.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"Invalid seeds {list(self.seeds)}. Must be distinct, at least one.")
         for seed in self.seeds:
             check_count("seed", seed, low=0, high=VALIDATION_EARTH // self.n_volumes - 1)
+
+
+def _check_earths(earths: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """Return presets with their spacings as tuples."""
+    if not earths or not all(isinstance(v, list | tuple) and v for v in earths.values()):
+        raise ValueError(
+            f"Invalid earths {dict(earths)}. Must name presets and spacings: {{'gulf': [20.0]}}."
+        )
+    for preset, spacings in earths.items():
+        check_choice("preset", preset, tuple(PRESETS))
+        for spacing in spacings:
+            check_range(f"spacing of {preset}", spacing, low=0, open_low=True)
+    return {preset: tuple(map(float, spacings)) for preset, spacings in earths.items()}
 
 
 @dataclass(frozen=True)
@@ -167,14 +183,13 @@ def run_transfer(
     """
     target = open_target(study)
     runs = []
-    for seed in study.seeds:
-        for left_out in (FULL, *study.ablations):
-            outcome = _complete(study, left_out, seed, target, root, progress)
-            runs.append(TransferRun(left_out, seed, outcome))
-            if progress:
-                origin = "computed" if outcome.computed else "found"
-                dice = outcome.scores["mean"]
-                print(f"{left_out} left out, seed {seed}: Dice {dice:.4f} ({origin})", flush=True)
+    for seed, left_out in product(study.seeds, (FULL, *study.ablations)):
+        run = _complete(study, left_out, seed, target, root, progress)
+        runs.append(run)
+        if progress:
+            origin = "computed" if run.outcome.computed else "found"
+            dice = run.outcome.scores["mean"]
+            print(f"{left_out} left out, seed {seed}: Dice {dice:.4f} ({origin})", flush=True)
     return runs
 
 
@@ -211,7 +226,7 @@ def apply_ablation(study: TransferStudy, name: str) -> tuple[dict[str, Preset], 
     ablation = Ablation() if name == FULL else ABLATIONS[name]
     presets = {key: replace(PRESETS[key], **ablation.earth) for key in study.earths}
     augmentation = replace(study.config.augmentation, **ablation.augmentation)
-    return presets, replace(study.config, augmentation=augmentation, **ablation.config)
+    return presets, replace(study.config, augmentation=augmentation)
 
 
 def load_prediction(run: TransferRun) -> xr.DataArray:
@@ -227,17 +242,13 @@ def _complete(
     target: xr.Dataset,
     root: str | os.PathLike[str],
     progress: bool,
-) -> Outcome:
+) -> TransferRun:
     presets, config = apply_ablation(study, left_out)
-    recipes = _list_recipes(study, presets, seed)
-
-    def compute(folder: Path) -> dict[str, Any]:
-        return train_and_transfer(
-            config, recipes, target, study.axis, folder, seed=seed, progress=progress
-        )
-
-    run = make_transfer_run(config, recipes, target, study.axis, seed=seed)
-    return complete(run, compute, root=root)
+    job = (config, _list_recipes(study, presets, seed), target, study.axis)
+    compute = partial(train_and_transfer, *job, seed=seed, progress=progress)
+    return TransferRun(
+        left_out, seed, complete(make_transfer_run(*job, seed=seed), compute, root=root)
+    )
 
 
 def _list_recipes(

@@ -13,7 +13,6 @@ from thesis_lib._volume import vertical_dim
 from thesis_lib.metrics import dice_score
 from thesis_lib.study.runs import Run, source_hash
 from thesis_lib.study.segmentation import (
-    LATERAL,
     SECTIONS,
     THRESHOLD,
     SegmentationConfig,
@@ -21,6 +20,7 @@ from thesis_lib.study.segmentation import (
     predict,
     train,
 )
+from thesis_lib.study.splits import LATERAL
 from thesis_lib.synthetic import Preset, make_volume
 
 TASK = __name__
