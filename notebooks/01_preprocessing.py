@@ -62,7 +62,7 @@ import xarray as xr
 from myst_nb import glue
 
 from thesis_lib import chapters, plotting, study
-from thesis_lib.data import Augmentation, salt_labels
+from thesis_lib.data import salt_labels
 from thesis_lib.patching import PatchGrid, Stitcher, zscore
 from thesis_lib.study import StudyData, open_source
 from thesis_lib.synthetic import PRESETS
@@ -96,11 +96,13 @@ volume.sizes
 # %% tags=["nbval-ignore-output"]
 volume
 
-# %% mystnb={"figure": {"name": "fig-volume", "caption": "Three orthogonal slices through the middle of the volume, with the outline of the salt where a mask is known."}, "image": {"alt": "Three grey seismic slices, two vertical and one horizontal: layered reflections around a body with a bright top and a nearly transparent interior, outlined in orange."}}
-middle = {
-    axis: volume[axis].values[volume.sizes[axis] // 2] for axis in volume.sizes
-}
-inline, crossline, level = middle.values()
+# %% mystnb={"figure": {"name": "fig-volume", "caption": "Three orthogonal slices of the volume with the outline of the salt: the sections with the most of it (the middle ones where no mask is known) and the middle level."}, "image": {"alt": "Three grey seismic slices, two vertical and one horizontal: layered reflections around a body with a bright top and a nearly transparent interior, outlined in orange."}}
+inline, crossline = (
+    study.richest_section(volume, axis)[axis].item()
+    for axis in ("inline", "crossline")
+)
+samples = volume[volume["amplitude"].dims[-1]].values
+level = samples[samples.size // 2]
 fig = plotting.plot_volume(
     volume, inline=inline, crossline=crossline, vertical=level
 )
@@ -108,7 +110,7 @@ fig = plotting.plot_volume(
 # The network never sees the volume, only **sections**: planes of one inline or one crossline, with
 # depth downward.
 
-# %% mystnb={"figure": {"name": "fig-section", "caption": "The section at the middle inline."}, "image": {"alt": "One vertical section in grey with the salt outlined in orange."}}
+# %% mystnb={"figure": {"name": "fig-section", "caption": "The section with the most salt among the inlines, the middle one where no mask is known."}, "image": {"alt": "One vertical section in grey with the salt outlined in orange."}}
 amplitude = volume["amplitude"].sel(inline=inline).transpose(..., "crossline")
 has_mask = "salt" in volume
 truth = (
@@ -128,8 +130,13 @@ earths = {
     name: open_source(StudyData(source=name, shape=tuple(shape)), earth=seed)
     for name in PRESETS
 }
-real_source = StudyData(source=real, reading=real_reading) if real else None
-beside = {Path(real).name: open_source(real_source)} if real else {}
+beside = {}
+if real:  # a file, never a preset: hence its whole path
+    path = Path(real).resolve()
+    real_source = StudyData(source=str(path), reading=real_reading)
+    beside = {path.name: open_source(real_source)}
+elif real_reading:
+    raise ValueError("Invalid real_reading without real. Must be empty.")
 fig = plotting.plot_gallery(
     {
         name: study.richest_section(part, section_axis)
@@ -156,7 +163,7 @@ stored = chapters.project_root() / reference
 has_stored = (stored / "statistics.nc").is_file()
 real_name, measured = None, None
 if real:
-    real_name = Path(real).name
+    (real_name,) = beside
     measured = study.section_statistics(
         beside[real_name], axes=(section_axis,), n_sections=n_sections
     )
@@ -179,18 +186,13 @@ study.summarise_statistics(compared).T.round(3)
 fig = plotting.plot_statistics(compared, reference=real_name)
 # %% [markdown]
 # {numref}`tab-distances` says each difference in one number. The measure of these numbers is the
-# distance between two halves of the real sections, every other one: what lies below it cannot be
-# told from the difference between lines of one survey. Where no real volume is known, the first
-# preset stands in its place.
+# distance between two halves of the real sections, every other one, where there are several: what
+# lies below it cannot be told from the difference between lines of one survey. Where no real volume
+# is known, the first preset stands in its place.
 
 # %%
 yardstick = next(iter(described.values())) if measured is None else measured
-halves = study.compare_statistics(
-    yardstick.isel(section=slice(0, None, 2)),
-    yardstick.isel(section=slice(1, None, 2)),
-)
 distances = study.compare_all(described, yardstick)
-distances.loc["between its halves"] = halves
 table = distances.rename(columns=study.DISTANCES).T.rename_axis("Statistic")
 table.round(3).to_csv(results / "distances.csv")
 
@@ -222,7 +224,13 @@ grid.starts
 
 # %%
 views = [view for _, view in grid.extract(amplitude.values)]
-patches = np.stack([view for view in views if np.isfinite(view).all()])
+complete = [view for view in views if np.isfinite(view).all()]
+if not complete:
+    raise ValueError(
+        f"Invalid patch {patch}: each touches a missing trace of inline "
+        f"{inline}. Must be smaller."
+    )
+patches = np.stack(complete)
 patches.shape
 
 # %% [markdown]
@@ -319,11 +327,12 @@ if has_mask:
 # alone finds salt elsewhere. It is trained on the presets of `train_on`, never on the target, and
 # scored by the Dice score of each of the target's sections with salt, and by their mean. The target
 # is the real volume where one is given with a mask, or else an unseen earth of another preset. An
-# **ablation** trains once more with one thing left out of the earth, of the augmentation or of the
-# training; what that costs is what the thing contributes.
+# **ablation** trains once more with one thing left out of the earths or of the augmentation; what
+# that costs is what the thing contributes.
 
 # %%
-has_truth = real is not None and "salt" in beside[real_name]
+has_truth = bool(real) and "salt" in beside[real_name]
+left_out = [ablations] if isinstance(ablations, str) else ablations
 config = study.SegmentationConfig(
     loss="bce_dice",
     train=TrainConfig(epochs=train_epochs, precision=precision),
@@ -331,10 +340,10 @@ config = study.SegmentationConfig(
     stride=(stride, stride),
     axes=tuple(train_axes),
     n_patches=train_patches,
-    augmentation=Augmentation(**augmentation),
+    augmentation=study.read_augmentation(augmentation),
 )
 transfer = study.TransferStudy(
-    earths={name: tuple(steps) for name, steps in train_on.items()},
+    earths=train_on,
     target=real_source
     if has_truth
     else StudyData(source=transfer_to, shape=tuple(shape)),
@@ -343,7 +352,7 @@ transfer = study.TransferStudy(
     shape=tuple(train_shape),
     axis=section_axis,
     n_sections=n_sections,
-    ablations=tuple(study.ABLATIONS if ablations == "all" else ablations),
+    ablations=tuple(study.ABLATIONS if left_out == ["all"] else left_out),
     seeds=tuple(train_seeds),
 )
 
