@@ -259,7 +259,7 @@ def plot_predictions(
     label_outer(panels, n_columns=n_columns)
     handles = _panels.contour_handles(truth=True, prediction=True)
     fig.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False)
-    label = _panels.amplitude_label(section)
+    label = two_lines(_panels.amplitude_label(section))  # a single row is low
     fig.colorbar(image, ax=fig.axes, label=label, extend="both", pad=0.02, shrink=0.6)
     return fig
 
