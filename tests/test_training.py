@@ -408,10 +408,10 @@ def test_a_kill_while_writing_leaves_the_last_epoch(tmp_path, left_alone):
         patch.setattr(os, "fsync", fail)
         with pytest.raises(KeyboardInterrupt):
             run(folder)
-    assert (folder / ".resume.safetensors.tmp").exists()
+    (folder / ".resume.safetensors.partial").write_bytes(b"half")
     run(folder)
     assert_same_weights(folder / "weights.safetensors", left_alone / "weights.safetensors")
-    assert not (folder / ".resume.safetensors.tmp").exists()
+    assert not list(folder.glob(".*"))
 
 
 SCRIPT = """

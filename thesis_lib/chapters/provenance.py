@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from thesis_lib._files import write_text
 from thesis_lib.chapters.parameters import (
     RESULTS,
     check_values,
@@ -65,7 +66,7 @@ def open_results(chapter: str, namespace: Mapping[str, Any], *, root: Path | Non
     folder.mkdir(parents=True, exist_ok=True)
     info = {"chapter": chapter, "profile": folder.parent.name, "parameters": values}
     info |= _compare_profiles(chapter, values, folder.parent.name, root)
-    write_atomically(folder / RUN_INFO, _dump(info | {"started": datetime.now(UTC).isoformat()}))
+    write_text(folder / RUN_INFO, _dump(info | {"started": datetime.now(UTC).isoformat()}))
     _empty(folder)
     return folder
 
@@ -106,7 +107,7 @@ def close_results(
         **_describe_commit(root or project_root()),
         "libraries": _describe_libraries(),
     }
-    write_atomically(folder / RUN_INFO, _dump(info))
+    write_text(folder / RUN_INFO, _dump(info))
 
 
 def read_run_info(folder: Path) -> dict[str, Any]:
@@ -127,13 +128,6 @@ def read_run_info(folder: Path) -> dict[str, Any]:
     if "duration_s" not in info:
         raise ValueError(f"Unfinished results in {folder}. Run the chapter again.")
     return info
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader finds the old file or the new one, never a half."""
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def _dump(info: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from papermill.parameterize import parameterize_notebook
 from traitlets import default
 from traitlets.config import Config
 
+from thesis_lib._files import write_text
 from thesis_lib.chapters.parameters import (
     RESULTS,
     find_chapter,
@@ -27,7 +28,7 @@ from thesis_lib.chapters.parameters import (
     read_parameters,
     resolve_parameters,
 )
-from thesis_lib.chapters.provenance import read_run_info, write_atomically
+from thesis_lib.chapters.provenance import read_run_info
 
 _KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -124,7 +125,7 @@ def pair(chapter: str, *, root: Path | None = None) -> Path:
         )
     executed = run(path.stem, profile="smoke", root=root) / f"{path.stem}.ipynb"
     reference = path.with_suffix(".ipynb")
-    write_atomically(reference, executed.read_text(encoding="utf-8"))
+    write_text(reference, executed.read_text(encoding="utf-8"))
     return reference
 
 
@@ -143,7 +144,7 @@ def write_notebook(notebook: NotebookNode, path: Path) -> None:
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, nbformat.writes(notebook, version=4) + "\n")
+    write_text(path, nbformat.writes(notebook, version=4) + "\n")
 
 
 def _changed(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from filelock import FileLock
+
+from thesis_lib._files import write_text
 
 SCORES = "scores.json"
 LIBRARIES = ("edt", "numpy", "scipy", "timm", "torch")  # those whose arithmetic the scores rest on
@@ -132,15 +133,8 @@ def read_scores(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Write JSON under a temporary name and rename it, so that no reader sees half a file."""
-    path = Path(path)
-    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        json.dump(to_plain(content), file, indent=1, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+    """Write JSON, whole or not at all."""
+    write_text(Path(path), json.dumps(to_plain(content), indent=1, sort_keys=True) + "\n")
 
 
 def to_plain(value: Any) -> Any:

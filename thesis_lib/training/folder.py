@@ -2,9 +2,7 @@
 
 import csv
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from thesis_lib._files import replace_when_done
 from thesis_lib.training.config import TrainConfig
 
 Row = dict[str, float]
@@ -54,7 +53,7 @@ class History:
 
 class RunFolder:
     """
-    Files of one training, each written to a temporary name, flushed to disk and then renamed.
+    Files of one training, each written whole or not at all.
 
     ``resume.safetensors`` is there while the run is under way, ``weights.safetensors`` once it is
     finished; both carry the configuration, so that a folder is never taken for another run's.
@@ -124,16 +123,19 @@ class RunFolder:
             return History(tuple(_read_row(row) for row in csv.DictReader(file)))
 
     def _save_history(self, rows: Sequence[Row]) -> None:
-        with _replacing(self.history_csv) as temporary, temporary.open("w", newline="") as file:
+        with (
+            replace_when_done(self.history_csv) as temporary,
+            temporary.open("w", newline="") as file,
+        ):
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
 
     def _save(self, path: Path, tensors: dict[str, Tensor], **metadata: str) -> None:
         tensors = {name: value.contiguous() for name, value in tensors.items()}
-        with _replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={"config": self.config, **metadata})
-            temporary.chmod(0o644)  # safetensors makes files that only their owner reads
+        with replace_when_done(path) as beside:
+            save_file(tensors, beside, metadata={"config": self.config, **metadata})
+            beside.chmod(0o644)  # safetensors makes files that only their owner reads
 
     def _load(self, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         try:
@@ -155,13 +157,3 @@ class RunFolder:
 
 def _read_row(row: dict[str, Any]) -> Row:
     return {name: int(value) if name in COUNTS else float(value) for name, value in row.items()}
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path; when all is written, flush it and move it to ``path`` in one step."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    yield temporary
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
