@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from thesis_lib._checks import check_choice, check_count, check_range, check_same_shape
+from thesis_lib._checks import (
+    check_choice,
+    check_count,
+    check_pair,
+    check_range,
+    check_same_shape,
+)
 
 
 def test_choice_returns_an_allowed_value():
@@ -79,3 +85,18 @@ def test_unequal_shapes_are_both_named():
     """Shapes that differ are refused, and both are named."""
     with pytest.raises(ValueError, match=r"Shapes differ: mask \(2, 3\), image \(3, 2\)\."):
         check_same_shape("mask", (2, 3), "image", (3, 2))
+
+
+@pytest.mark.parametrize("value", ["4", None, [1.0]])
+def test_range_refuses_what_is_no_number(value):
+    """Words are not compared with numbers."""
+    with pytest.raises(TypeError, match=r"Invalid step .*\. Must be a number\."):
+        check_range("step", value, low=0)
+
+
+def test_pair_is_two_numbers():
+    """Two numbers come back, also as a list or infinite; anything else is refused."""
+    assert check_pair("range", [4400, math.inf]) == (4400.0, math.inf)
+    for value in (25.0, (1, 2, 3), ("1", "2"), None):
+        with pytest.raises(ValueError, match=r"Invalid range .*\. Must be two numbers\."):
+            check_pair("range", value)

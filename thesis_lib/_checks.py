@@ -31,9 +31,13 @@ def check_range(
 
     Raises
     ------
+    TypeError
+        If it is no number.
     ValueError
         If it lies outside, is NaN or infinite.
     """
+    if not isinstance(value, int | float | np.number):
+        raise TypeError(f"Invalid {name} {value!r}. Must be a number.")
     above = value > low if open_low else value >= low
     if not (above and value <= high and np.isfinite(value)):
         left = "(" if open_low or np.isinf(low) else "["
@@ -59,6 +63,21 @@ def check_count(name: str, value: int, *, low: int = 1, high: int | None = None)
         span = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"Invalid {name} {value}. Must be {span}.")
     return int(value)
+
+
+def check_pair(name: str, values: Sequence[float]) -> tuple[float, float]:
+    """
+    Return ``values`` if they are two numbers.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    numbers = np.asarray(values)
+    if numbers.shape != (2,) or numbers.dtype.kind not in "iuf":
+        raise ValueError(f"Invalid {name} {values!r}. Must be two numbers.")
+    return float(numbers[0]), float(numbers[1])
 
 
 def check_same_shape(
