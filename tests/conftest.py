@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from segy_files import make_cube
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +21,15 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("THESIS_REAL_DATA is not set: no real files to read")
     return Path(folder)
+
+
+@pytest.fixture
+def cube() -> np.ndarray:
+    """Samples of a small SEG-Y file."""
+    return make_cube()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a small SEG-Y file goes: a name with a space and an accent."""
+    return tmp_path / "sel été.sgy"

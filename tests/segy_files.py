@@ -13,9 +13,15 @@ DTYPES = {
     11: np.uint16,
     16: np.uint8,
 }
-
-
 N_SAMPLES = 8
+# Real files of lines on a grid: their shape and the traces that are missing.
+REAL = {
+    "segyio_f3.sgy": ((23, 18, 75), 0),
+    "f3-withdead.sgy": ((23, 18, 75), 175),
+    "volve10-migvel-depth-sub3d.sgy": ((18, 52, 226), 0),
+    "segyio_small.sgy": ((5, 5, 50), 0),
+    "penobscot_xl1155.sgy": ((601, 1, 1501), 0),
+}
 
 
 def make_cube(n_inlines=3, n_crosslines=4, n_samples=N_SAMPLES) -> np.ndarray:
@@ -77,3 +83,11 @@ def rotate(inline: int, crossline: int) -> tuple[int, int]:
     x = 5e5 + np.cos(angle) * across - np.sin(angle) * along
     y = 6e6 + np.sin(angle) * across + np.cos(angle) * along
     return round(10 * x), round(10 * y)
+
+
+def overwrite(path, first, content):
+    """Put bytes into a file, in place of those from ``first``, counted from 0."""
+    with path.open("r+b") as file:
+        file.seek(first)
+        file.write(content)
+    return path

@@ -127,6 +127,23 @@ def test_bombs_are_refused(folder: Path, ending: str) -> None:
     assert read_tree(unpack(path, folder / "to", limit_bytes=35_004)) == FILES
 
 
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
+def test_too_many_members_are_refused(
+    folder: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A billion empty files take no room, but no folder holds them."""
+    monkeypatch.setattr("thesis_lib.data.archives.LIMIT_MEMBERS", 2)
+    assert_refused(write(folder / f"a{ending}"), "'empty' is one more than the 2 that are allowed")
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_names_that_fill_the_memory_are_refused(folder: Path, kind: bytes) -> None:
+    """The header of a long name is refused by its size, before it is read."""
+    member = tarfile.TarInfo("x")
+    member.type, member.size = kind, 2**20 + 1
+    assert_refused(write_tar(folder / "a.tar.gz", member), "A name in the archive takes 0.00105 GB")
+
+
 def test_full_disk_is_a_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more is unpacked than the disk has room for."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))

@@ -111,9 +111,20 @@ def test_salt_may_begin_above_and_end_below_the_volume(image, write):
         ("Top salt\nVERSION 1\n500.5 700.25 100 20 50.0 x\n512.5 700.5 101 22 6e1\n", (2, 3, 4)),
         ("INLINE : 100 XLINE : 20 500.5 700.25 50\nINLINE : 101 XLINE : 22 1 2 60\n", (2, 5, 8)),
         ("50 20 100\n60 22 101\n", (2, 1, 0)),
+        ("100 20 50\n101 22 60\nEOD\n", (0, 1, 2)),
         ("100 20 50\n102 20 1e30\n102 20 NaN\n102 20 -999.25\n101 22 60\n", (0, 1, 2)),
     ],
-    ids=["plain", "windows", "commas", "comments", "words", "petrel", "order", "undefined"],
+    ids=[
+        "plain",
+        "windows",
+        "commas",
+        "comments",
+        "words",
+        "petrel",
+        "order",
+        "landmark",
+        "undefined",
+    ],
 )
 def test_exports_of_interpretation_packages_are_read(write, text, columns):
     """The same two picks are found in each layout."""
@@ -175,6 +186,7 @@ def test_wrong_picks_are_told(image, write, top, base, message):
         ({"horizon_scale": np.inf}, "Invalid scale inf"),
         ({"mask": ("top.txt",)}, "Must be a name, or pairs of files: top and base of salt"),
         ({"mask": ()}, "Must be a name, or pairs of files"),
+        ({"mask": 5}, "Invalid mask 5. Must be a name, or pairs of files"),
         ({"mask": [("a", "b"), ("c",)]}, "Must be a name, or pairs of files"),
         ({"salt_label": 4}, "Invalid salt_label 4 with horizons"),
         ({"salt_velocity_m_s": (1, 2)}, "Invalid salt_velocity_m_s .* with horizons"),

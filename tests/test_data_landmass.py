@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from thesis_lib.data.errors import DataError
-from thesis_lib.data.landmass import CLASSES, SHAPES, Landmass, open_landmass, split_blocks
+from thesis_lib.data.landmass import (
+    CLASSES,
+    SHAPES,
+    Landmass,
+    _read_arrays,
+    open_landmass,
+    split_blocks,
+)
 
 STEMS = {"chaotic": "chaotic", "fault": "fault", "horizon": "horizon", "salt dome": "saltdome"}
 
@@ -227,18 +234,30 @@ def test_bad_hdf5(tmp_path: Path) -> None:
         open_landmass(path)
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8"])
+def test_mat_reads_as_scipy_does(tmp_path: Path, kind: str, compressed: bool) -> None:
+    """Numbers of any type, compressed or not, and small ones in their tag, are those of scipy."""
+    path = tmp_path / "a.mat"
+    arrays = {"large": np.arange(6).reshape(2, 3).astype(kind), "x": np.ones((2, 2), kind)}
+    scipy.io.savemat(path, arrays | {"note": "text", "cell": {"a": 1}}, do_compression=compressed)
+    for read, name in zip(_read_arrays(path.read_bytes()), arrays, strict=True):
+        np.testing.assert_array_equal(read, scipy.io.loadmat(path)[name])
+
+
+@pytest.mark.parametrize("compressed", [False, True])
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=4))
 def test_mutated_mat(
-    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[float, int]]
+    tmp_path_factory: pytest.TempPathFactory, compressed: bool, changes: list[tuple[float, int]]
 ) -> None:
     """A damaged image is read or refused in one error, whatever byte is changed."""
     folder = write_folder(tmp_path_factory.mktemp("mutated"), 1, (1,)) / "LANDMASS1"
     path = folder / "fault" / "fault_0001.mat"
-    scipy.io.savemat(path, {"img": IMAGE}, do_compression=True)
+    scipy.io.savemat(path, {"img": IMAGE}, do_compression=compressed)
     data = bytearray(path.read_bytes())
-    for place, value in changes:
-        data[int(place * len(data))] = value
+    for place, value in changes:  # those near the start, where types and sizes stand, more often
+        data[int(126 + place**8 * (len(data) - 126))] = value
     path.write_bytes(data)
     with suppress(DataError):
         open_landmass(folder)

@@ -174,10 +174,10 @@ def test_what_a_killed_writer_left_is_no_trouble(volume, tmp_path, ending):
     save_volume(volume, path)
     if ending == ".zarr":
         for name in ("partial", "replaced"):
-            (tmp_path / f"{path.name}.{name}").mkdir()
-            (tmp_path / f"{path.name}.{name}" / "zarr.json").write_text("{")
+            (tmp_path / f".{path.name}.{name}").mkdir()
+            (tmp_path / f".{path.name}.{name}" / "zarr.json").write_text("{")
     else:
-        (tmp_path / f"{path.name}.partial").write_bytes(b"half")
+        (tmp_path / f".{path.name}.partial").write_bytes(b"half")
     save_volume(volume, path)
     assert list(tmp_path.iterdir()) == [path]
     assert open_volume(path, vertical="depth").sizes == volume.sizes
@@ -313,3 +313,21 @@ def test_chunks_are_checked_whole_and_lines_alone(make_lazy, tmp_path, ending):
     assert count_lines(volume.amplitude) == 1
     volume.amplitude.encoding["preferred_chunks"] = {"inline": 400}
     assert count_lines(volume.amplitude) == 16
+
+
+@pytest.mark.parametrize("ending", [".zarr", ".nc"])
+def test_volumes_of_dask_are_saved(volume, tmp_path, ending):
+    """Chunks of dask need not be those of the file."""
+    path = tmp_path / f"volume{ending}"
+    save_volume(volume.chunk(inline=3, depth=4), path)
+    xr.testing.assert_identical(open_volume(path), volume)
+
+
+def test_what_is_no_volume_is_not_saved(volume, tmp_path):
+    """A single array, a volume without lines and other data are refused."""
+    with pytest.raises(TypeError, match=r"of type DataArray\. Must be a Dataset"):
+        save_volume(volume.amplitude, tmp_path / "x.nc")
+    for other in (volume.isel(inline=[]), volume.isel(crossline=0), xr.Dataset()):
+        with pytest.raises(ValueError, match=r"Invalid volume of sizes .* Must have lines"):
+            save_volume(other, tmp_path / "x.zarr")
+    assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import segyio
 import xarray as xr
-from segy_files import N_SAMPLES, make_cube, rotate, write_segy
+from segy_files import N_SAMPLES, REAL, make_cube, overwrite, rotate, write_segy
 from segyio import BinField, TraceField
 
 from thesis_lib._volume import spacing_m
@@ -21,18 +21,6 @@ from thesis_lib.data import (
     patches,
 )
 from thesis_lib.data.segy_layout import HEADER_BYTES
-
-
-@pytest.fixture
-def cube() -> np.ndarray:
-    """Samples of a small file."""
-    return make_cube()
-
-
-@pytest.fixture
-def path(tmp_path):
-    """Where a small file goes: a name with a space and an accent."""
-    return tmp_path / "sel été.sgy"
 
 
 def test_opening_reads_nothing_into_memory(path, cube):
@@ -186,15 +174,23 @@ def test_bearings_tell_azimuth_and_handedness(path, cube, crossing):
     assert attrs["trace_coordinates"] == "CDP coordinates"
 
 
+def test_each_trace_has_its_own_unit_of_coordinates(path, cube):
+    """Some writers fit the scalar to each trace: here every second one counts decimetres."""
+    write_segy(path, cube, place=lambda i, j: (25 * j, 50 * i))
+    for first in range(HEADER_BYTES, path.stat().st_size, 2 * (240 + 4 * N_SAMPLES)):
+        places = np.frombuffer(path.read_bytes()[first + 180 : first + 188], ">i4")
+        overwrite(path, first + 180, (10 * places).astype(">i4").tobytes())
+        overwrite(path, first + 70, (-10).to_bytes(2, "big", signed=True))
+    assert np.allclose(spacing_m(open_volume(path), velocity_m_s=2000), (100, 25, 4))
+
+
 def test_coordinates_of_sources_serve_where_there_are_no_others(path, cube):
     """Files before revision 1 have no field for coordinates of midpoints."""
     write_segy(path, cube)
-    content = bytearray(path.read_bytes())
     for trace, (x, y) in enumerate(rotate(i, j) for i in (10, 12, 14) for j in range(100, 104)):
-        first = HEADER_BYTES + trace * (240 + 4 * N_SAMPLES)
-        content[first + 72 : first + 80] = x.to_bytes(4, "big") + y.to_bytes(4, "big")
-        content[first + 70 : first + 72] = (-10).to_bytes(2, "big", signed=True)
-    path.write_bytes(content)
+        first = HEADER_BYTES + trace * (240 + 4 * N_SAMPLES) + 70
+        fields = (-10).to_bytes(2, "big", signed=True), x.to_bytes(4, "big"), y.to_bytes(4, "big")
+        overwrite(path, first, b"".join(fields))
     volume = open_volume(path)
     assert volume.attrs["trace_coordinates"] == "source coordinates"
     assert np.allclose(spacing_m(volume, velocity_m_s=2000), (25, 12.5, 4), atol=0.1)
@@ -345,6 +341,8 @@ def test_bytes_inside_a_field_are_refused(path, cube, name):
     write_segy(path, cube)
     with pytest.raises(ValueError, match=f"Invalid {name} 190. Must be the first byte"):
         open_volume(path, **{name: 190})
+    with pytest.raises(ValueError, match=f"Invalid {name} '189'. Must be the first byte"):
+        open_volume(path, **{name: "189"})
 
 
 def test_a_line_whose_numbers_run_diagonally_is_refused(path):
@@ -428,15 +426,6 @@ def test_a_large_file_is_never_held_whole(path, monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < path.stat().st_size / 5
-
-
-REAL = {
-    "segyio_f3.sgy": ((23, 18, 75), 0),
-    "f3-withdead.sgy": ((23, 18, 75), 175),
-    "volve10-migvel-depth-sub3d.sgy": ((18, 52, 226), 0),
-    "segyio_small.sgy": ((5, 5, 50), 0),
-    "penobscot_xl1155.sgy": ((601, 1, 1501), 0),
-}
 
 
 @pytest.mark.real_data

@@ -6,25 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import segyio
-from segy_files import make_cube, write_segy
+from segy_files import make_cube, overwrite, write_segy
 
 from thesis_lib.data import (
     DataError,
     open_volume,
 )
 from thesis_lib.data.segy_layout import HEADER_BYTES
-
-
-@pytest.fixture
-def cube() -> np.ndarray:
-    """Samples of a small file."""
-    return make_cube()
-
-
-@pytest.fixture
-def path(tmp_path):
-    """Where a small file goes: a name with a space and an accent."""
-    return tmp_path / "sel été.sgy"
 
 
 @pytest.mark.parametrize("code", [1, 2, 3, 5, 6, 8, 10, 11, 16])
@@ -74,8 +62,7 @@ def test_extended_text_headers_are_skipped(path, cube):
 
 def test_an_unknown_number_of_text_headers_is_refused(path):
     """Minus one text header would shift traces of 400 bytes by eight."""
-    content = write_segy(path, make_cube(n_samples=40)).read_bytes()
-    path.write_bytes(content[:3504] + b"\xff\xff" + content[3506:])
+    overwrite(write_segy(path, make_cube(n_samples=40)), 3504, b"\xff\xff")
     with pytest.raises(DataError, match="announces -1 extended text headers"):
         open_volume(path)
 
@@ -93,8 +80,7 @@ def test_an_unknown_number_of_text_headers_is_refused(path):
 )
 def test_ibm_floats_are_a_fraction_times_a_power_of_sixteen(path, word, value):
     """Words of known value, as IBM's Principles of Operation define them."""
-    content = write_segy(path, make_cube(), code=1).read_bytes()
-    path.write_bytes(content[:3840] + word.to_bytes(4, "big") + content[3844:])
+    overwrite(write_segy(path, make_cube(), code=1), 3840, word.to_bytes(4, "big"))
     assert open_volume(path).amplitude.values[0, 0, 0] == value
 
 
@@ -117,8 +103,7 @@ def test_normalised_ibm_floats_are_those_of_segyio(tmp_path):
 def test_samples_beyond_float32_are_infinite_and_refused(path, cube, code):
     """The largest IBM float, 7e75, and 1e300 are no amplitudes."""
     largest = b"\x7f\xff\xff\xff" if code == 1 else np.array(1e300, ">f8").tobytes()
-    content = write_segy(path, cube, code=code).read_bytes()
-    path.write_bytes(content[: HEADER_BYTES + 240] + largest + content[3840 + len(largest) :])
+    overwrite(write_segy(path, cube, code=code), HEADER_BYTES + 240, largest)
     with pytest.raises(DataError, match="NaN or infinite amplitude at inline 10, crossline 100"):
         open_volume(path)
 
@@ -140,9 +125,7 @@ def test_floats_of_the_other_kind_are_doubted(path, caplog, said, true, endian, 
     cube = make_amplitudes(seed)
     right = open_volume(write_segy(path, cube, code=true, endian=endian))
     assert "sample_format_doubt" not in right.attrs
-    content = path.read_bytes()
-    path.write_bytes(content[:3224] + said.to_bytes(2, endian) + content[3226:])
-    wrong = open_volume(path)
+    wrong = open_volume(overwrite(path, 3224, said.to_bytes(2, endian)))
     assert f"sample_format={true}" in wrong.attrs["sample_format_doubt"]
     assert "sel été.sgy: the header says" in caplog.text
     assert not np.allclose(wrong.amplitude, cube)
@@ -171,10 +154,9 @@ def test_floats_that_are_what_the_header_says_are_not_doubted(path, values, code
 
 def test_sample_format_is_one_of_the_codes(path, cube):
     """A format that is said replaces that of the header, also one that is none."""
-    content = write_segy(path, cube, code=3).read_bytes()
+    overwrite(write_segy(path, cube, code=3), 3224, bytes(2))
     with pytest.raises(ValueError, match=r"Invalid sample_format 4. Must be one of: 1, 2, 3, 5"):
         open_volume(path, sample_format=4)
-    path.write_bytes(content[:3224] + b"\x00\x00" + content[3226:])
     assert (open_volume(path, sample_format=3).amplitude == cube).all()
 
 
@@ -199,17 +181,15 @@ def test_files_cut_anywhere_are_told(path, cube):
 @pytest.mark.parametrize("n_samples", [0, -1, 7, 9, 32767])
 def test_sample_counts_that_do_not_fit_the_file_are_refused(path, cube, n_samples):
     """None, minus one, and other numbers than the traces have."""
-    content = write_segy(path, cube, trace_fields={115: 0}).read_bytes()
-    count = n_samples.to_bytes(2, "big", signed=True)
-    path.write_bytes(content[:3220] + count + content[3222:])
+    write_segy(path, cube, trace_fields={115: 0})
+    overwrite(path, 3220, n_samples.to_bytes(2, "big", signed=True))
     with pytest.raises(DataError, match="is not SEG-Y, or truncated"):
         open_volume(path)
 
 
 def test_the_first_trace_tells_samples_where_the_binary_header_does_not(path, cube):
     """Some writers fill only one of the two."""
-    content = write_segy(path, cube, trace_fields={115: cube.shape[2]}).read_bytes()
-    path.write_bytes(content[:3220] + bytes(2) + content[3222:])
+    overwrite(write_segy(path, cube, trace_fields={115: cube.shape[2]}), 3220, bytes(2))
     assert (open_volume(path).amplitude == cube).all()
 
 

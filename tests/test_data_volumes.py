@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import zarr
 
 from thesis_lib._volume import build_volume, spacing_m
 from thesis_lib.data import DataError, PatchBatches, open_volume, save_volume, select_lines
@@ -103,6 +105,9 @@ def test_the_mask_may_be_a_second_file(arrays, save):
         ({"sample_interval": 0.0}, r"Invalid sample_interval 0.0"),
         ({"spacing_m": (25.0, -1.0)}, r"Invalid spacing_m -1.0"),
         ({"spacing_m": (25.0,)}, r"Invalid spacing_m \(25.0,\). Must be two numbers"),
+        ({"spacing_m": 25.0}, "Invalid spacing_m 25.0. Must be two numbers"),
+        ({"spacing_m": ("25", "25")}, "Must be two numbers"),
+        ({"dims": (1, 2, "time")}, r"Invalid dims \(1, 2, 'time'\)"),
         ({"vertical": "depth"}, "Invalid vertical or dims 'depth' for a file in time"),
         ({"salt_label": 4}, "Invalid salt_label 4 without mask"),
         ({"variable": None}, r"no array 'amplitude' .* image \(4, 6, 5\), label \(4, 6, 5\)"),
@@ -379,6 +384,39 @@ def test_stores_with_broken_metadata_are_told(store, content):
         described = "zarr"
     with pytest.raises(DataError, match=f"is not {described}, or damaged|has no array 'amplitude'"):
         open_volume(path)
+
+
+def test_lost_chunks_are_told(tmp_path, caplog):
+    """Every chunk of a saved store is written, so that one that is deleted does not go unseen."""
+    amplitude = np.ones((20, 4, 8))
+    lines = {"inline": range(20), "crossline": range(4), "vertical": range(8)}
+    path = tmp_path / "x.zarr"
+    save_volume(build_volume(amplitude, **lines, salt=amplitude > 2), path)
+    assert not open_volume(path).salt.any()
+    assert not caplog.text
+    (path / "salt" / "1.0.0").unlink()
+    open_volume(path)
+    assert "x.zarr: 1 of 2 chunks of salt are not there, and read as fill" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["x.zarr", "x.nc"])
+def test_stores_that_declare_much_more_than_they_hold_are_refused(tmp_path, name):
+    """Billions of traces in a few bytes are refused before any is asked for."""
+    shape = {"shape": (2**20, 2**20, 2**20), "chunks": (16, 16, 16), "dtype": "f4"}
+    if name == "x.zarr":
+        group = zarr.open_group(tmp_path / name, mode="w", zarr_format=2)
+        group.create_array("amplitude", **shape).attrs["_ARRAY_DIMENSIONS"] = list(DIMS)
+    else:
+        with h5py.File(tmp_path / name, "w") as file:
+            file.create_dataset("amplitude", **shape)
+    with pytest.raises(DataError, match=rf"{name} declares 4.61e\+09 GB of samples in \d+ bytes"):
+        open_arrays(tmp_path / name)
+
+
+def test_names_that_the_system_refuses_are_told():
+    """A name of 5000 letters is none."""
+    with pytest.raises(DataError, match="cannot be read: File name too long"):
+        open_volume("a" * 5000 + ".sgy")
 
 
 @pytest.mark.real_data

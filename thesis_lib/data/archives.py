@@ -1,34 +1,31 @@
 """Archives as they were downloaded, unpacked whole or not at all, and only into their folder."""
 
-import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Self
 
 from filelock import FileLock
 
 from thesis_lib._checks import check_choice
-from thesis_lib.data.errors import DataError
+from thesis_lib._files import replace_when_done
+from thesis_lib.data.errors import DataError, tell_damage
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 ARCHIVE_ENDINGS = (".zip", *TAR_ENDINGS)
 LIMIT_BYTES = 64 * 2**30
-_ERRORS = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    ValueError,
-    RuntimeError,  # with NotImplementedError: an unknown compression
+LIMIT_MEMBERS = 10**6
+_NO_FILE = "is a link or device"
+LIMIT_NAME_BYTES = 2**20  # of the headers that hold a long name: tarfile reads them whole
+_LONG_NAMES = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
 _Member = tuple[str, int, str, Callable[[Path], object]]  # name, bytes, what is wrong, extract
 
@@ -69,23 +66,13 @@ def unpack(path: str | Path, to: str | Path, *, limit_bytes: int = LIMIT_BYTES) 
     if not path.is_file():
         raise FileNotFoundError(f"No such file: {path}.")
     check_choice("archive ending", _find_ending(path), ARCHIVE_ENDINGS)
-    half = to.with_name(f".{to.name}.partial")
-    with FileLock(f"{half}.lock"):
+    with FileLock(to.with_name(f".{to.name}.partial.lock")):
         if to.exists():
             raise FileExistsError(f"{to} exists. Delete it, or unpack to another folder.")
-        if half.exists():  # of a process that was killed
-            shutil.rmtree(half)
-        half.mkdir()
-        try:
-            _extract(path, half, min(limit_bytes, shutil.disk_usage(half).free))
-            half.replace(to)
-        except _ERRORS as error:
-            if isinstance(error, DataError):
-                raise
-            said = str(error).partition("\n")[0].rstrip(":.") or type(error).__name__
-            raise DataError(f"{path.name} is damaged, or cannot be unpacked: {said}.") from error
-        finally:
-            shutil.rmtree(half, ignore_errors=True)
+        damaged = tell_damage(f"{path.name} is damaged, or cannot be unpacked")
+        with damaged, replace_when_done(to) as folder:
+            folder.mkdir()
+            _extract(path, folder, min(limit_bytes, shutil.disk_usage(folder).free))
     return to
 
 
@@ -158,11 +145,13 @@ def _find_ending(path: Path) -> str:
 def _extract(path: Path, folder: Path, limit_bytes: int) -> None:
     list_members = _list_zip if _find_ending(path) == ".zip" else _list_tar
     n_bytes = 0
-    with list_members(path) as members:
-        for name, size, fault, extract in members:
+    with closing(list_members(path)) as members:
+        for number, (name, size, fault, extract) in enumerate(members):
             n_bytes += size
             if _leaves(name):
                 fault = "leaves the folder"
+            if number >= LIMIT_MEMBERS:
+                fault = f"is one more than the {LIMIT_MEMBERS} that are allowed"
             if n_bytes > limit_bytes:
                 fault = f"makes it larger than the {limit_bytes / 1e9:.3g} GB that are allowed"
             if fault:
@@ -176,38 +165,33 @@ def _leaves(name: str) -> bool:
     )
 
 
-@contextmanager
-def _list_zip(path: Path) -> Iterator[Iterator[_Member]]:
+def _list_zip(path: Path) -> Generator[_Member, None, None]:
     with zipfile.ZipFile(path) as archive:
-        yield (
-            (
-                info.orig_filename,
-                info.file_size,
-                _find_fault(info),
-                partial(archive.extract, info),
-            )
-            for info in archive.infolist()
-            if not info.is_dir()
-        )
+        for info in archive.infolist():
+            if not info.is_dir():
+                extract = partial(archive.extract, info)
+                yield info.orig_filename, info.file_size, _find_fault(info), extract
 
 
 def _find_fault(info: zipfile.ZipInfo) -> str:
     if info.flag_bits & 1:
         return "is encrypted"
     kind = stat.S_IFMT(info.external_attr >> 16)
-    return "" if kind in (0, stat.S_IFREG) else "is a link or device"
+    return "" if kind in (0, stat.S_IFREG) else _NO_FILE
 
 
-@contextmanager
-def _list_tar(path: Path) -> Iterator[Iterator[_Member]]:
-    with tarfile.open(path) as archive:
-        yield (
-            (
-                member.name,
-                member.size,
-                "" if member.isreg() else "is a link or device",
-                partial(archive.extract, member, filter="data"),
-            )
-            for member in archive
-            if not member.isdir()
-        )
+class _Header(tarfile.TarInfo):
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _LONG_NAMES and header.size > LIMIT_NAME_BYTES:
+            raise DataError(f"A name in the archive takes {header.size / 1e9:.3g} GB: refused.")
+        return header
+
+
+def _list_tar(path: Path) -> Generator[_Member, None, None]:
+    with tarfile.open(path, tarinfo=_Header) as archive:
+        for member in archive:
+            if not member.isdir():
+                extract = partial(archive.extract, member, filter="data")
+                yield member.name, member.size, "" if member.isreg() else _NO_FILE, extract

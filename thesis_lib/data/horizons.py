@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from thesis_lib._checks import check_count, check_range
 from thesis_lib._volume import VERTICAL_UNITS, vertical_dim
-from thesis_lib.data.errors import DataError
+from thesis_lib.data.errors import DataError, tell_damage
 from thesis_lib.data.lazy import map_samples
 from thesis_lib.data.lines import AXES
 
-COMMENTS = ("#", "!")
+COMMENTS = ("#", "!", "EOD")  # and the end of data
 UNDEFINED = -999.25  # as is NaN, and
 UNDEFINED_FROM = 1e20  # packages write 1e30 and its like
 
@@ -61,7 +61,7 @@ def read_picks(path: Path, *, columns: Sequence[int] = (0, 1, 2), scale: float =
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         n_header, comma = _find_first(file, columns)
         file.seek(0)
-        try:
+        with tell_damage(f"{path.name}, counted from its first pick"):
             picks = np.loadtxt(
                 file,
                 comments=COMMENTS,
@@ -70,8 +70,6 @@ def read_picks(path: Path, *, columns: Sequence[int] = (0, 1, 2), scale: float =
                 usecols=columns,
                 ndmin=2,
             )
-        except ValueError as error:
-            raise DataError(f"{path.name}, counted from its first pick: {error}.") from error
     vertical = picks[:, 2]
     known = (np.abs(vertical) < UNDEFINED_FROM) & (vertical != UNDEFINED)  # False for NaN
     if not known.any():

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from thesis_lib._checks import check_pair
 from thesis_lib.data.errors import DataError
 from thesis_lib.data.lazy import map_samples
 from thesis_lib.data.lines import AXES
@@ -168,12 +169,12 @@ def _choose_label(found: list[float], salt_label: float | None) -> float:
 
 
 def _check_velocities(limits: tuple[float, float]) -> tuple[float, float]:
-    if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
+    low, high = check_pair("salt_velocity_m_s", limits)
+    if not 0 < low <= high:
         raise ValueError(
-            f"Invalid salt_velocity_m_s {limits!r}. Must be two rising numbers above 0, such as "
-            "(4400, 4600)."
+            f"Invalid salt_velocity_m_s {limits!r}. Must be two rising numbers above 0."
         )
-    return limits
+    return low, high
 
 
 def _find_velocities(velocity: xr.DataArray, low: float, high: float) -> bool:

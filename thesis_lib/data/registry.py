@@ -12,6 +12,7 @@ import pooch
 import xarray as xr
 
 from thesis_lib._checks import check_choice
+from thesis_lib._files import write_text
 from thesis_lib._volume import build_volume
 from thesis_lib.data.archives import find_file
 from thesis_lib.data.downloads import DownloadError, ResumingDownloader
@@ -143,7 +144,8 @@ def fetch(name: str, folder: str | Path | None = None, *, progress: bool = True)
             f"If the publisher replaced it, delete {source.file.name}.sha256 and fetch again."
         ) from error
     if known is None:
-        _write_checksum(path, pooch.file_hash(str(path)))
+        digest = pooch.file_hash(str(path))
+        write_text(path.with_name(f"{path.name}.sha256"), f"{digest}  {path.name}\n")
     return path
 
 
@@ -204,12 +206,6 @@ def read_checksum(path: Path) -> str | None:
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise DataError(f"{kept} holds no SHA-256. Delete it to trust the next download.")
     return digest
-
-
-def _write_checksum(path: Path, digest: str) -> None:
-    half = path.with_name(f".{path.name}.sha256")
-    half.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
-    half.replace(path.with_name(f"{path.name}.sha256"))
 
 
 def open_velocity_grid(

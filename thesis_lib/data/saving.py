@@ -1,17 +1,20 @@
 """Volumes into files, complete or not at all."""
 
 import os
-import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
 from thesis_lib._checks import check_choice
+from thesis_lib._files import replace_when_done
 from thesis_lib._volume import vertical_dim
 from thesis_lib.data.errors import DataError
 from thesis_lib.data.files import SEGY_ENDINGS, check_path
 from thesis_lib.data.lines import AXES
-from thesis_lib.data.segy import Geometry, scan_segy
+from thesis_lib.data.segy import scan_segy
 from thesis_lib.data.segy_writer import write_like, write_new
 from thesis_lib.data.stores import write_netcdf, write_zarr
 
@@ -27,6 +30,7 @@ def save_volume(
     iline_byte: int = 189,
     xline_byte: int = 193,
     single_line: bool = False,
+    sample_format: int | None = None,
 ) -> None:
     """
     Write a volume: all of it as Zarr or NetCDF by CF conventions, one variable as SEG-Y.
@@ -47,75 +51,52 @@ def save_volume(
         byte, but for the sample format. By default headers are new, and traces of NaN left out.
     iline_byte, xline_byte : int
         First bytes of the line numbers in SEG-Y trace headers.
-    single_line : bool
-        ``like`` is a 2-D line, to be read as `open_volume` reads it.
+    single_line, sample_format
+        How ``like`` is to be read; see `open_volume`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file as ``like``, or no such folder.
     DataError
-        If the volume lies on other lines than ``like``, SEG-Y cannot hold its vertical axis, or
-        ``path`` is a folder where a file is meant, or the other way round.
+        If the volume lies on other lines than ``like``, SEG-Y cannot hold its vertical axis or
+        samples, or ``path`` is a folder where a file is meant, or the other way round.
     OSError
         If the folder cannot be written to, or the disk is full.
-    ValueError
-        If the ending or variable is unknown, or ``like`` is given for another format.
+    TypeError, ValueError
+        If the volume is none or empty, the ending or variable is unknown, or ``like`` is given for
+        another format.
     """
     path = Path(os.path.realpath(path))
     ending = check_choice("file ending", path.suffix.lower(), WRITTEN_ENDINGS)
+    _check_volume(volume)
     if like is not None and ending not in SEGY_ENDINGS:
         raise ValueError(f"Invalid like {str(like)!r} for {path.name}. Must go with SEG-Y.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"No such folder: {path.parent}.")
     if path.exists() and path.is_dir() != (ending == ".zarr"):
         raise DataError(f"{path.name} is {'a' if path.is_dir() else 'no'} folder.")
-    partial_path = path.with_name(f"{path.name}.partial")
-    line_bytes = {"iline_byte": iline_byte, "xline_byte": xline_byte}
-    original = None
-    if like is not None:
-        original = scan_segy(check_path(like), **line_bytes, single_line=single_line)
-    try:
-        _write(volume, partial_path, ending, variable, original, line_bytes)
-        _move(partial_path, path)
-    finally:  # a failed write leaves nothing behind
-        _remove(partial_path)
-
-
-def _move(partial_path: Path, path: Path) -> None:
-    """Give what is complete its name; a folder cannot replace another in one step."""
-    if not path.is_dir():
-        partial_path.replace(path)
-        return
-    replaced = path.with_name(f"{path.name}.replaced")
-    _remove(replaced)
-    path.rename(replaced)
-    partial_path.replace(path)
-    _remove(replaced)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)
-
-
-def _write(
-    volume: xr.Dataset,
-    path: Path,
-    ending: str,
-    variable: str,
-    original: Geometry | None,
-    line_bytes: dict[str, int],
-) -> None:
-    if ending in SEGY_ENDINGS:
-        cube = volume[check_choice("variable", variable, list(volume.data_vars))]
-        cube = cube.transpose(*AXES, vertical_dim(cube))
-        if original is None:
-            write_new(cube, path, **line_bytes)
-        else:
-            write_like(cube, path, original)
-    elif ending == ".nc":
-        write_netcdf(volume, path)
+    line_bytes: dict[str, Any] = {"iline_byte": iline_byte, "xline_byte": xline_byte}
+    write: Callable[[Path], None]
+    if ending not in SEGY_ENDINGS:
+        write = partial(write_netcdf if ending == ".nc" else write_zarr, volume)
+    elif like is None:
+        write = partial(write_new, _pick(volume, variable), **line_bytes)
     else:
-        write_zarr(volume, path)
+        reading: dict[str, Any] = {"single_line": single_line, "sample_format": sample_format}
+        original = scan_segy(check_path(like), **line_bytes, **reading)
+        write = partial(write_like, _pick(volume, variable), original=original)
+    with replace_when_done(path) as beside:
+        write(beside)
+
+
+def _pick(volume: xr.Dataset, variable: str) -> xr.DataArray:
+    cube = volume[check_choice("variable", variable, list(volume.data_vars))]
+    return cube.transpose(*AXES, vertical_dim(cube))
+
+
+def _check_volume(volume: xr.Dataset) -> None:
+    if not isinstance(volume, xr.Dataset):
+        raise TypeError(f"Invalid volume of type {type(volume).__name__}. Must be a Dataset.")
+    if not all(volume.sizes.get(line) for line in AXES):
+        raise ValueError(f"Invalid volume of sizes {dict(volume.sizes)}. Must have lines.")

@@ -22,7 +22,10 @@ MIN_COVERAGE = 0.1
 # Trace coordinates further than this share of a bin from a rectangular grid give no distances.
 MAX_MISFIT = 0.1
 # Where coordinates of a trace stand: of its common depth point, or of the source in older files.
-_COORDINATES = (TraceField.CDP_X, TraceField.CDP_Y, TraceField.SourceX, TraceField.SourceY)
+_COORDINATES = (
+    *(TraceField.CDP_X, TraceField.CDP_Y, TraceField.SourceX, TraceField.SourceY),
+    TraceField.SourceGroupScalar,  # of the trace
+)
 _ONE_LINE = np.ones(1, dtype=np.int64)
 
 Floats = NDArray[np.floating[Any]]
@@ -86,15 +89,7 @@ class SegyArray(BackendArray):
         return values.reshape((*traces.shape, *n_kept))
 
 
-def open_segy(
-    path: Path,
-    *,
-    vertical: str | None,
-    iline_byte: int,
-    xline_byte: int,
-    single_line: bool = False,
-    sample_format: int | None = None,
-) -> xr.DataArray:
+def open_segy(path: Path, *, vertical: str | None, **reading: Any) -> xr.DataArray:
     """
     Open a post-stack SEG-Y file lazily.
 
@@ -107,13 +102,8 @@ def open_segy(
     path : Path
     vertical : {"time", "depth"}, optional
         Time, as the standard has it, by default.
-    iline_byte, xline_byte : int
-        First byte of the line numbers in the trace header, counted from 1.
-    single_line : bool
-        Take all traces as inline 1. Its crosslines are the CDP numbers where these only rise or
-        only fall along the file, else traces counted from 1.
-    sample_format : int, optional
-        Code of the sample format, overriding the header's.
+    **reading
+        Arguments of `scan_segy`.
 
     Returns
     -------
@@ -140,13 +130,7 @@ def open_segy(
     if vertical is None:
         vertical = "time"
         logger.info("%s: vertical axis taken as time; headers cannot tell.", path.name)
-    geometry = scan_segy(
-        path,
-        iline_byte=iline_byte,
-        xline_byte=xline_byte,
-        single_line=single_line,
-        sample_format=sample_format,
-    )
+    geometry = scan_segy(path, **reading)
     coords: dict[str, Any] = {"inline": geometry.inlines, "crossline": geometry.crosslines}
     samples = _place_samples(geometry.layout, vertical)
     if samples is not None:
@@ -168,7 +152,18 @@ def scan_segy(
     sample_format: int | None = None,
 ) -> Geometry:
     """
-    Read the headers of a SEG-Y file; see `open_segy` for the arguments.
+    Read the headers of a SEG-Y file.
+
+    Parameters
+    ----------
+    path : Path
+    iline_byte, xline_byte : int
+        First byte of the line numbers in the trace header, counted from 1.
+    single_line : bool
+        Take all traces as inline 1. Its crosslines are the CDP numbers where these only rise or
+        only fall along the file, else traces counted from 1.
+    sample_format : int, optional
+        Code of the sample format, overriding the header's.
 
     Raises
     ------
@@ -304,11 +299,11 @@ def _place_traces(layout: Layout, fields: Integers) -> tuple[str, Floats]:
     units = layout.read_field(TraceField.CoordinateUnits)
     if units not in (0, 1):
         raise _NoDistancesError(f"coordinates are no lengths: unit {units}")
-    scalar = layout.read_field(TraceField.SourceGroupScalar)
-    unit_m = _find_unit_m(layout) * (scalar if scalar > 0 else 1.0 / max(-scalar, 1))
-    for names, pair in zip(("CDP", "source"), (fields[:2], fields[2:]), strict=True):
+    scalars = fields[4]
+    units_m = _find_unit_m(layout) * np.where(scalars > 0, scalars, 1 / np.maximum(-scalars, 1))
+    for names, pair in zip(("CDP", "source"), (fields[:2], fields[2:4]), strict=True):
         if np.ptp(pair, axis=1).any():
-            return f"{names} coordinates", pair * unit_m
+            return f"{names} coordinates", pair * units_m
     raise _NoDistancesError("coordinates are all the same")
 
 

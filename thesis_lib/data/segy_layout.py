@@ -174,9 +174,9 @@ def check_line_bytes(iline_byte: int, xline_byte: int) -> None:
         If one is no such byte.
     """
     for name, byte in (("iline_byte", iline_byte), ("xline_byte", xline_byte)):
-        if byte not in FIELD_BYTES:
+        if not isinstance(byte, int) or byte not in FIELD_BYTES:
             raise ValueError(
-                f"Invalid {name} {byte}. Must be the first byte of a field of the trace header."
+                f"Invalid {name} {byte!r}. Must be the first byte of a field of the trace header."
             )
 
 
@@ -199,8 +199,6 @@ def read_layout(path: Path, *, sample_format: int | None = None) -> Layout:
     """
     if sample_format is not None:
         check_choice("sample_format", sample_format, FORMATS)
-    if not path.is_file():
-        raise DataError(f"{path.name} is no file.")
     try:
         with path.open("rb") as file:
             head = file.read(HEADER_BYTES)

@@ -12,6 +12,7 @@ from segyio import BinField, TraceField
 
 from thesis_lib._volume import vertical_dim
 from thesis_lib.data.errors import DataError
+from thesis_lib.data.masks import find_gaps
 from thesis_lib.data.segy import Geometry
 from thesis_lib.data.segy_layout import FIELD_BYTES, IEEE, check_line_bytes
 
@@ -52,7 +53,7 @@ def write_like(cube: xr.DataArray, path: Path, original: Geometry) -> None:
         live = traces >= 0
         written = target.map_traces("r+")  # anew for each line: what is mapped counts as memory
         written["header"][traces[live]] = source.map_traces()["header"][traces[live]]
-        written["samples"][traces[live]] = section.values[live]
+        written["samples"][traces[live]] = _read_section(section)[0][live]
 
 
 def _check_alike(cube: xr.DataArray, original: Geometry) -> None:
@@ -105,9 +106,9 @@ def write_new(cube: xr.DataArray, path: Path, *, iline_byte: int, xline_byte: in
         )
     inlines = _describe_lines(cube, "inline", iline_byte)
     crosslines = _describe_lines(cube, "crossline", xline_byte)
-    whole = [~np.isnan(section.values).any(axis=1) for section in cube]
+    whole = [_read_section(section)[1] for section in cube]
     if not np.any(whole):
-        raise DataError("SEG-Y cannot hold a volume without traces: all are NaN, or NaN in part.")
+        raise DataError("SEG-Y cannot hold a volume without traces: all are NaN.")
     spec = segyio.spec()
     spec.format, spec.tracecount = IEEE, int(np.sum(whole))
     spec.samples = np.arange(cube.shape[2])
@@ -117,11 +118,21 @@ def write_new(cube: xr.DataArray, path: Path, *, iline_byte: int, xline_byte: in
         file.bin.update({BinField.Interval: interval, BinField.MeasurementSystem: 1})
         trace = 0
         for inline, section, live in zip(inlines, cube, whole, strict=True):
-            samples = section.values.astype(np.float32)
+            samples = _read_section(section)[0]
             for crossline in np.flatnonzero(live):
                 file.header[trace] = {**fixed, **inline, **crosslines[crossline]}
                 file.trace[trace] = samples[crossline]
                 trace += 1
+
+
+def _read_section(section: xr.DataArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Samples of an inline as float32, and which of its traces are there."""
+    if section.dtype.kind not in "biuf":
+        raise DataError(f"SEG-Y cannot hold {section.name} of dtype {section.dtype}.")
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        samples = section.values.astype(np.float32)
+    what = f"SEG-Y cannot hold NaN or infinity in {section.name}"
+    return samples, ~find_gaps(section.expand_dims("inline"), samples[np.newaxis], what)[0]
 
 
 def _describe_samples(cube: xr.DataArray) -> dict[int, int]:

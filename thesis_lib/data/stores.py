@@ -51,18 +51,19 @@ def write_zarr(volume: xr.Dataset, path: Path) -> None:
         A volume, lazy or not.
     path : Path
     """
-    first, *others = _cut_slabs(_follow_cf(volume))
+    slabs = _cut_slabs(_follow_cf(volume))
+    first = next(slabs)
     encoding = {
         name: {
-            **_encode(array),
-            "chunks": _choose_chunks(volume, array),
+            **_encode(volume, array, "chunks"),
             "compressors": "auto" if array.dtype == np.int8 else None,
         }
         for name, array in first.variables.items()
     }
-    first.to_zarr(path, mode="w", zarr_format=ZARR_FORMAT, encoding=encoding)
-    for slab in others:
-        slab.to_zarr(path, append_dim="inline")
+    all_chunks: dict[str, Any] = {"write_empty_chunks": True}  # so that a lost one is missed
+    first.to_zarr(path, mode="w", zarr_format=ZARR_FORMAT, encoding=encoding, **all_chunks)
+    for slab in slabs:
+        slab.to_zarr(path, append_dim="inline", **all_chunks)
 
 
 def write_netcdf(volume: xr.Dataset, path: Path) -> None:
@@ -75,19 +76,16 @@ def write_netcdf(volume: xr.Dataset, path: Path) -> None:
         A volume, lazy or not.
     path : Path
     """
-    first, *others = _cut_slabs(_follow_cf(volume))
+    slabs = _cut_slabs(_follow_cf(volume))
+    first = next(slabs)
     encoding = {
-        name: {
-            **_encode(array),
-            "chunksizes": _choose_chunks(volume, array),
-            "zlib": array.dtype == np.int8,
-        }
+        name: {**_encode(volume, array, "chunksizes"), "zlib": array.dtype == np.int8}
         for name, array in first.variables.items()
     }
     first.to_netcdf(path, engine="h5netcdf", unlimited_dims=["inline"], encoding=encoding)
     with h5netcdf.File(path, "a") as file:
         file.resize_dimension("inline", volume.sizes["inline"])
-        for number, slab in enumerate(others, start=1):
+        for number, slab in enumerate(slabs, start=1):
             start = number * CHUNK_LINES
             for name, array in slab.variables.items():
                 place = file.variables[name]
@@ -106,11 +104,13 @@ def iterate_slabs(volume: T, n_lines: int = CHUNK_LINES) -> Iterator[T]:
         yield volume.isel(inline=slice(start, start + n_lines))
 
 
-def _cut_slabs(volume: xr.Dataset) -> list[xr.Dataset]:
-    """Slabs; all but the first without what they share."""
-    slabs = list(iterate_slabs(volume))
+def _cut_slabs(volume: xr.Dataset) -> Iterator[xr.Dataset]:
+    """Slabs, one after the other; all but the first without what they share."""
     shared = [name for name, array in volume.variables.items() if "inline" not in array.dims]
-    return [*slabs[:1], *(slab.drop_vars(shared) for slab in slabs[1:])]
+    for number, slab in enumerate(iterate_slabs(volume)):
+        chunked = any(array.chunks for array in slab.variables.values())  # as dask would write it
+        slab = slab.drop_vars(shared) if number else slab
+        yield slab.compute() if chunked else slab
 
 
 def _follow_cf(volume: xr.Dataset) -> xr.Dataset:
@@ -125,13 +125,8 @@ def _follow_cf(volume: xr.Dataset) -> xr.Dataset:
     return volume.assign_attrs(Conventions=CONVENTIONS)
 
 
-def _encode(array: xr.Variable) -> dict[str, Any]:
-    """Only samples may be missing: coordinates have no value for it."""
-    return {} if array.ndim == 3 else {"_FillValue": None}
-
-
-def _choose_chunks(volume: xr.Dataset, array: xr.Variable) -> tuple[int, ...]:
-    if array.ndim < 3:
-        return tuple(volume.sizes[dim] for dim in array.dims)
-    limits = dict.fromkeys(AXES, CHUNK_LINES)
-    return tuple(min(volume.sizes[d], limits.get(str(d), CHUNK_SAMPLES)) for d in array.dims)
+def _encode(volume: xr.Dataset, array: xr.Variable, chunks: str) -> dict[str, Any]:
+    if array.ndim < 3:  # only samples may be missing: coordinates have no value for it
+        return {chunks: tuple(volume.sizes[dim] for dim in array.dims), "_FillValue": None}
+    limits = (CHUNK_LINES, CHUNK_LINES, CHUNK_SAMPLES)
+    return {chunks: tuple(min(volume.sizes[d], n) for d, n in zip(array.dims, limits, strict=True))}

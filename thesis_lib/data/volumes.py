@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from thesis_lib._checks import check_choice, check_range
+from thesis_lib._checks import check_choice, check_pair, check_range
 from thesis_lib._volume import VERTICAL_UNITS, build_volume, vertical_dim
 from thesis_lib.data.errors import DataError
 from thesis_lib.data.files import VolumeFile, check_path, check_place, open_file
@@ -166,9 +166,10 @@ def _refuse(meanings: Mapping[str, Any], where: str) -> None:
             raise ValueError(f"Invalid {name} {value!r} {where}. Must go with a mask of numbers.")
 
 
-def _pair_files(mask: Sequence[Any]) -> list[tuple[Path, Path]]:
-    pairs = [mask] if all(isinstance(entry, str | Path) for entry in mask) else mask
-    if not pairs or any(isinstance(pair, str | Path) or len(pair) != 2 for pair in pairs):
+def _pair_files(mask: Any) -> list[tuple[Path, Path]]:
+    names = mask if isinstance(mask, Sequence) else ()
+    pairs = [names] if all(isinstance(name, str | Path) for name in names) else names
+    if any(isinstance(pair, str | Path) or len(pair) != 2 for pair in pairs):
         raise ValueError(
             f"Invalid mask {mask!r}. Must be a name, or pairs of files: top and base of salt."
         )
@@ -217,10 +218,8 @@ def _as_float32(samples: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _place_lines(amplitude: xr.DataArray, spacing_m: tuple[float, float] | None) -> dict[str, Any]:
-    if spacing_m is not None and len(spacing_m) != len(AXES):
-        raise ValueError(
-            f"Invalid spacing_m {spacing_m!r}. Must be two numbers, one for each line."
-        )
+    if spacing_m is not None:
+        spacing_m = check_pair("spacing_m", spacing_m)
     placed: dict[str, Any] = {}
     for position, line in enumerate(AXES):
         numbers = amplitude[line].values  # counted from 0 where the file has no numbers
