@@ -143,7 +143,7 @@ def segment(volume: Path, output: Path, folder: Path, options: tuple[tuple[str, 
     predicted = predict(model, data.open_volume(volume, **reading), config, progress=True)
     lines = {
         name: reading[name]
-        for name in ("iline_byte", "xline_byte", "single_line")
+        for name in ("iline_byte", "xline_byte", "single_line", "sample_format")
         if name in reading
     }
     like = volume if {volume.suffix.lower(), ending} <= set(_SEGY) else None
