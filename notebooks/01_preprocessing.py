@@ -39,6 +39,7 @@ real_reading: dict = {}  # arguments of data.open_volume for it
 reference: str = "book/reference/f3"  # what a run with real has stored
 section_axis: str = "crossline"  # sections compared: at fixed ones
 n_sections: int = 8  # of each volume, at most
+n_earths: int = 1  # of each preset that statistics are taken of
 train_on: dict = {"gulf": [20.0]}  # presets, each with depth spacings (m)
 train_volumes: int = 1  # earths per seed, of these presets in turn
 train_shape: list[int] = [48, 64, 64]  # of each of them
@@ -127,7 +128,10 @@ fig = plotting.plot_section(amplitude, salt=truth, title=f"Inline {inline}")
 
 # %% mystnb={"figure": {"name": "fig-presets", "caption": "The section with the most salt of one earth of every preset, after that of a real volume where the page was run with one."}, "image": {"alt": "Grey vertical sections side by side, one for each preset, with the salt outlined in orange: their salt bodies, layers and noise differ."}}
 earths = {
-    name: open_source(StudyData(source=name, shape=tuple(shape)), earth=seed)
+    name: [
+        open_source(StudyData(source=name, shape=tuple(shape)), earth=number)
+        for number in range(seed, seed + n_earths)
+    ]
     for name in PRESETS
 }
 beside = {}
@@ -137,12 +141,14 @@ if real:  # a file, never a preset: hence its whole path
     beside = {path.name: open_source(real_source)}
 elif real_reading:
     raise ValueError("Invalid real_reading without real. Must be empty.")
-fig = plotting.plot_gallery(
-    {
-        name: study.richest_section(part, section_axis)
-        for name, part in (beside | earths).items()
-    }
-)
+gallery = {
+    name: study.richest_section(part, section_axis)
+    for name, part in beside.items()
+} | {
+    name: study.richest_section(parts[0], "inline")
+    for name, parts in earths.items()
+}
+fig = plotting.plot_gallery(gallery)
 # %% [markdown]
 # ## How real do they look?
 #
@@ -174,10 +180,17 @@ elif has_stored:
 
 # %%
 described = {
-    name: study.section_statistics(
-        earth, axes=(section_axis,), n_sections=n_sections
+    name: xr.concat(
+        [
+            study.section_statistics(
+                earth, axes=("inline",), n_sections=n_sections
+            )
+            for earth in parts
+        ],
+        "section",
+        combine_attrs="drop_conflicts",
     )
-    for name, earth in earths.items()
+    for name, parts in earths.items()
 }
 compared = ({} if measured is None else {real_name: measured}) | described
 study.summarise_statistics(compared).T.round(3)
@@ -350,7 +363,7 @@ transfer = study.TransferStudy(
     config=config,
     n_volumes=train_volumes,
     shape=tuple(train_shape),
-    axis=section_axis,
+    axis=section_axis if has_truth else "inline",
     n_sections=n_sections,
     ablations=tuple(study.ABLATIONS if left_out == ["all"] else left_out),
     seeds=tuple(train_seeds),
@@ -361,8 +374,8 @@ runs = study.run_transfer(transfer, root=chapters.project_root() / runs_dir)
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-transfer", "caption": "A section of the target with its true salt (solid) and what the full network and the first ablation predict (dashed), first seed."}, "image": {"alt": "The same grey section once with the true outline of the salt and again for each network, with the outline that it predicts dashed."}}
 target = study.open_target(transfer)
-section = study.richest_section(target, section_axis)
-line = {section_axis: section[section_axis].item()}
+section = study.richest_section(target, transfer.axis)
+line = {transfer.axis: section[transfer.axis].item()}
 fig = plotting.plot_predictions(
     section["amplitude"] - section["amplitude"].mean(),
     section["salt"],
@@ -462,7 +475,7 @@ facts = {
     "n_networks": f"{len(runs)} networks of {len(train_seeds)} seed(s)",
     "budget": f"{train_epochs * train_patches} patches of {patch} x {patch}",
     "trained_on": f"{train_volumes} earth(s) of {train_shape} ({spacings})",
-    "scored_on": f"{target.sizes[section_axis]} sections of "
+    "scored_on": f"{target.sizes[transfer.axis]} sections of "
     f"{real_name if has_truth else transfer_to}",
     "transfer_dice": f"{full.mean():.2f}",
 }
