@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
 import xarray as xr
 
 from thesis_lib._checks import check_choice
@@ -125,6 +124,9 @@ def fetch(name: str, folder: str | Path | None = None, *, progress: bool = True)
     source = find_source(name)
     if source.file is None:
         raise ValueError(f"{source.title} is not openly downloadable. {source.access}")
+    # Imported where it is used: in a notebook its progress bars warn that widgets are missing.
+    import pooch
+
     folder = Path(folder or pooch.os_cache("thesis_lib"))
     known = source.file.sha256 or read_checksum(folder / source.file.name)
     cache = pooch.create(
