@@ -392,8 +392,9 @@ fig = plotting.plot_predictions(
 # little training it shows that the study runs, not what an earth is worth, unless the banner on top
 # says otherwise.
 #
-# The study on the crosslines of F3, which no training saw and no setting was chosen by, takes too
-# long for that and is stored. Networks of the whole budget reached {glue:text}`stored_dice`.
+# The study on the crosslines of F3 takes too long for that and is stored. No training saw them; their
+# statistics guided the presets, their masks did not: they were scored when the earth was final.
+# Networks of the whole budget reached {glue:text}`stored_dice`.
 # {glue:text}`origin`
 #
 # {numref}`tab-transfer-stored` leaves out one thing at a time, at a smaller budget.
