@@ -3,6 +3,7 @@
 from thesis_lib.data.archives import unpack
 from thesis_lib.data.downloads import DownloadError
 from thesis_lib.data.errors import DataError
+from thesis_lib.data.labels import LabelBatches, LabelledPatches, cut_patches
 from thesis_lib.data.landmass import Landmass, open_landmass, split_blocks
 from thesis_lib.data.lines import Blocks, find_missing, select_lines, split_lines
 from thesis_lib.data.patches import Augmentation, PatchBatches, salt_labels
@@ -17,8 +18,11 @@ __all__ = [
     "DataError",
     "DataSource",
     "DownloadError",
+    "LabelBatches",
+    "LabelledPatches",
     "Landmass",
     "PatchBatches",
+    "cut_patches",
     "fetch",
     "find_missing",
     "open_landmass",

@@ -92,7 +92,60 @@ class Augmentation:
         return images, targets
 
 
-class PatchBatches:
+class ShuffledBatches:
+    """
+    Order, z-score and augmentation of patches that are drawn from ``n_rows`` rows.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows to draw from.
+    batch_size, seed, n_patches, augmentation
+        As in `PatchBatches`.
+    """
+
+    def __init__(
+        self,
+        n_rows: int,
+        *,
+        batch_size: int,
+        seed: int,
+        n_patches: int | None,
+        augmentation: Augmentation | None,
+    ) -> None:
+        self.n_rows = n_rows
+        self.batch_size = check_count("batch_size", batch_size)
+        self.seed = check_count("seed", seed, low=0)
+        self.n_patches = check_count("n_patches", n_rows if n_patches is None else n_patches)
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        return -(-self.n_patches // self.batch_size)
+
+    def read(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Images (B, 1, H, W) as recorded, and targets (B, 1, h, w), of rows by number."""
+        raise NotImplementedError
+
+    def draw(self, number: int) -> NDArray[np.int64]:
+        """Rows of epoch ``number`` in their order."""
+        rng = np.random.default_rng((self.seed, check_count("number", number, low=0)))
+        n_rounds = -(-self.n_patches // self.n_rows)
+        rounds = [rng.permutation(self.n_rows) for _ in range(n_rounds)]
+        return np.concatenate(rounds)[: self.n_patches]
+
+    def arrays(self, number: int) -> Iterator[tuple[Floats, Floats]]:
+        """Yield the batches of epoch ``number``, images z-scored."""
+        for index, chosen in enumerate(np.array_split(self.draw(number), len(self))):
+            images, targets = self.read(chosen)
+            images = zscore(images)
+            if self.augmentation is not None:
+                rng = np.random.default_rng((self.seed, number, index + 1))
+                images, targets = self.augmentation.apply(images, targets, rng)
+                images = zscore(images)
+            yield images, targets
+
+
+class PatchBatches(ShuffledBatches):
     """
     Shuffled batches of z-scored patches and their masks, epoch after epoch.
 
@@ -150,9 +203,6 @@ class PatchBatches:
         if not len(volumes):
             raise ValueError("Invalid volumes: none given. Must be at least one.")
         self.patch, stride = _as_pair(patch), _as_pair(stride)
-        self.batch_size = check_count("batch_size", batch_size)
-        self.seed = check_count("seed", seed, low=0)
-        self.augmentation = augmentation
         self._sections = [_Sections(volume, axis) for volume in volumes for axis in axes]
         windows = [sections.windows(self.patch, stride) for sections in self._sections]
         self._windows = np.concatenate(  # (n, 4): sections, line, top, left
@@ -160,12 +210,13 @@ class PatchBatches:
         )
         if not len(self._windows):
             raise ValueError("No patch without a missing trace in the volumes given.")
-        self.n_patches = check_count(
-            "n_patches", len(self._windows) if n_patches is None else n_patches
+        super().__init__(
+            len(self._windows),
+            batch_size=batch_size,
+            seed=seed,
+            n_patches=n_patches,
+            augmentation=augmentation,
         )
-
-    def __len__(self) -> int:
-        return -(-self.n_patches // self.batch_size)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """
@@ -183,30 +234,18 @@ class PatchBatches:
         targets : float32 Tensor of shape (B, 1, H, W)
             1 inside salt, 0 outside.
         """
-        check_count("number", number, low=0)
-        order = self._draw(np.random.default_rng((self.seed, number)))
-        for index, chosen in enumerate(np.array_split(order, len(self))):
-            images, targets = self._read(self._windows[chosen])
-            images = zscore(images)
-            if self.augmentation is not None:
-                rng = np.random.default_rng((self.seed, number, index + 1))
-                images, targets = self.augmentation.apply(images, targets, rng)
-                images = zscore(images)
+        for images, targets in self.arrays(number):
             yield torch.from_numpy(images), torch.from_numpy(targets)
 
-    def _draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        n_windows = len(self._windows)
-        n_rounds = -(-self.n_patches // n_windows)
-        rounds = [rng.permutation(n_windows) for _ in range(n_rounds)]
-        return np.concatenate(rounds)[: self.n_patches]
-
-    def _read(self, windows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    def read(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Images as recorded and targets, both (B, 1, H, W), of windows by number."""
+        windows = self._windows[rows]
         shape = (len(windows), 1, *self.patch)
         images, targets = np.empty(shape, np.float32), np.empty(shape, np.float32)
         for number in np.unique(windows[:, 0]):
-            rows = windows[:, 0] == number
-            images[rows, 0], targets[rows, 0] = self._sections[number].read(
-                windows[rows, 1:], self.patch
+            among = windows[:, 0] == number
+            images[among, 0], targets[among, 0] = self._sections[number].read(
+                windows[among, 1:], self.patch
             )
         return images, targets
 
