@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from monai.metrics import SSIMMetric
 from torch import Tensor
 
 from thesis_lib.xai.measures import (
     band_limit,
     boundary_f1,
+    contour_sharpness,
     correlation,
+    count_bodies,
+    find_band,
     gradient_sparsity,
     log_spectral_distance,
     nearest_distance,
@@ -152,6 +156,68 @@ def test_boundary_f1_joins_precision_and_recall() -> None:
     assert boundary_f1(draw_square(2), prediction) == pytest.approx(2 / 3)
 
 
+def draw_half(column: int = 15, shape: tuple[int, int] = (24, 31)) -> Tensor:
+    """Probability 1 from a column on."""
+    return (torch.arange(shape[1]) >= column).float().expand(1, 1, *shape)
+
+
+def draw_discs(*discs: tuple[int, int, int]) -> Tensor:
+    """Probability 1 within a radius of centres, on 64 x 80 pixels."""
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(80), indexing="ij")
+    masks = [(rows - y) ** 2 + (columns - x) ** 2 <= radius**2 for y, x, radius in discs]
+    return torch.stack(masks).any(dim=0)[None, None].float()
+
+
+@pytest.mark.parametrize("width_px", [1, 2, 3])
+@pytest.mark.parametrize("turn", [lambda x: x, lambda x: x.mT, lambda x: x.flip(3)])
+def test_sharpness_of_a_lone_step(turn: Callable[[Tensor], Tensor], width_px: int) -> None:
+    """A step along the contour, the only slope of 31 columns, scores 31 / (2 width)."""
+    half = turn(draw_half())
+    found = contour_sharpness(7 - 300 * half, half, width_px=width_px)
+    assert found.item() == pytest.approx(31 / (2 * width_px))
+
+
+def test_sharpness_of_slopes() -> None:
+    """An even slope scores 1, a step 2 pixels off the band 0, one on its rim half of the most."""
+    half, ramp = draw_half(), torch.arange(31.0).expand(1, 1, 24, 31)
+    steps = [draw_half(column) for column in (15, 17, 18)]
+    found = contour_sharpness(torch.cat([ramp, *steps]), half.expand(4, 1, 24, 31))
+    expected = torch.tensor([1.0, 31 / 4, 31 / 8, 0.0])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_blurred_boundaries_are_less_sharp() -> None:
+    """The wider a boundary is blurred, or the stronger the noise beside it, the less it scores."""
+    disc = draw_discs((32, 40, 18))
+    blurred = [F.avg_pool2d(disc, n, 1, n // 2, count_include_pad=False) for n in (1, 5, 9, 17)]
+    noisy = [disc + level * make_noise(1, (64, 80)) for level in (0.01, 0.1, 1.0)]
+    for series in (blurred, noisy):
+        scores = torch.cat([contour_sharpness(image, disc) for image in series])
+        assert (scores.diff() < 0).all()
+    assert scores[-1].item() == pytest.approx(1, abs=0.2)
+
+
+def test_no_boundary_has_no_sharpness() -> None:
+    """Without salt, without background and for a constant image the sharpness is 0."""
+    half, noise = draw_half(), make_noise(2)
+    images = torch.cat([noise, torch.ones_like(half)])
+    probability = torch.cat([0 * half, 0 * half + 1, half])
+    assert contour_sharpness(images, probability).tolist() == [0, 0, 0]
+
+
+def test_bodies_are_counted() -> None:
+    """Two discs are two bodies, joined at a corner one; specks and holes do not count."""
+    two, speck = draw_discs((20, 20, 10), (44, 60, 8)), draw_discs((5, 70, 2))
+    corner = draw_half(32, (64, 80)).flip(3) * 0
+    corner[..., :32, :40], corner[..., 32:, 40:] = 1, 1
+    ring = draw_discs((32, 40, 20)) - draw_discs((32, 40, 9))
+    probability = torch.cat([two, two + speck, corner, ring, 0 * two, 0 * two + 0.5])
+    assert count_bodies(probability).tolist() == [2, 2, 1, 1, 0, 0]
+    assert count_bodies(two + speck, min_share=0).tolist() == [3]
+    area = two.sum().item() / (64 * 80)
+    assert count_bodies(two, min_share=area / 2).tolist() == [1]
+
+
 PLANE, SMALL = torch.zeros(3, 4), torch.ones(1, 1, 5, 5)
 
 
@@ -178,6 +244,24 @@ PLANE, SMALL = torch.zeros(3, 4), torch.ones(1, 1, 5, 5)
             ValueError,
             "Invalid above 0.5. Must be below 0.5",
         ),
+        (lambda: contour_sharpness(PLANE, PLANE), ValueError, "Invalid images of shape"),
+        (lambda: contour_sharpness(SMALL, SMALL[..., :3]), ValueError, "Shapes differ: images"),
+        (lambda: contour_sharpness(SMALL, SMALL, width_px=0), ValueError, "Invalid width_px 0"),
+        (lambda: contour_sharpness(SMALL, SMALL, width_px=1.5), TypeError, "Invalid width_px 1.5"),  # type: ignore[arg-type]
+        (
+            lambda: contour_sharpness(SMALL, 3 * SMALL),
+            ValueError,
+            r"Invalid probability from 3 to 3. Must lie in \[0, 1\]",
+        ),
+        (
+            lambda: contour_sharpness(SMALL[..., :1], SMALL[..., :1]),
+            ValueError,
+            "Must be at least 2 x 2",
+        ),
+        (lambda: count_bodies(PLANE), ValueError, "Invalid probability of shape"),
+        (lambda: count_bodies(-SMALL), ValueError, "Invalid probability from -1"),
+        (lambda: count_bodies(SMALL, min_share=2), ValueError, "Invalid min_share 2"),
+        (lambda: find_band(SMALL, width_px=2), TypeError, "Must be a boolean"),
         (lambda: gradient_sparsity(torch.ones(1, 1, 2, 2)), ValueError, "at least 2 x 3"),
         (lambda: nearest_distance(PLANE, torch.ones(2, 3)), ValueError, "Shapes differ"),
         (lambda: nearest_distance(PLANE, PLANE[:1]), ValueError, "Must be at least 2"),

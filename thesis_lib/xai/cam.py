@@ -6,15 +6,13 @@ import copy
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thesis_lib._checks import check_count, check_same_shape
-from thesis_lib.metrics import perimeter
 from thesis_lib.xai._hooks import frozen
-from thesis_lib.xai.measures import correlation
+from thesis_lib.xai.measures import correlation, find_band
 
 
 class Classifier(Protocol):
@@ -283,15 +281,7 @@ def split_energy(maps: Tensor, masks: Tensor, *, width_px: int = 5) -> dict[str,
         If shapes differ, the width is below 1 or a map is zero.
     """
     check_same_shape("maps", maps.shape, "masks", masks.shape)
-    sides = masks[:, 0].cpu().numpy()
-    band = torch.as_tensor(
-        np.stack(
-            [
-                perimeter(side, width_px=width_px) | perimeter(~side, width_px=width_px)
-                for side in sides
-            ]
-        )
-    ).to(maps.device)[:, None]
+    band = find_band(masks, width_px=width_px).to(maps.device)
     energy = maps.double().square()
     total = energy.sum(dim=(1, 2, 3))
     if not (total > 0).all():

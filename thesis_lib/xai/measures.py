@@ -301,14 +301,128 @@ def boundary_f1(prediction: Mask, truth: Mask, *, tolerance_px: float = 2.0) -> 
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
+def contour_sharpness(images: Tensor, probability: Tensor, *, width_px: int = 2) -> Tensor:
+    r"""
+    How much the salt boundary that a segmenter found stands out in each image.
+
+    Mean slope in a band along the contour of probability 0.5, over the mean slope of the whole
+    image; a pixel's slope is the root mean square of the differences to its neighbours on either
+    side, both axes added. An even slope scores 1, noise without an edge about 1, and a step that
+    crosses an image of W columns, the only one there, W / (2 ``width_px``), the most that such a
+    contour can have. A factor on an image and a constant added do not matter.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, 1, H, W)
+    probability : Tensor of shape (n, 1, H, W)
+        Of salt, from a segmenter that has no part in how the images were made.
+    width_px : int
+        Pixels of the band on each side of the contour.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        At least 0; 0 where the segmenter sees no boundary, or the image is constant.
+
+    Raises
+    ------
+    TypeError
+        If the width is no whole number.
+    ValueError
+        If shapes differ or are not (n, 1, H, W) with H and W at least 2, a probability is outside
+        of [0, 1], or the width is below 1.
+    """
+    images, probability = _check_pair(images, probability, "probability")
+    if min(images.shape[2:]) < 2:
+        raise ValueError(f"Invalid images of shape {tuple(images.shape)}. Must be at least 2 x 2.")
+    band = find_band(_find_salt(probability), width_px=width_px)
+    slopes = (_square_slopes(images) + _square_slopes(images.mT).mT).sqrt()
+    along = (slopes * band).sum(dim=(1, 2, 3)) / band.sum(dim=(1, 2, 3)).clamp_min(1)
+    everywhere = slopes.mean(dim=(1, 2, 3))
+    return torch.where(everywhere > 0, along / everywhere, 0)
+
+
+def count_bodies(probability: Tensor, *, min_share: float = 0.01) -> Tensor:
+    """
+    Number of salt bodies that a segmenter sees in each image.
+
+    A body is a set of pixels of probability above 0.5 that touch at sides or corners.
+
+    Parameters
+    ----------
+    probability : Tensor of shape (n, 1, H, W)
+        Of salt.
+    min_share : float
+        Of the image that a body fills at least, in [0, 1]; smaller ones are specks.
+
+    Returns
+    -------
+    int Tensor of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (n, 1, H, W), a probability is outside of [0, 1], or the share is.
+    """
+    _check_images("probability", probability)
+    check_range("min_share", min_share, low=0, high=1)
+    salt = _find_salt(probability)[:, 0].cpu().numpy()
+    labels = [ndimage.label(mask, np.ones((3, 3)))[0] for mask in salt]
+    sizes = [np.bincount(label.ravel())[1:] for label in labels]  # without the background, 0
+    counts = [int((size >= min_share * salt[0].size).sum()) for size in sizes]
+    return torch.tensor(counts, device=probability.device)
+
+
+def find_band(masks: Tensor, *, width_px: int) -> Tensor:
+    """
+    Band along the perimeters of masks; the edge of an image is no perimeter.
+
+    Parameters
+    ----------
+    masks : bool Tensor of shape (n, 1, H, W)
+    width_px : int
+        Pixels of the band on each side.
+
+    Returns
+    -------
+    bool Tensor of shape (n, 1, H, W)
+
+    Raises
+    ------
+    TypeError
+        If the masks are not boolean or the width no whole number.
+    ValueError
+        If the width is below 1.
+    """
+    bands = [
+        perimeter(mask, width_px=width_px) | perimeter(~mask, width_px=width_px)
+        for mask in masks[:, 0].cpu().numpy()
+    ]
+    return torch.as_tensor(np.stack(bands)).to(masks.device)[:, None]
+
+
+def _find_salt(probability: Tensor) -> Tensor:
+    """Where probabilities exceed 0.5, a bool Tensor."""
+    if not ((probability >= 0) & (probability <= 1)).all():
+        low, high = probability.amin(), probability.amax()
+        raise ValueError(f"Invalid probability from {low:g} to {high:g}. Must lie in [0, 1].")
+    return probability > 0.5
+
+
+def _square_slopes(images: Tensor) -> Tensor:
+    """Mean square of the differences to the rows before and after, where there are such."""
+    squares = F.pad(images.diff(dim=2).square(), (0, 0, 1, 1), mode="replicate")
+    return F.avg_pool2d(squares, (2, 1), stride=1)
+
+
 def _check_images(name: str, images: Tensor) -> None:
     if images.ndim != 4 or images.shape[1] != 1 or not images.numel():
         raise ValueError(f"Invalid {name} of shape {tuple(images.shape)}. Must be (n, 1, H, W).")
 
 
-def _check_pair(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in at least float32, after a check of their shapes."""
+def _check_pair(images: Tensor, other: Tensor, name: str = "reference") -> tuple[Tensor, Tensor]:
+    """Both in at least float32 on one device, after a check of their shapes."""
     _check_images("images", images)
-    check_same_shape("images", images.shape, "reference", reference.shape)
-    dtype = torch.promote_types(images.dtype, torch.float32)
-    return images.to(dtype), reference.to(dtype)
+    check_same_shape("images", images.shape, name, other.shape)
+    images = images.to(torch.promote_types(images.dtype, torch.float32))
+    return images, other.to(images)
