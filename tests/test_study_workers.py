@@ -1,0 +1,42 @@
+"""Worker processes: as many as asked for, gone afterwards."""
+
+import sys
+
+import pytest
+
+from thesis_lib.study.workers import open_workers
+
+
+def test_one_worker_is_this_process():
+    """With one worker nothing is started, and runs are computed here."""
+    with open_workers(1) as client:
+        assert client is None
+
+
+def test_workers_are_processes_of_one_task_each():
+    """Each of several workers takes one task at a time, and none is left afterwards."""
+    pytest.importorskip("distributed")
+    with open_workers(2) as client:
+        assert list(client.nthreads().values()) == [1, 1]
+        assert len(set(client.run(_get_process).values())) == 2
+    assert client.status == "closed"
+
+
+def _get_process() -> int:
+    import os
+
+    return os.getpid()
+
+
+@pytest.mark.parametrize("n_workers", [0, -1])
+def test_no_workers_are_refused(n_workers):
+    """Less than one worker is an error."""
+    with pytest.raises(ValueError, match="n_workers"), open_workers(n_workers):
+        pass
+
+
+def test_missing_dask_is_said(monkeypatch):
+    """Without the extra the error names it."""
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
+    with pytest.raises(ImportError, match="extra 'scale'"), open_workers(2):
+        pass
