@@ -133,7 +133,7 @@ def left_alone(tmp_path):
 
 def test_a_config_survives_json():
     """A configuration is plain values: writing and reading it as JSON gives it back."""
-    config = TrainConfig(epochs=3, lr=1e-3, precision="32-true")
+    config = TrainConfig(epochs=3, lr=1e-3, precision="32-true", lr_factors={"head": 0.5})
     assert TrainConfig(**json.loads(json.dumps(asdict(config)))) == config
 
 
@@ -151,11 +151,13 @@ def test_a_config_survives_json():
         ("precision", "16-mixed"),
         ("accelerator", "abacus"),
         ("devices", 0),
+        ("lr_factors", {"head": -0.1}),
     ],
 )
 def test_a_config_refuses_values_out_of_range(name, value):
     """Each setting says what was given and what is allowed."""
-    with pytest.raises(ValueError, match=f"Invalid {name} .* Must"):
+    said = {"lr_factors": "lr factor of 'head'"}.get(name, name)
+    with pytest.raises(ValueError, match=f"Invalid {said} .* Must"):
         TrainConfig(**{name: value})
 
 
@@ -362,6 +364,49 @@ def test_no_batches_are_refused():
     """Nothing to train on is an error, not an untrained network."""
     with pytest.raises(ValueError, match=r"0 batches for 1 device\(s\)\. Must be at least one"):
         run(batches=TinyBatches(n=0))
+
+
+# Learning rates that differ
+
+FACTORS = {"0": 0.1, "1": 0.1, "1.bias": 0.0}
+
+
+def test_factors_of_one_change_no_bit(tmp_path, left_alone):
+    """Named or not, parameters with factor 1 end where one learning rate takes them."""
+    run(tmp_path, config=replace(CONFIG, lr_factors={"": 1.0}))
+    assert_same_weights(tmp_path / "weights.safetensors", left_alone / "weights.safetensors")
+
+
+def test_a_factor_scales_the_step_of_its_parameters():
+    """Adam's first step is as long as the learning rate: a tenth of it for a factor of 0.1."""
+    seen = [dict(make_model().named_parameters())]
+
+    def keep(model):
+        return seen.append({name: p.detach().clone() for name, p in model.named_parameters()}) or {}
+
+    config = replace(CONFIG, epochs=2, lr=1.0, weight_decay=0.0, lr_factors=FACTORS)
+    rate = run(batches=TinyBatches(n=1), config=config, validate=keep).column("lr")[0]
+    steps = {name: (value - seen[0][name]).abs() for name, value in seen[1].items()}
+    assert torch.equal(steps["1.bias"], torch.zeros(4))  # the longest name counts
+    torch.testing.assert_close(steps["1.weight"], torch.full((4,), 0.1 * rate), rtol=1e-3, atol=0)
+    torch.testing.assert_close(steps["4.bias"], torch.full((1,), rate), rtol=1e-3, atol=0)
+
+
+def test_a_killed_run_with_several_rates_ends_as_if_left_alone(tmp_path):
+    """Moments and rates of all groups are taken up again, bit for bit."""
+    config = replace(CONFIG, lr_factors=FACTORS)
+    run(tmp_path / "whole", config=config)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", config=config, batches=TinyBatches(kill_at=(2, 1)))
+    run(tmp_path / "killed", config=config, model=make_model(seed=9))
+    weights = (tmp_path / name / "weights.safetensors" for name in ("whole", "killed"))
+    assert_same_weights(*weights)
+
+
+def test_a_factor_of_nothing_is_refused():
+    """A misspelt name would leave the learning rate as it is."""
+    with pytest.raises(ValueError, match=r"Invalid name 'haed' in lr_factors\. Must .* 0, 1, 4\."):
+        run(config=replace(CONFIG, lr_factors={"haed": 0.1}))
 
 
 # Resuming

@@ -1,6 +1,7 @@
 """Settings of a training, and the arithmetic that the hardware is good at."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import torch
@@ -40,6 +41,9 @@ class TrainConfig:
         Where to train.
     devices : int
         Devices that share every epoch, each with batches and a process of its own.
+    lr_factors : mapping of str to float
+        Factors of the learning rate, at least 0, of the parameters whose names begin with a key;
+        the longest key counts, and ``""`` means all. Parameters that no key names have factor 1.
 
     Raises
     ------
@@ -67,6 +71,7 @@ class TrainConfig:
     precision: str = "auto"
     accelerator: str = "auto"
     devices: int = 1
+    lr_factors: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         check_count("epochs", self.epochs)
@@ -78,6 +83,8 @@ class TrainConfig:
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("accelerator", self.accelerator, ACCELERATORS)
         check_count("devices", self.devices)
+        for name, factor in self.lr_factors.items():
+            check_range(f"lr factor of {name!r}", factor, low=0)
 
 
 def pick_precision(precision: str, device: torch.device) -> Precision:

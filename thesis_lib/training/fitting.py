@@ -83,8 +83,8 @@ def fit(
     FloatingPointError
         If the loss or its gradient is NaN or infinite.
     ValueError
-        If the folder belongs to a run with another configuration, a file in it is damaged, or
-        there are fewer batches than devices.
+        If the folder belongs to a run with another configuration, a file in it is damaged, there
+        are fewer batches than devices, or a name in ``lr_factors`` begins no parameter's.
     RuntimeError
         If an epoch yields fewer batches than ``len(batches)``.
 
@@ -126,8 +126,9 @@ class _Trainer:
                 f"{len(batches)} batches for {self.fabric.world_size} device(s). Must be at least "
                 "one batch per device."
             )
+        groups = _group_parameters(model, config)
         self.optimizer = AdamW(
-            model.parameters(),
+            groups,
             lr=config.lr,
             betas=(0.9, config.beta2),
             weight_decay=config.weight_decay,
@@ -136,7 +137,7 @@ class _Trainer:
         total = config.epochs * self.n_steps
         self.schedule = OneCycleLR(
             self.optimizer,
-            max_lr=config.lr,
+            max_lr=[group["lr"] for group in groups],
             total_steps=total,
             # A peak on the very first of several steps would make OneCycleLR divide by zero.
             pct_start=config.warmup if total == 1 else max(config.warmup, 1.5 / total),
@@ -197,6 +198,24 @@ class _Trainer:
         self.stepper.zero_grad()
         self.schedule.step()
         return found
+
+
+def _group_parameters(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return parameters with one learning rate each; the largest rate comes first."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    names = []
+    for name, parameter in model.named_parameters():
+        names.append(name)
+        keys = [key for key in config.lr_factors if name.startswith(key)]
+        factor = config.lr_factors[max(keys, key=len)] if keys else 1.0
+        groups.setdefault(factor, []).append(parameter)
+    for key in config.lr_factors:
+        if not any(name.startswith(key) for name in names):
+            raise ValueError(
+                f"Invalid name {key!r} in lr_factors. Must begin the name of a parameter, such as "
+                f"{', '.join(dict.fromkeys(name.partition('.')[0] for name in names))}."
+            )
+    return [{"params": groups[f], "lr": config.lr * f} for f in sorted(groups, reverse=True)]
 
 
 def _launch_fabric(config: TrainConfig) -> Fabric:

@@ -29,7 +29,8 @@ class History:
     ----------
     rows : tuple of dicts
         One per epoch: ``epoch`` and ``step`` finished so far, the learning rate ``lr`` of the last
-        step, the mean ``train_loss``, the scores of the validation, and ``seconds``.
+        step (the largest, where they differ), the mean ``train_loss``, the scores of the
+        validation, and ``seconds``.
     """
 
     rows: tuple[Row, ...]
