@@ -90,7 +90,8 @@ class LabelledPatches:
     def content_hash(self) -> str:
         """First 16 hexadecimal digits of a SHA-256 of images, labels, classes and masks."""
         digest = hashlib.sha256(repr(self.classes).encode())
-        arrays = [self.images, self.labels, *([] if self.masks is None else [self.masks])]
+        masks = () if self.masks is None else (self.masks,)
+        arrays: tuple[NDArray[Any], ...] = (self.images, self.labels, *masks)
         for array in arrays:
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
