@@ -319,7 +319,8 @@ fig = plotting.plot_predictions(
 # %%
 claims = study.read_claims(study.REFERENCE / "claims.yml", task="losses")
 decisions = [
-    study.decide(claim, scores, losses=thesis.index) for claim in claims
+    study.decide(claim, scores, entries=thesis.index, by="loss")
+    for claim in claims
 ]
 study.write_json(results / "claims.json", study.list_claims(decisions))
 study.format_claims(decisions).to_csv(results / "claims.csv", index=False)

@@ -1,21 +1,15 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from thesis_lib.study import (
     REFERENCE,
-    effect_table,
-    format_claims,
     format_table1,
-    list_claims,
     rank_correlation,
     read_thesis_table,
 )
-from thesis_lib.study.claims import Claim, decide
 from thesis_lib.study.tables import SCORE_NAMES, collect_scores
 
 THESIS = read_thesis_table(REFERENCE / "table1.csv")
-CLAIM = Claim("c", "Dice wins.", "Table 1", "losses", "dice", "best", "dice")
 
 
 def make_scores(**dice_by_loss):
@@ -67,27 +61,3 @@ def test_two_losses_have_no_rank_correlation():
     """With fewer than three losses a rank correlation says nothing."""
     value, n_losses = rank_correlation(make_scores(dice=[0.9], mse=[0.8]), THESIS, "dice")
     assert (np.isnan(value), n_losses) == (True, 2)
-
-
-def test_claims_are_plain_json():
-    """Bounds that one seed cannot give are null, so that any reader of JSON takes them."""
-    decision = decide(CLAIM, make_scores(dice=[0.9], mse=[0.8]), losses=["dice", "mse"])
-    (row,) = list_claims([decision])
-    assert row["verdict"] == "inconclusive"
-    assert row["effects"][0]["low"] is None
-    assert row["effects"][0]["mean"] == pytest.approx(0.1)
-
-
-def test_claims_name_the_closest_rival():
-    """The table shows the rival that comes nearest to the claimed loss."""
-    scores = make_scores(dice=[0.9] * 3, mse=[0.80, 0.81, 0.82], bce=[0.85, 0.86, 0.87])
-    table = format_claims([decide(CLAIM, scores, losses=["dice", "mse", "bce"])])
-    assert table["Closest rival: d [95 % bounds]"][0].startswith("BCE: +0.0400 [+0.0")
-
-
-def test_effects_are_one_row_a_rival():
-    """The forest plot gets every rival of every claim once."""
-    scores = make_scores(dice=[0.9], mse=[0.8], bce=[0.7])
-    effects = effect_table([decide(CLAIM, scores, losses=["dice", "mse", "bce"])])
-    assert effects["rival"].tolist() == ["MSE", "BCE"]
-    assert isinstance(effects, pd.DataFrame)

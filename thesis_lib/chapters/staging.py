@@ -1,14 +1,18 @@
 """Put executed chapters and their results where the book and the repository keep them."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 
 from thesis_lib.chapters.parameters import list_chapters, project_root
 from thesis_lib.chapters.provenance import RUN_INFO, read_run_info
 from thesis_lib.chapters.running import write_notebook
+
+if TYPE_CHECKING:  # slow to import
+    import pandas as pd
 
 MAX_PUBLISHED_MB = 5.0
 _NOTES = {
@@ -23,7 +27,8 @@ def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
     """
     Copy executed chapters into the book, each with a banner that says what was run.
 
-    ``book/chapters`` and ``book/results`` are made anew.
+    ``book/chapters`` and ``book/results`` are made anew. The latter also gets the tables of all
+    claims: ``claims.csv``, ``checks.csv``, ``verdicts.csv``.
 
     Parameters
     ----------
@@ -41,10 +46,12 @@ def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
     Raises
     ------
     FileNotFoundError, ValueError
-        If a chapter was not run or did not come to its end.
+        If a chapter was not run or did not come to its end, or decided about a claim that
+        ``claims.yml`` does not have, or has otherwise.
     """
     root = root or project_root()
     folders = _finished(root / source, root)
+    tables = _tabulate_claims(folders.values())
     for name in ("chapters", "results"):
         shutil.rmtree(root / "book" / name, ignore_errors=True)
     pages = []
@@ -57,6 +64,8 @@ def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
         ignored = shutil.ignore_patterns("*.ipynb")
         shutil.copytree(folder, root / "book" / "results" / chapter, ignore=ignored)
         pages.append(page)
+    for name, table in tables.items():
+        table.to_csv(root / "book" / "results" / f"{name}.csv", index=False)
     return pages
 
 
@@ -91,6 +100,13 @@ def _finished(source: Path, root: Path) -> dict[str, Path]:
         if not (folder / f"{chapter}.ipynb").is_file():
             raise FileNotFoundError(f"No {chapter}.ipynb in {folder}. Run the chapter again.")
     return folders
+
+
+def _tabulate_claims(folders: Iterable[Path]) -> "dict[str, pd.DataFrame]":
+    from thesis_lib import study  # slow to import, and only the book needs it
+
+    claims = study.read_claims(study.REFERENCE / "claims.yml")
+    return study.summarise_claims(claims, folders)
 
 
 def _add_banner(opening: str, info: dict[str, Any]) -> str:

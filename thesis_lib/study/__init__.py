@@ -1,5 +1,12 @@
 """Studies: runs keyed by content, resumed, spread over workers; tables and claims."""
 
+from thesis_lib.study.claim_tables import (
+    ENTRY_NAMES,
+    effect_table,
+    format_claims,
+    list_claims,
+    summarise_claims,
+)
 from thesis_lib.study.claims import Claim, Decision, Effect, decide, read_claims
 from thesis_lib.study.loss_study import LossRun, LossStudy, run_losses, score_table
 from thesis_lib.study.realism import (
@@ -32,11 +39,8 @@ from thesis_lib.study.tables import (
     NOT_RUN,
     REFERENCE,
     collect_transfer,
-    effect_table,
-    format_claims,
     format_table1,
     format_transfer,
-    list_claims,
     rank_correlation,
     read_thesis_table,
 )
@@ -53,6 +57,7 @@ from thesis_lib.study.transfer import (
 __all__ = [
     "ABLATIONS",
     "DISTANCES",
+    "ENTRY_NAMES",
     "FULL",
     "LOSS_NAMES",
     "NOT_RUN",
@@ -97,6 +102,7 @@ __all__ = [
     "run_transfer",
     "score_table",
     "section_statistics",
+    "summarise_claims",
     "summarise_statistics",
     "write_json",
 ]

@@ -1,8 +1,9 @@
 """The thesis' statements as claims that scores decide about."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from scipy import stats
 
 from thesis_lib._checks import check_choice
 
-RULES = ("best", "worst", "beats")
+RULES = ("best", "worst", "beats", "rises", "above", "below")
 LEVEL = 0.05  # of each one-sided test
 MIN_SEEDS = 3  # fewer leave every claim inconclusive
 
@@ -33,6 +34,7 @@ class Claim:
     measure: str
     rule: str
     subject: str
+    others: tuple[str, ...] = ()
     margin: float = 0.0
     checks: str | None = None
 
@@ -43,19 +45,20 @@ class Claim:
 @dataclass(frozen=True)
 class Effect:
     r"""
-    Paired difference between the claimed loss and one rival, over seeds.
+    Mean difference over seeds that a claim is about.
 
     Parameters
     ----------
     rival : str
-        The other loss.
+        What the claimed entry is compared with; for *rises* the entry that follows another; for
+        *above* and *below*, which compare with a number, the entry itself.
     mean, low, high : float
         Mean of d and its one-sided 95 % bounds; d is turned so that above 0 speaks for the claim.
         NaN where there are fewer than two seeds.
     low_corrected, high_corrected : float
-        The bounds after Bonferroni's correction for the number of rivals.
+        The bounds after Bonferroni's correction for the number of differences.
     n_seeds : int
-        Number of seeds that both losses were trained with.
+        Number of seeds for which both sides are known.
     """
 
     rival: str
@@ -77,6 +80,20 @@ class Decision:
     effects: tuple[Effect, ...] = ()
 
 
+def make_claim(entry: Mapping[str, Any]) -> Claim:
+    """
+    Make a claim of its entry in a file.
+
+    Raises
+    ------
+    TypeError
+        If it has an unknown field or lacks one.
+    ValueError
+        If the rule is unknown.
+    """
+    return Claim(**{**entry, "others": tuple(entry.get("others", ()))})
+
+
 def read_claims(path: str | os.PathLike[str], *, task: str | None = None) -> list[Claim]:
     """
     Read claims from a YAML file, all of them or those of one task.
@@ -88,7 +105,7 @@ def read_claims(path: str | os.PathLike[str], *, task: str | None = None) -> lis
     ValueError
         If a rule is unknown or two claims have the same id.
     """
-    claims = [Claim(**entry) for entry in yaml.safe_load(Path(path).read_text(encoding="utf-8"))]
+    claims = [make_claim(entry) for entry in yaml.safe_load(Path(path).read_text(encoding="utf-8"))]
     ids = [claim.id for claim in claims]
     for name in ids:
         if ids.count(name) > 1:
@@ -96,70 +113,116 @@ def read_claims(path: str | os.PathLike[str], *, task: str | None = None) -> lis
     return [claim for claim in claims if task in (None, claim.task)]
 
 
-def decide(claim: Claim, scores: pd.DataFrame, *, losses: Sequence[str]) -> Decision:
+def decide(
+    claim: Claim, scores: pd.DataFrame, *, entries: Sequence[str] = (), by: str = "entry"
+) -> Decision:
     r"""
-    Decide about a claim on losses.
+    Decide about a claim.
 
-    With :math:`d_s` the score of the claimed loss minus that of a rival for seed s (the other
-    way round for *worst*; rival minus baseline for *beats*), and t-intervals over seeds:
+    An entry is what networks are compared by: a loss, a route, a block. With :math:`x_s` the score
+    of the claimed entry for seed s, :math:`y_s` that of another and :math:`\delta` the claim's
+    margin, every rule is about the mean of differences :math:`d_s`:
 
-    - *best*, *worst* are reproduced if every lower bound is above 0 (an intersection-union test,
-      which needs no correction), and not reproduced if some rival's corrected upper bound is
-      below 0;
-    - *beats* is reproduced if some corrected lower bound is above 0, and not reproduced if all
-      upper bounds are below the margin;
-    - all else, and fewer than three seeds, is inconclusive.
+    - *best* about :math:`x_s - y_s - \delta`, *worst* about :math:`y_s - x_s - \delta`, for every
+      other entry;
+    - *rises* about the same as *worst* for every entry and the one that follows it;
+    - *above* about :math:`x_s - \delta`, *below* about :math:`\delta - x_s`, for the claimed entry
+      and each of the others;
+    - *beats* about :math:`y_s - x_s`, where one entry is enough.
 
-    A claim about all losses is reproduced (or, for *beats*, not reproduced) only where all of
-    them were run.
+    With t-intervals over seeds, a claim is reproduced if every lower bound is above 0 (an
+    intersection-union test, which needs no correction), and not reproduced if some upper bound,
+    corrected for the number of differences, is below 0. The rule *beats* is reproduced if some
+    corrected lower bound is above 0, and not reproduced if all upper bounds are below the margin.
+    All else, and fewer than three seeds, is inconclusive. A claim about all entries is reproduced
+    (or, for *beats*, not reproduced) only where all of them were run.
 
     Parameters
     ----------
     claim : Claim
         What the thesis says.
     scores : DataFrame
-        One row a trained network, with columns ``loss``, ``seed`` and ``claim.measure``.
-    losses : sequence of str
-        All losses that the claim speaks of, run or not.
+        One row a trained network, with columns ``by``, ``seed`` and ``claim.measure``. A network
+        without a value (NaN: an inversion that did not converge, say) leaves out its seed wherever
+        it is compared, and the reason says how many seeds are left.
+    entries : sequence of str
+        All entries that *best*, *worst* and *beats* speak of, run or not, where the claim itself
+        does not name the others.
+    by : str
+        Name of the column of entries.
 
     Returns
     -------
     Decision
-        Verdict, reason and the effect against every rival that was run.
+        Verdict, reason and an effect for every difference whose sides were run.
 
     Raises
     ------
     ValueError
-        If a loss and seed stand there twice.
+        If the measure is no column of scores, an entry and seed stand there twice, or there is
+        nothing to compare the claimed entry with.
     """
-    table = scores.pivot(index="seed", columns="loss", values=claim.measure).astype(float)
-    if table.isna().all(axis=None):
+    check_choice(f"measure of claim {claim.id}", claim.measure, list(scores.columns))
+    pairs = _list_pairs(claim, entries)
+    claimed = list(dict.fromkeys(entry for pair in pairs for entry in pair if entry))
+    table = scores.pivot(index="seed", columns=by, values=claim.measure).astype(float)
+    missing = [entry for entry in claimed if entry not in table]
+    present = [pair for pair in pairs if not set(pair) & set(missing)]
+    if not present:
+        return Decision(claim, "inconclusive", f"not run: {', '.join(missing)}")
+    if table.reindex(columns=claimed).isna().all(axis=None):
         return Decision(claim, "inconclusive", f"not measured: {claim.measure} is not known here")
-    n_rivals = len(set(losses) - {claim.subject})  # run or not: fewer runs correct no less
-    rivals = [loss for loss in losses if loss != claim.subject and loss in table]
-    if claim.subject not in table or not rivals:
-        return Decision(claim, "inconclusive", "not run: the losses it compares are missing")
-    effects = tuple(_effect(claim, table, rival, n_rivals=n_rivals) for rival in rivals)
-    missing = sorted(set(losses) - set(table.columns))
+    # Pairs count whether run or not: fewer runs correct no less.
+    effects = tuple(_effect(claim, table, pair, n_pairs=len(pairs)) for pair in present)
     n_seeds = min(effect.n_seeds for effect in effects)
+    known = f" of {len(table)}" if n_seeds < len(table) else ""
+    seeds = f"{n_seeds}{known} seed{'s' if n_seeds != 1 or known else ''}"
     if n_seeds < MIN_SEEDS:
-        seeds = "1 seed" if n_seeds == 1 else f"{n_seeds} seeds"
         return Decision(claim, "inconclusive", f"{seeds}, fewer than {MIN_SEEDS}", effects)
     verdict, reason = _verdict(claim, effects)
     universal = "not reproduced" if claim.rule == "beats" else "reproduced"
     if missing and verdict == universal:
-        return Decision(claim, "inconclusive", f"not run: {', '.join(missing)}", effects)
-    return Decision(claim, verdict, reason, effects)
+        verdict, reason = "inconclusive", f"not run: {', '.join(missing)}"
+    return Decision(claim, verdict, f"{reason} ({seeds} measured)" if known else reason, effects)
 
 
-def _effect(claim: Claim, table: pd.DataFrame, rival: str, *, n_rivals: int) -> Effect:
-    """Effect of one rival; d above 0 speaks for the claim."""
-    sign = 1.0 if claim.rule == "best" else -1.0
-    d = (sign * (table[claim.subject] - table[rival])).dropna().to_numpy()
+def _list_pairs(claim: Claim, entries: Sequence[str]) -> list[tuple[str | None, str | None]]:
+    """Entries (upper, lower) whose difference the claim is about; None stands for 0."""
+    chain = (claim.subject, *claim.others)
+    if claim.rule == "above":
+        return [(entry, None) for entry in chain]
+    if claim.rule == "below":
+        return [(None, entry) for entry in chain]
+    others = claim.others or [entry for entry in entries if entry != claim.subject]
+    if not others or (claim.rule == "rises" and not claim.others):
+        raise ValueError(
+            f"Invalid claim {claim.id}: nothing to compare {claim.subject!r} with. Must name "
+            "others, or come with entries."
+        )
+    if claim.rule == "rises":
+        return [(after, before) for before, after in pairwise(chain)]
+    if claim.rule == "best":
+        return [(claim.subject, entry) for entry in others]
+    return [(entry, claim.subject) for entry in others]
+
+
+def subtracted_margin(claim: Claim) -> float:
+    """Part of the margin that is in d, with its sign; none for *beats*."""
+    return {"beats": 0.0, "below": -claim.margin}.get(claim.rule, claim.margin)
+
+
+def _effect(
+    claim: Claim, table: pd.DataFrame, pair: tuple[str | None, str | None], *, n_pairs: int
+) -> Effect:
+    """Effect of one pair; d above 0 speaks for the claim."""
+    zero = pd.Series(0.0, index=table.index)
+    upper, lower = (table[entry] if entry else zero for entry in pair)
+    d = (upper - lower - subtracted_margin(claim)).dropna().to_numpy()
     low, high = _bounds(d, level=LEVEL)
-    low_corrected, high_corrected = _bounds(d, level=LEVEL / n_rivals)
+    low_corrected, high_corrected = _bounds(d, level=LEVEL / n_pairs)
     mean = float(d.mean()) if d.size else float("nan")
-    return Effect(rival, mean, low, high, low_corrected, high_corrected, d.size)
+    rival = (pair[1] if claim.rule == "best" else pair[0]) or pair[1]
+    return Effect(str(rival), mean, low, high, low_corrected, high_corrected, d.size)
 
 
 def _bounds(d: np.ndarray[Any, Any], *, level: float) -> tuple[float, float]:
@@ -171,17 +234,29 @@ def _bounds(d: np.ndarray[Any, Any], *, level: float) -> tuple[float, float]:
 
 
 def _verdict(claim: Claim, effects: Sequence[Effect]) -> tuple[str, str]:
+    open_reason = "no difference beyond the spread of the seeds"
     if claim.rule == "beats":
         winner = max(effects, key=lambda effect: effect.low_corrected)
         if winner.low_corrected > 0:
             return "reproduced", f"{winner.rival} is better than {claim.subject}"
         if all(effect.high < claim.margin for effect in effects):
-            return "not reproduced", f"no loss gains {claim.margin:g} on {claim.subject}"
-        return "inconclusive", "no difference beyond the spread of the seeds"
+            return "not reproduced", f"none gains {claim.margin:g} on {claim.subject}"
+        return "inconclusive", open_reason
+    relation = _relation(claim)
     if all(effect.low > 0 for effect in effects):
-        return "reproduced", f"{claim.subject} is {claim.rule} against every rival"
+        who = f"{effects[0].rival} is" if len(effects) == 1 else "all are"
+        return "reproduced", f"{who} {relation}"
     loser = min(effects, key=lambda effect: effect.high_corrected)
     if loser.high_corrected < 0:
-        word = "better" if claim.rule == "best" else "worse"
-        return "not reproduced", f"{loser.rival} is {word} than {claim.subject}"
-    return "inconclusive", "no difference beyond the spread of the seeds"
+        return "not reproduced", f"{loser.rival} is not {relation}"
+    return "inconclusive", open_reason
+
+
+def _relation(claim: Claim) -> str:
+    """How each rival has to lie for the claim to hold."""
+    by = f" by {claim.margin:g}" if claim.margin else ""
+    return {
+        "best": f"below {claim.subject}{by}",
+        "worst": f"above {claim.subject}{by}",
+        "rises": f"above the one before it{by}",
+    }.get(claim.rule, f"{claim.rule} {claim.margin:g}")

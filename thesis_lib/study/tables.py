@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from thesis_lib.study.claims import Decision
-
 # What the thesis says, typed once: table1.csv and claims.yml.
 REFERENCE = Path(__file__).resolve().parents[2] / "book" / "reference"
 
@@ -118,78 +116,6 @@ def rank_correlation(scores: pd.DataFrame, thesis: pd.DataFrame, score: str) -> 
         return float("nan"), len(common)
     result = stats.spearmanr(ours[common], thesis.loc[common, score])
     return float(result.statistic), len(common)
-
-
-def list_claims(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """Plain rows for ``claims.json``: claim, verdict, reason, effects with their bounds."""
-    return [
-        {
-            **vars(decision.claim),
-            "verdict": decision.verdict,
-            "reason": decision.reason,
-            "effects": [
-                {
-                    name: None if isinstance(value, float) and np.isnan(value) else value
-                    for name, value in vars(effect).items()
-                }
-                for effect in decision.effects
-            ],
-        }
-        for decision in decisions
-    ]
-
-
-def effect_table(decisions: Sequence[Decision]) -> pd.DataFrame:
-    """
-    Effects behind all claims, one row a claim and rival, for the forest plot.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``statement``, ``verdict``, ``rival`` (a category, in the order of the thesis'
-        table), ``mean``, ``low``, ``high``.
-    """
-    rows = [
-        {"statement": decision.claim.statement, "verdict": decision.verdict, **vars(effect)}
-        for decision in decisions
-        for effect in decision.effects
-    ]
-    columns = ["statement", "verdict", "rival", "mean", "low", "high"]
-    table = pd.DataFrame(rows, columns=columns)
-    rivals = pd.Categorical(table["rival"], categories=list(LOSS_NAMES))
-    table["rival"] = rivals.rename_categories(LOSS_NAMES)
-    return table
-
-
-def format_claims(decisions: Sequence[Decision]) -> pd.DataFrame:
-    """
-    Lay out the claims for readers: statement, verdict and the effect that decides.
-
-    Returns
-    -------
-    DataFrame of str
-        The effect is that of the closest rival: the smallest mean d for *best* and *worst*, the
-        largest for *beats*, with its one-sided 95 % bounds where there are at least two seeds.
-    """
-    return pd.DataFrame(
-        {
-            "Claim": decision.claim.statement,
-            "Score": SCORE_NAMES[decision.claim.measure],
-            "Verdict": decision.verdict,
-            "Why": decision.reason,
-            "Closest rival: d [95 % bounds]": _format_effect(decision),
-        }
-        for decision in decisions
-    )
-
-
-def _format_effect(decision: Decision) -> str:
-    if not decision.effects:
-        return "–"
-    closest = max if decision.claim.rule == "beats" else min
-    effect = closest(decision.effects, key=lambda effect: effect.mean)
-    bounds = "" if np.isnan(effect.low) else f" [{effect.low:+.4f}, {effect.high:+.4f}]"
-    return f"{LOSS_NAMES[effect.rival]}: {effect.mean:+.4f}{bounds}"
 
 
 def collect_transfer(outcomes: Iterable[tuple[str, int, Mapping[str, Any]]]) -> pd.DataFrame:
