@@ -10,6 +10,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import LayoutEngine
 
 STYLE = Path(__file__).parents[1] / "thesis.mplstyle"
 PAGE_WIDTH = 7.0  # inches, the text width of the book
@@ -55,7 +56,7 @@ def new_figure(
     *,
     height: float,
     width: float = PAGE_WIDTH,
-    layout: str = "constrained",
+    layout: str | LayoutEngine = "constrained",
     **options: Any,
 ) -> tuple[Figure, Any]:
     """
@@ -67,7 +68,7 @@ def new_figure(
         Number of panels each way.
     height, width : float
         Size in inches.
-    layout : str
+    layout : str or LayoutEngine
         Layout engine of matplotlib: "compressed" for panels with a fixed aspect.
     **options
         Passed on to ``pyplot.subplots``.

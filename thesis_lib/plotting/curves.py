@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from thesis_lib._checks import check_same_shape
 from thesis_lib.plotting import _panels
+from thesis_lib.plotting._series import check_columns
 from thesis_lib.plotting._style import (
     BLUE,
     ORANGE,
@@ -164,10 +165,5 @@ def plot_learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def _split_seeds(name: str, history: pd.DataFrame) -> Sequence[pd.DataFrame]:
-    missing = [column for column in _HISTORY_COLUMNS if column not in history]
-    if missing:
-        raise ValueError(
-            f"Invalid history of {name} without {', '.join(missing)}. "
-            f"Must have {', '.join(_HISTORY_COLUMNS)}."
-        )
+    check_columns(f"history of {name}", history, _HISTORY_COLUMNS)
     return [one for _, one in history.groupby("seed")] if "seed" in history else [history]
