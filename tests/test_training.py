@@ -23,6 +23,7 @@ from thesis_lib.training import (
     fit,
     fitting,
     pick_precision,
+    predict_patches,
     predict_volume,
     resolve_precision,
 )
@@ -668,6 +669,20 @@ def test_bf16_prediction_is_close():
         for precision in ("32-true", "bf16-mixed")
     )
     assert 0 < abs(full - mixed).max() < 0.02
+
+
+def test_patches_are_predicted_in_eval_mode():
+    """The logits are those of the network at rest, whatever the batch size; it keeps its mode."""
+    model, images = make_model().train(), torch.from_numpy(make_noise((5, 1, 8, 8)))
+    found = [predict_patches(model, images, batch_size=n, precision="32-true") for n in (2, 64)]
+    assert model.training
+    assert not found[0].is_inference()
+    with torch.no_grad():
+        expected = model.eval()(images)
+    for logits in found:
+        torch.testing.assert_close(logits, expected)
+    with pytest.raises(ValueError, match="Invalid number of patches 0"):
+        predict_patches(model, images[:0])
 
 
 def test_progress_is_one_line(capsys):

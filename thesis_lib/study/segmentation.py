@@ -129,13 +129,23 @@ def read_run(folder: Path) -> tuple[SegmentationConfig, int]:
         raise ValueError(
             f"Invalid run {folder}. Must be the folder of a finished segmentation run."
         )
-    config: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in run["config"].items()
+    return read_config(run["config"]), run["seed"]
+
+
+def read_config(content: Mapping[str, Any]) -> SegmentationConfig:
+    """Settings from what JSON made of them."""
+    parts = {
+        "train": TrainConfig(**content["train"]),
+        "augmentation": Augmentation(**content["augmentation"]),
     }
-    config["train"] = TrainConfig(**config["train"])
-    config["augmentation"] = Augmentation(**config["augmentation"])
-    return SegmentationConfig(**config), run["seed"]
+    return SegmentationConfig(**(tuplify(content) | parts))
+
+
+def tuplify(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists of JSON as the tuples that they were."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+    }
 
 
 def load_model(folder: Path) -> SaltUNet:

@@ -3,7 +3,7 @@
 from thesis_lib.training.config import TrainConfig, pick_precision, resolve_precision
 from thesis_lib.training.fitting import Batches, fit
 from thesis_lib.training.folder import History
-from thesis_lib.training.prediction import predict_volume
+from thesis_lib.training.prediction import predict_patches, predict_volume
 
 __all__ = [
     "Batches",
@@ -11,6 +11,7 @@ __all__ = [
     "TrainConfig",
     "fit",
     "pick_precision",
+    "predict_patches",
     "predict_volume",
     "resolve_precision",
 ]

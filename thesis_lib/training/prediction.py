@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from thesis_lib._checks import check_choice, check_count
@@ -91,6 +91,42 @@ def predict_volume(
     for probability in found:
         probability[missing] = np.nan
     return _assemble(volume, found)
+
+
+def predict_patches(
+    model: nn.Module, images: Tensor, *, batch_size: int = 64, precision: str = "auto"
+) -> Tensor:
+    """
+    Output of a network for patches, in eval mode and without gradients.
+
+    Parameters
+    ----------
+    model : Module
+        Every part of it keeps its mode.
+    images : Tensor of shape (n, 1, H, W)
+        Z-scored patches, n at least 1.
+    batch_size : int
+        Patches at a time.
+    precision : {"auto", "bf16-mixed", "32-true"}
+        As in `predict_volume`.
+
+    Returns
+    -------
+    float32 Tensor of shape (n, ...)
+        Logits, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If there is no patch, or ``precision`` is none of the three.
+    """
+    check_count("number of patches", len(images))
+    device = next(model.parameters()).device
+    starts = range(0, len(images), check_count("batch_size", batch_size))
+    batches = (images[start : start + batch_size] for start in starts)
+    with _evaluating(model, precision):
+        found = [model(batch.to(device)).float().cpu() for batch in batches]
+    return torch.cat(found)  # outside, so that it is no inference tensor
 
 
 def _check_axes(axes: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,273 @@
+"""The classifier study: every route with every seed, on the encoders of a loss study."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from thesis_lib._checks import check_choice, check_count, check_range
+from thesis_lib.data import Augmentation, LabelledPatches, cut_patches
+from thesis_lib.study.classification import (
+    ROUTES,
+    ClassificationConfig,
+    ClassifierRun,
+    train_routes,
+)
+from thesis_lib.study.loss_study import LossStudy, run_losses
+from thesis_lib.study.runs import write_json
+from thesis_lib.study.segmentation import read_config, tuplify
+from thesis_lib.study.splits import StudyData, load_splits
+from thesis_lib.training import TrainConfig
+
+MEASURES = ("accuracy", "balanced_accuracy", "auc", "calibration_error")
+NEAR = 0.1  # share of salt up to which a patch is near the threshold
+
+
+@dataclass(frozen=True)
+class ClassifierStudy:
+    """
+    Which classifiers are compared, on the volumes and encoders of a loss study.
+
+    Parameters
+    ----------
+    loss_study : LossStudy
+        Where volumes, seeds, size of patches and encoders come from.
+    loss : str
+        The loss of it whose encoders route "segmentation" takes.
+    config : ClassificationConfig
+        Settings that all classifiers share.
+    threshold : float
+        Share of salt above which a patch is salt, in [0, 1].
+    n_train_patches, n_test_patches : int
+        Patches drawn from the training volumes of each seed, and from the unseen test volumes,
+        the same ones for every seed.
+
+    Raises
+    ------
+    ValueError
+        If the loss is none of the loss study's, the encoders differ, or a value is out of range.
+    """
+
+    loss_study: LossStudy
+    loss: str
+    config: ClassificationConfig
+    threshold: float = 0.2
+    n_train_patches: int = 1024
+    n_test_patches: int = 512
+
+    def __post_init__(self) -> None:
+        check_choice("loss", self.loss, self.loss_study.losses)
+        check_choice("encoder", self.config.encoder, (self.loss_study.config.encoder,))
+        check_range("threshold", self.threshold, low=0, high=1)
+        check_count("n_train_patches", self.n_train_patches)
+        check_count("n_test_patches", self.n_test_patches)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the loss study."""
+        return self.loss_study.seeds
+
+
+def load_patches(study: ClassifierStudy, *, seed: int) -> tuple[LabelledPatches, LabelledPatches]:
+    """
+    Patches of one seed, of the classes "background" and "salt".
+
+    Returns
+    -------
+    train, test : LabelledPatches
+        From the training volumes of the seed, and from the test volumes.
+
+    Raises
+    ------
+    ValueError
+        If the volumes hold fewer patches than asked for.
+    """
+    splits = load_splits(study.loss_study.data, seed=seed)
+    shape = study.loss_study.config
+    cut: dict[str, Any] = {"patch": shape.patch, "stride": shape.stride, "axes": shape.axes}
+    cut["threshold"] = study.threshold
+    return (
+        cut_patches(splits.train, **cut, n_patches=study.n_train_patches, seed=seed),
+        cut_patches(splits.test, **cut, n_patches=study.n_test_patches, seed=0),
+    )
+
+
+def run_classifiers(
+    study: ClassifierStudy, *, root: str | os.PathLike[str] = "runs", progress: bool = True
+) -> list[ClassifierRun]:
+    """
+    Compute the classifiers of a study that are not there yet, and return all of them.
+
+    Segmentation runs of the loss study that are not there yet are computed as well.
+
+    Parameters
+    ----------
+    study : ClassifierStudy
+        What to compare.
+    root : path
+        Folder of all runs.
+    progress : bool
+        Whether to print a line when a run ends, and draw progress bars inside of it.
+
+    Returns
+    -------
+    list of ClassifierRun
+        By seed, then in the order of `ROUTES`.
+    """
+    losses = replace(study.loss_study, losses=(study.loss,))
+    runs: list[ClassifierRun] = []
+    for encoder in run_losses(losses, root=root, progress=progress):
+        train, test = load_patches(study, seed=encoder.seed)
+        found = train_routes(
+            study.config,
+            train,
+            test,
+            seed=encoder.seed,
+            segmentation=encoder.outcome.folder,
+            root=root,
+            progress=progress,
+        )
+        runs += [found[route] for route in ROUTES]
+    return runs
+
+
+def classifier_table(runs: Sequence[ClassifierRun]) -> pd.DataFrame:
+    """Scores of classifiers, a row a network: columns ``route``, ``seed`` and one a measure."""
+    rows = [
+        {"route": run.route, "seed": run.seed}
+        | {name: run.outcome.scores[name] for name in MEASURES}
+        for run in runs
+    ]
+    return pd.DataFrame(rows)
+
+
+def bin_accuracy(run: ClassifierRun, column: str, *, n_bins: int = 10) -> pd.DataFrame:
+    """
+    Accuracy of a classifier against its confidence, or against the share of salt.
+
+    Parameters
+    ----------
+    run : ClassifierRun
+        A finished run.
+    column : {"confidence", "share"}
+        Confidence is the probability of the class that is predicted.
+    n_bins : int
+        Bins of equal width between 0 and 1; those without a patch are left out.
+
+    Returns
+    -------
+    DataFrame
+        One row a bin: mean of ``column``, ``accuracy``, ``count`` of patches.
+
+    Raises
+    ------
+    ValueError
+        If the column is another, or the shares are not known.
+    """
+    marked = _mark(run)
+    check_choice("column", column, [name for name in ("confidence", "share") if name in marked])
+    place = (marked[column] * check_count("n_bins", n_bins)).clip(upper=n_bins - 1).astype(int)
+    bins = marked.groupby(place.to_numpy())
+    table = bins.agg(
+        **{column: (column, "mean"), "accuracy": ("correct", "mean"), "count": ("correct", "size")}
+    )
+    return table.reset_index(drop=True)
+
+
+def compare_near(runs: Sequence[ClassifierRun], *, threshold: float = 0.2) -> pd.DataFrame:
+    """
+    Accuracy on patches whose share of salt is near the threshold, and on all others.
+
+    Parameters
+    ----------
+    runs : sequence of ClassifierRun
+        Classifiers of one route, one a seed, on patches with masks.
+    threshold : float
+        Share of salt that splits the classes; near is within `NEAR` of it.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``entry`` ("near" or "far"), ``seed`` and ``accuracy``.
+
+    Raises
+    ------
+    ValueError
+        If the shares of a run are not known.
+    """
+    rows = []
+    for run in runs:
+        marked = _mark(run)
+        if "share" not in marked:
+            raise ValueError(f"Run {run.outcome.folder.name} has no shares of salt. Must have.")
+        near = (marked["share"] - threshold).abs() <= NEAR
+        for entry, among in (("near", near), ("far", ~near)):
+            accuracy = marked["correct"][among].mean()
+            rows.append({"entry": entry, "seed": run.seed, "accuracy": accuracy})
+    return pd.DataFrame(rows)
+
+
+def _mark(run: ClassifierRun) -> pd.DataFrame:
+    """Predictions of a run with their confidence, and whether they are correct."""
+    table = run.predictions
+    probabilities = table[list(run.classes)].to_numpy()
+    correct = probabilities.argmax(axis=1) == table["label"]
+    return table.assign(confidence=probabilities.max(axis=1), correct=correct)
+
+
+def write_study(path: str | os.PathLike[str], study: LossStudy | ClassifierStudy) -> None:
+    """Write a study as JSON, for the chapters that go on from it."""
+    write_json(path, {type(study).__name__: asdict(study)})
+
+
+def read_loss_study(path: str | os.PathLike[str]) -> LossStudy:
+    """
+    Read a loss study that `write_study` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file holds something else.
+    """
+    return _build_loss_study(_read(path, LossStudy.__name__))
+
+
+def read_classifier_study(path: str | os.PathLike[str]) -> ClassifierStudy:
+    """
+    Read a classifier study that `write_study` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file holds something else.
+    """
+    content = _read(path, ClassifierStudy.__name__)
+    config = content["config"] | {
+        "train": TrainConfig(**content["config"]["train"]),
+        "augmentation": Augmentation(**content["config"]["augmentation"]),
+    }
+    parts = {
+        "loss_study": _build_loss_study(content["loss_study"]),
+        "config": ClassificationConfig(**config),
+    }
+    return ClassifierStudy(**(content | parts))
+
+
+def _read(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or kind not in content:
+        raise ValueError(f"Invalid study {path}. Must be a {kind}, as write_study leaves it.")
+    study: dict[str, Any] = content[kind]
+    return study
+
+
+def _build_loss_study(content: Mapping[str, Any]) -> LossStudy:
+    parts = {
+        "data": StudyData(**tuplify(content["data"])),
+        "config": read_config(content["config"]),
+    }
+    return LossStudy(**(tuplify(content) | parts))
