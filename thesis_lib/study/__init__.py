@@ -25,7 +25,19 @@ from thesis_lib.study.classifier_study import (
     run_classifiers,
     write_study,
 )
+from thesis_lib.study.explanation_tables import (
+    summarise_depth,
+    tabulate_inversion,
+    tabulate_maximization,
+)
+from thesis_lib.study.inversion import InversionConfig, InvertedBlocks, invert_blocks
 from thesis_lib.study.loss_study import LossRun, LossStudy, run_losses, score_table
+from thesis_lib.study.maximization import (
+    MaximizationConfig,
+    MaximizedClasses,
+    maximize_classes,
+    measure_real,
+)
 from thesis_lib.study.realism import (
     DISTANCES,
     compare_all,
@@ -87,8 +99,12 @@ __all__ = [
     "ClassifierStudy",
     "Decision",
     "Effect",
+    "InversionConfig",
+    "InvertedBlocks",
     "LossRun",
     "LossStudy",
+    "MaximizationConfig",
+    "MaximizedClasses",
     "Outcome",
     "Run",
     "SegmentationConfig",
@@ -108,12 +124,15 @@ __all__ = [
     "format_claims",
     "format_table1",
     "format_transfer",
+    "invert_blocks",
     "list_claims",
     "load_model",
     "load_patches",
     "load_prediction",
     "load_sections",
     "load_splits",
+    "maximize_classes",
+    "measure_real",
     "middle_section",
     "open_source",
     "open_target",
@@ -131,7 +150,10 @@ __all__ = [
     "score_table",
     "section_statistics",
     "summarise_claims",
+    "summarise_depth",
     "summarise_statistics",
+    "tabulate_inversion",
+    "tabulate_maximization",
     "train_routes",
     "write_json",
     "write_study",
