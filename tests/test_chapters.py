@@ -391,6 +391,18 @@ def test_stage(project: Path) -> None:
     assert not old.exists()
 
 
+def test_stage_tabulates_the_claims(project: Path) -> None:
+    """The book gets a table of all claims, in which those that no chapter decided are not run."""
+    finish(project)
+    chapters.stage("results/smoke", root=project)
+    results = project / "book" / "results"
+    assert {path.stem for path in results.glob("*.csv")} == {"claims", "checks", "verdicts"}
+    header, *rows = (results / "claims.csv").read_text(encoding="utf-8").splitlines()
+    assert header.startswith("Claim,Source,Measure and rule,Verdict,")
+    assert rows
+    assert all(row.endswith(",**not run**,–,–") for row in rows)
+
+
 def test_banner_of_a_custom_run(project: Path) -> None:
     """A banner names what was changed and the command that does it again."""
     text = banner(chapters.read_run_info(finish(project, "laptop", count=7)))

@@ -231,7 +231,8 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
 
 
 def _format_rule(claim: Claim) -> str:
-    words = {"best": "higher" if claim.others else "highest", "worst": "lowest", "beats": "gain"}
+    ending = "er" if claim.others else "est"
+    words = {"best": f"high{ending}", "worst": f"low{ending}", "beats": "gain"}
     between = "" if claim.rule in ("above", "below") else "by "
     margin = f" {between}{claim.margin:g}" if claim.margin else ""
     return f"{MEASURE_NAMES[claim.measure]}: {words.get(claim.rule, claim.rule)}{margin}"
