@@ -100,6 +100,17 @@ def test_means_and_bias_are_logit(shape: tuple[int, int], classifier: SaltClassi
     torch.testing.assert_close(found.logits, logits, atol=1e-5, rtol=1e-5)
 
 
+def test_means_and_bias_are_logit_in_double_precision(classifier: SaltClassifier) -> None:
+    """Of one block, and of the four of the latent, the sum is the logit to twelve digits."""
+    patches = make_patches(shape=(33, 47)).double()
+    for model in (OneBlock().double(), copy.deepcopy(classifier).double().eval()):
+        found = cam(model, patches, 1)
+        with torch.no_grad():
+            logits = model(patches)[:, 1]
+        means = sum(block.mean(dim=(1, 2, 3)) for block in found.blocks)
+        torch.testing.assert_close(means + found.bias, logits, atol=1e-12, rtol=1e-12)
+
+
 def test_map_is_sum_of_upsampled_blocks(classifier: SaltClassifier) -> None:
     """The map is as large as the patch, signed, and the sum of its blocks up-sampled."""
     found = cam(classifier, make_patches(shape=(64, 96)), 1)

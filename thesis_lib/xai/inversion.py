@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from thesis_lib._checks import check_choice, check_count, check_range, check_same_shape
 from thesis_lib.xai._hooks import Layer, activate, frozen, resolve_layer
-from thesis_lib.xai.images import measure_norm, measure_variation
+from thesis_lib.xai.images import Fourier, measure_norm, measure_variation
 from thesis_lib.xai.lbfgs import Evaluation, State, lbfgs
 
 OPTIMIZERS = ("lbfgs", "adam", "sgd")
@@ -35,9 +37,10 @@ class Inversion:
     converged : bool Tensor of shape (n,)
         Whether the residual is below the tolerance.
     history : Tensor of shape (n, steps + 1)
-        Residual at the start and after each step; constant after an image's early stop.
+        Residual at the start (behind the approach, where there is one) and after each step;
+        constant after an image's early stop.
     evaluations : Tensor of shape (n,)
-        Passes through the network that each image took.
+        Passes through the network that each image took, those of the approach as well.
     patches, seeds : tuples of n ints
         Number of the patch, and seed, of each image.
     config : dict
@@ -63,6 +66,7 @@ def invert(
     steps: int = 300,
     tolerance: float = 0.01,
     optimizer: str = "lbfgs",
+    approach: int = 20,
     lr: float = 0.05,
     momentum: float = 0.9,
     norm_weight: float = 1e-5,
@@ -84,6 +88,12 @@ def invert(
     orders of magnitude in both sums. Each image has its own curvature, line search and early stop,
     only passes through the network are shared; a batch equals its single runs, up to rounding.
 
+    Which pixel wins a max pool is decided by the noise at the start, and L-BFGS on pixels then ends
+    in local minima: images at a large residual that tell of the optimizer and not of the layer. So
+    a few steps come before in which max pools take means [2]_ and low frequencies go first (as in
+    `Fourier`). The target is that of the unchanged network throughout: no more of the patch is
+    known than its activations tell.
+
     Parameters
     ----------
     model : Module
@@ -102,6 +112,8 @@ def invert(
         until no step helps. Networks of ReLUs have local minima: not every block gets to 0.
     optimizer : {"lbfgs", "adam", "sgd"}
         At a number of steps, the first-order ones are far from convergence at deep layers.
+    approach : int
+        Steps of the approach, before those counted by ``steps``; 0 for none. L-BFGS alone has it.
     lr : float
         Learning rate of Adam, in amplitudes, or of SGD, in units where 0.5 inverts an isometry of
         a z-scored patch in one step without momentum. Unused by L-BFGS.
@@ -134,6 +146,8 @@ def invert(
     ----------
     .. [1] Mahendran & Vedaldi (2015). Understanding deep image representations by inverting them.
        https://doi.org/10.1109/CVPR.2015.7299155
+    .. [2] Gatys et al. (2016). Image style transfer using convolutional neural networks.
+       https://doi.org/10.1109/CVPR.2016.265
     """
     _check_patches(patches)
     config = {
@@ -141,6 +155,7 @@ def invert(
         "steps": check_count("steps", steps),
         "tolerance": check_range("tolerance", tolerance, low=0),
         "optimizer": check_choice("optimizer", optimizer, OPTIMIZERS),
+        "approach": check_count("approach", approach, low=0),
         "lr": check_range("lr", lr, low=0, open_low=True),
         "momentum": check_range("momentum", momentum, low=0, high=1),
         "norm_weight": check_range("norm_weight", norm_weight, low=0),
@@ -270,10 +285,36 @@ class _Problem:
         """Go down from noise (n, H W) of standard deviation 1."""
         deviation = self.patches.flatten(1).std(dim=1, keepdim=True)
         start = START * deviation * noise.to(self.patches)
-        if self.config["optimizer"] == "lbfgs":
-            steps, tolerance = self.config["steps"], self.config["tolerance"]
-            return lbfgs(self.evaluate, start, steps=steps, tolerance=tolerance)
-        return self._descend(start)
+        descend = self._descend_curved if self.config["optimizer"] == "lbfgs" else self._descend
+        return descend(start)
+
+    def _descend_curved(self, start: Tensor) -> Iterator[State]:
+        """L-BFGS on pixels, from where an approach ends."""
+        steps, tolerance = self.config["steps"], self.config["tolerance"]
+        start, spent = self._approach(start) if self.config["approach"] else (start, 0)
+        for state in lbfgs(self.evaluate, start, steps=steps, tolerance=tolerance):
+            yield state._replace(evaluations=state.evaluations + spent)
+
+    def _approach(self, start: Tensor) -> tuple[Tensor, Tensor]:
+        """L-BFGS on Fourier coefficients through mean pools; points, and evaluations spent."""
+        fourier, shape = Fourier(), (self.patches.shape[2], self.patches.shape[3])
+        coefficients = fourier.analyse(start.reshape(self.patches.shape))
+
+        def show(points: Tensor) -> Tensor:
+            return fourier.render(points.reshape(-1, *coefficients.shape[1:]), shape).flatten(1)
+
+        def evaluate(points: Tensor, rows: Tensor) -> Evaluation:
+            points = points.detach().requires_grad_()
+            images = show(points)
+            found = self.evaluate(images, rows)
+            (gradient,) = torch.autograd.grad(images, points, found.gradient)
+            return found._replace(gradient=gradient)
+
+        steps, tolerance = self.config["approach"], self.config["tolerance"]
+        with _mean_pools(self.model):
+            for state in lbfgs(evaluate, coefficients.flatten(1), steps=steps, tolerance=tolerance):
+                last = state
+        return show(last.points), last.evaluations
 
     def _descend(self, start: Tensor) -> Iterator[State]:
         """First-order steps by torch; images that are done rest."""
@@ -304,3 +345,18 @@ def _replace(points: Tensor, rest: Tensor, rows: Tensor) -> Tensor:
     """Give all rows but those named their old values again, in place."""
     rest[rows] = points[rows]
     return points.copy_(rest)
+
+
+@contextmanager
+def _mean_pools(model: nn.Module) -> Iterator[None]:
+    """Let max pools take means."""
+
+    def average(pool: nn.MaxPool2d, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
+        window = pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode
+        return F.avg_pool2d(inputs[0], *window, count_include_pad=False)
+
+    with ExitStack() as stack:
+        for module in model.modules():
+            if isinstance(module, nn.MaxPool2d) and module.dilation in (1, (1, 1)):
+                stack.callback(module.register_forward_hook(average).remove)
+        yield
