@@ -80,7 +80,7 @@ def test_own_score_stands_beside_the_number(rule, margin):
     (text,) = format_claims([make_decision(claim, segmentation_block1=[0.1, 0.2, 0.3])])[EFFECT]
     half = 2.9199855803537251 * 0.1 / np.sqrt(3)
     bounds = f"[{0.2 - half:.4f}, {0.2 + half:.4f}]"
-    named = "Segmentation encoder, block 1: 0.2000"
+    named = "Segmentation, block 1: 0.2000"
     assert text == f"{named} {bounds} (claimed: {rule} {margin:g})"
 
 
@@ -106,8 +106,8 @@ def test_effects_of_blocks_stand_in_their_order():
     values = {name.replace(" ", "_"): [0.1 * n] for n, name in enumerate(BLOCKS)}
     rivals = effect_table([make_decision(claim, **values)])["rival"]
     assert rivals.cat.remove_unused_categories().cat.categories.tolist() == [
-        "Segmentation encoder, block 2",
-        "Segmentation encoder, block 3",
+        "Segmentation, block 2",
+        "Segmentation, block 3",
     ]
 
 

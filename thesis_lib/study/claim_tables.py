@@ -21,11 +21,11 @@ MEASURE_NAMES = SCORE_NAMES | {
     "modification": "Modification (1 - SSIM)",
 }
 ROUTE_NAMES = {
-    "segmentation": "Segmentation encoder",
-    "classification": "Classifier from scratch",
-    "untrained": "Untrained network",
+    "segmentation": "Segmentation",
+    "classification": "From scratch",
+    "untrained": "Untrained",
 }
-_PLACES = {f"block{n}": f"block {n}" for n in range(1, 5)} | {"shallow": "blocks 1 and 2"}
+_PLACES = {f"block{n}": f"block {n}" for n in range(1, 5)} | {"shallow": "shallow"}
 ENTRY_NAMES = {
     **LOSS_NAMES,
     "near": "Near the threshold",
