@@ -21,7 +21,17 @@ from thesis_lib.synthetic import artefacts, imaging, salt, sediments
 from thesis_lib.synthetic.earth import Earth, Grid
 from thesis_lib.synthetic.presets import KINDS, PRESETS, Preset, SaltKind
 
-__all__ = ["KINDS", "PRESETS", "STEPS", "Preset", "SaltKind", "build_earth", "make_volume"]
+__all__ = [
+    "KINDS",
+    "PRESETS",
+    "STEPS",
+    "Preset",
+    "SaltKind",
+    "build_earth",
+    "find_preset",
+    "image_earth",
+    "make_volume",
+]
 
 STEPS: dict[str, Callable[[Earth], None]] = {
     "sea_floor": sediments.lay_sea_floor,
@@ -92,8 +102,16 @@ def make_volume(
     >>> volume.amplitude.shape, bool((volume.velocity == 4480).equals(volume.salt))
     ((16, 24, 32), True)
     """
-    changed = replace(_find_preset(preset), **changes)
-    earth = build_earth(shape, seed=seed, spacing_m=spacing_m, preset=changed)
+    changed = replace(find_preset(preset), **changes)
+    return image_earth(build_earth(shape, seed=seed, spacing_m=spacing_m, preset=changed))
+
+
+def image_earth(earth: Earth) -> xr.Dataset:
+    """
+    Image an earth: the last part of `make_volume`, whose Dataset and errors it has.
+
+    The earth is used up: its stratigraphic coordinate is dropped, and in time its salt moves.
+    """
     in_time = earth.preset.vertical == "time"
     if in_time:
         imaging.turn_to_time(earth)
@@ -139,24 +157,33 @@ def build_earth(
     seed: int,
     spacing_m: tuple[float, float, float] = (25.0, 25.0, 20.0),
     preset: str | Preset = "gulf",
+    watch: Callable[[str, Earth], None] | None = None,
 ) -> Earth:
     """
     Run the steps of geology, without the image; arguments and errors as in `make_volume`.
+
+    Parameters
+    ----------
+    watch : callable, optional
+        Called after each step with its name and the earth, which it must not change.
 
     Returns
     -------
     Earth
         The final state: sea floor, salt and stratigraphic coordinate.
     """
-    earth = Earth(Grid(shape, spacing_m), _find_preset(preset), check_count("seed", seed, low=0))
+    earth = Earth(Grid(shape, spacing_m), find_preset(preset), check_count("seed", seed, low=0))
     finest = imaging.image_wavelengths_m(earth)[0] / 4 * 2 ** (-earth.value("octaves") / 2)
     check_range("spacing_m along depth", spacing_m[2], low=0, high=finest)
-    for step in STEPS.values():
+    for name, step in STEPS.items():
         step(earth)
+        if watch is not None:
+            watch(name, earth)
     return earth
 
 
-def _find_preset(preset: str | Preset) -> Preset:
+def find_preset(preset: str | Preset) -> Preset:
+    """Return a preset by its name; one of one's own is returned as it is."""
     if isinstance(preset, Preset):
         return preset
     return PRESETS[check_choice("preset", preset, PRESETS)]
