@@ -98,6 +98,8 @@ def test_log_spectral_distance_of_waves() -> None:
     low, high = 10 * math.log10(0.2), 10 * math.log10(1.8)
     whole = math.sqrt((3 * low**2 + 3 * high**2) / 32)
     assert log_spectral_distance(images, data).item() == pytest.approx(whole, rel=1e-6)
+    more = log_spectral_distance(images, data, excess=True).item()
+    assert more == pytest.approx(math.sqrt(3 * high**2 / 32), rel=1e-6)
     above = math.sqrt(3 * high**2 / 16)
     assert log_spectral_distance(images, data, above=0.25).item() == pytest.approx(above, rel=1e-6)
 
@@ -110,6 +112,22 @@ def test_log_spectral_distance_sees_noise_above_band() -> None:
     board = data + 0.1 * (-1.0) ** columns * torch.cos(rows / 3)
     limit = band_limit(data)
     assert log_spectral_distance(board, data, above=limit) > 10
+
+
+def test_excess_tells_noise_from_smoothness() -> None:
+    """More noise is more excess above the band; a smooth image is far away and has none."""
+    noise = make_noise(40, (64, 64))
+    smooth = F.avg_pool2d(noise, 5, 1)
+    data, image, speckle = smooth[:38], smooth[38:39], noise[39:, :, 2:-2, 2:-2]
+    blurred = F.avg_pool2d(noise[38:39], 9, 1, 2)
+    levels = torch.cat([blurred, *(image + level * speckle for level in (0.1, 0.3, 1.0))])
+    limit = band_limit(data)
+    found = log_spectral_distance(levels, data, above=limit, excess=True)
+    assert (found.diff() > 0).all()
+    assert found[0] < 1
+    unsigned = log_spectral_distance(levels, data, above=limit)
+    assert unsigned[0] > 3
+    torch.testing.assert_close(unsigned[-1], found[-1])
 
 
 @pytest.mark.parametrize("turn", [lambda x: x, lambda x: x.transpose(2, 3)])

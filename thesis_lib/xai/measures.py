@@ -158,7 +158,9 @@ def band_limit(data: Tensor, *, share: float = 0.99) -> float:
     return float(frequencies[reached][0])
 
 
-def log_spectral_distance(images: Tensor, data: Tensor, *, above: float = 0.0) -> Tensor:
+def log_spectral_distance(
+    images: Tensor, data: Tensor, *, above: float = 0.0, excess: bool = False
+) -> Tensor:
     r"""
     Distance of the spectrum of each image to the mean one of data, in dB.
 
@@ -171,6 +173,10 @@ def log_spectral_distance(images: Tensor, data: Tensor, *, above: float = 0.0) -
         Images, and real patches of the same size.
     above : float
         Only frequencies above it, in cycles per pixel, such as `band_limit` of the data, count.
+    excess : bool
+        Whether only power in excess of the data's counts, and rings with less are at distance 0.
+        Noise above the band is measured with it: without, an image smoother than the data is as
+        far away as a noisy one.
 
     Returns
     -------
@@ -189,7 +195,8 @@ def log_spectral_distance(images: Tensor, data: Tensor, *, above: float = 0.0) -
         raise ValueError(f"Invalid above {above:g}. Must be below {frequencies[-1]:g}.")
     expected = spectrum(data.to(images))[1].mean(dim=0)
     decibels = 10 * (found.clamp_min(FLOOR) / expected.clamp_min(FLOOR)).log10()
-    return decibels[:, counted].square().mean(dim=1).sqrt()
+    decibels = decibels[:, counted].clamp_min(0.0 if excess else -torch.inf)
+    return decibels.square().mean(dim=1).sqrt()
 
 
 def gradient_sparsity(images: Tensor) -> Tensor:
