@@ -96,7 +96,7 @@ def make_class_patches(
         If an argument is out of its range, the patch does not fit the sections, or 200 earths give
         too few patches of a class.
     """
-    grid = Grid(tuple(shape), SPACING_M)
+    grid = Grid(shape, SPACING_M)
     check_count("n_depth", shape[2], low=80)
     check_count("patch", patch, low=16, high=min(shape[1:]))
     check_count("n_per_class", n_per_class)
@@ -192,9 +192,10 @@ def find_class(sections: xr.Dataset, name: str, patch: int) -> Masks:
     if name == "salt dome":
         inner = mean_in(salt, window, (quarter, quarter, half, half))
         lower = mean_in(salt, window, (half, 0, patch - half, patch))
-        clear = (share > 0.15) & (share < 0.7) & (inner > 0.15) & (inner < 0.7)
-        return clear & (lower > 1.2 * share)
-    fits = share == 0
+        clear: Masks = (share > 0.15) & (share < 0.7) & (inner > 0.15) & (inner < 0.7)
+        clear &= lower > 1.2 * share
+        return clear
+    fits: Masks = share == 0
     if name == "chaotic":
         chaotic = sections["chaos"].values > CHAOS
         fits &= mean_in(chaotic, window) > 0.25
@@ -256,7 +257,8 @@ def _pick(
 ) -> NDArray[np.intp]:
     """First samples (n, 3) of windows that hardly overlap, at random or near a vertical level."""
     step = patch // 8
-    corners = rng.permutation(np.argwhere(fits[:, ::step, ::step])) * (1, step, step)
+    corners: NDArray[np.intp] = rng.permutation(np.argwhere(fits[:, ::step, ::step]))
+    corners *= (1, step, step)
     if level is not None:
         corners = corners[np.argsort(np.abs(corners[:, 1] - level), kind="stable")]
     apart, kept = (2, patch // 2, patch // 2), corners[:0]

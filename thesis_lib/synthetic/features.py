@@ -83,7 +83,8 @@ def jump(shift_m: Array) -> Array:
     """
     lines = np.arange(shift_m.shape[1])
     before, after = (np.clip(lines + step, 0, lines[-1]) for step in (-TRACES, TRACES))
-    return np.abs(shift_m[:, after] - shift_m[:, before])
+    jumps: Array = np.abs(shift_m[:, after] - shift_m[:, before])
+    return jumps
 
 
 def spread(push_m: Array, age_m: Array, step_m: float) -> Array:
@@ -122,6 +123,6 @@ def count_periods(earth: Earth, volume: xr.Dataset, shift_m: Array) -> Array:
     wavelengths_m = image_wavelengths_m(earth)
     place = np.linspace(0, len(wavelengths_m) - 1, grid.shape[2])
     period_m = np.interp(place, range(len(wavelengths_m)), wavelengths_m) / 2
-    periods = shift_m / period_m.astype(np.float32)
+    periods: Array = np.divide(shift_m, period_m, dtype=np.float32)
     periods[earth.salt] = 0
     return periods
