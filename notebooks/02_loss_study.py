@@ -47,6 +47,7 @@ pretrained: bool = False  # start the encoder from timm's weights
 precision: str = "32-true"  # "auto": bf16 where hardware is good at it
 tolerance_m: float = 50.0  # of the surface Dice
 velocity_m_s: float | None = None  # turns two-way time into metres
+n_workers: int = 1  # processes that share the runs
 runs_dir: str = "runs"  # where runs are kept
 results_dir: str = "results/smoke/02_loss_study"  # where results go
 
@@ -215,6 +216,7 @@ config = study.SegmentationConfig(
 loss_study = study.LossStudy(
     source, config, losses=tuple(losses), seeds=tuple(seeds)
 )
+study.write_study(results / "study.json", loss_study)
 
 # %%
 train = loss_study.config.train
@@ -230,7 +232,8 @@ pd.Series(
 
 # %% tags=["nbval-ignore-output"]
 root = chapters.project_root() / runs_dir
-runs = study.run_losses(loss_study, root=root)
+with study.open_workers(n_workers) as client:
+    runs = study.run_losses(loss_study, root=root, client=client)
 
 # %% [markdown]
 # ## Table 1
@@ -274,13 +277,16 @@ pd.DataFrame(ranks, index=["rank correlation", "losses"]).T
 
 # %% tags=["nbval-ignore-output"]
 sensitivity = {}
-for factor in lr_factors:
-    scaled = replace(config, train=replace(config.train, lr=lr * factor))
-    one_seed = replace(loss_study, config=scaled, seeds=(seeds[0],))
-    again = study.run_losses(one_seed, root=root, progress=factor != 1.0)
-    sensitivity[f"Dice at lr × {factor:.2g}"] = (
-        study.score_table(again).groupby("loss").dice.mean()
-    )
+with study.open_workers(n_workers) as client:
+    for factor in lr_factors:
+        scaled = replace(config, train=replace(config.train, lr=lr * factor))
+        one_seed = replace(loss_study, config=scaled, seeds=(seeds[0],))
+        again = study.run_losses(
+            one_seed, root=root, client=client, progress=factor != 1.0
+        )
+        sensitivity[f"Dice at lr × {factor:.2g}"] = (
+            study.score_table(again).groupby("loss").dice.mean()
+        )
 pd.DataFrame(sensitivity).to_csv(results / "sensitivity.csv")
 
 # %% tags=["training-0.3"]

@@ -20,8 +20,12 @@ from thesis_lib.study import (
     bin_accuracy,
     classifier_table,
     compare_near,
+    find_encoders,
+    find_segmenter,
+    format_classifiers,
     load_patches,
     load_splits,
+    pick_patches,
     read_classifier_study,
     read_loss_study,
     read_run,
@@ -197,3 +201,64 @@ def test_what_the_loss_study_does_not_have_is_refused(changes, message):
     """The loss and the encoder have to be those of its runs."""
     with pytest.raises(ValueError, match=message):
         replace(STUDY, **changes)
+
+
+def test_encoders_are_those_of_the_loss(root):
+    """The encoder of each seed comes from the run with the study's loss and that seed."""
+    for seed, folder in find_encoders(STUDY, root=root).items():
+        config, found = read_run(folder)
+        assert (config.loss, found) == (STUDY.loss, seed)
+
+
+def test_the_segmenter_has_another_seed(root):
+    """What the networks of a seed made is judged by the network of the next seed."""
+    for seed, other in ((0, 1), (1, 0)):
+        config, found = read_run(find_segmenter(STUDY, seed=seed, root=root))
+        assert (config.loss, found) == (STUDY.loss, other)
+
+
+def test_with_one_seed_the_segmenter_has_another_loss(root):
+    """With one seed alone another loss judges, and with one loss as well there is no judge."""
+    one_seed = replace(STUDY, loss_study=replace(LOSSES, seeds=(0,)))
+    config, _ = read_run(find_segmenter(one_seed, seed=0, root=root))
+    assert config.loss == "bce"
+    alone = replace(one_seed, loss_study=replace(LOSSES, seeds=(0,), losses=("dice",)))
+    assert find_segmenter(alone, seed=0, root=root) is None
+
+
+def test_a_segmenter_is_for_a_seed_of_the_study(root):
+    """A seed that the study does not have is refused."""
+    with pytest.raises(ValueError, match="seed"):
+        find_segmenter(STUDY, seed=7, root=root)
+
+
+def test_half_of_the_picked_patches_are_salt():
+    """Background comes first, salt last, and nothing is full of salt."""
+    picked = pick_patches(STUDY, n_patches=5)
+    assert picked.labels.tolist() == [0, 0, 1, 1, 1]
+    assert picked.shares.max() <= 0.8
+    with pytest.raises(ValueError, match="number of background patches"):
+        pick_patches(STUDY, n_patches=100)
+
+
+def test_the_table_for_readers_has_a_row_a_route():
+    """Means over seeds stand beside their spread; a score that is not known is a dash."""
+    table = pd.DataFrame(
+        {
+            "route": ["segmentation", "segmentation", "untrained"],
+            "seed": [0, 1, 0],
+            "accuracy": [0.5, 0.7, 0.25],
+            "balanced_accuracy": [0.5, 0.5, 0.5],
+            "auc": [None, 0.5, 0.5],
+            "calibration_error": [0.0, 0.0, 0.0],
+        }
+    )
+    shown = format_classifiers(table)
+    assert shown["Accuracy"].tolist() == ["0.6000 ± 0.1414", "0.2500"]
+    assert shown["AUC"].tolist() == ["–", "0.5000"]
+
+
+def test_a_missing_study_is_said(tmp_path):
+    """Where no chapter has left a study, the error says what to do."""
+    with pytest.raises(FileNotFoundError, match="Run the chapter that writes it first"):
+        read_loss_study(tmp_path / "study.json")

@@ -19,7 +19,11 @@ from thesis_lib.study.classifier_study import (
     bin_accuracy,
     classifier_table,
     compare_near,
+    find_encoders,
+    find_segmenter,
+    format_classifiers,
     load_patches,
+    pick_patches,
     read_classifier_study,
     read_loss_study,
     run_classifiers,
@@ -30,6 +34,7 @@ from thesis_lib.study.explanation_tables import (
     tabulate_inversion,
     tabulate_maximization,
 )
+from thesis_lib.study.four_classes import make_class_patches, read_class_patches
 from thesis_lib.study.inversion import InversionConfig, InvertedBlocks, invert_blocks
 from thesis_lib.study.loss_study import LossRun, LossStudy, run_losses, score_table
 from thesis_lib.study.maximization import (
@@ -82,6 +87,7 @@ from thesis_lib.study.transfer import (
     open_target,
     run_transfer,
 )
+from thesis_lib.study.workers import open_workers
 
 __all__ = [
     "ABLATIONS",
@@ -121,7 +127,10 @@ __all__ = [
     "decide",
     "describe_data",
     "effect_table",
+    "find_encoders",
+    "find_segmenter",
     "format_claims",
+    "format_classifiers",
     "format_table1",
     "format_transfer",
     "invert_blocks",
@@ -131,14 +140,18 @@ __all__ = [
     "load_prediction",
     "load_sections",
     "load_splits",
+    "make_class_patches",
     "maximize_classes",
     "measure_real",
     "middle_section",
     "open_source",
     "open_target",
+    "open_workers",
+    "pick_patches",
     "rank_correlation",
     "read_augmentation",
     "read_claims",
+    "read_class_patches",
     "read_classifier_study",
     "read_loss_study",
     "read_run",

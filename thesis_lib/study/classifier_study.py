@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from thesis_lib._checks import check_choice, check_count, check_range
 from thesis_lib.data import Augmentation, LabelledPatches, cut_patches
+from thesis_lib.study.claim_tables import ENTRY_NAMES
 from thesis_lib.study.classification import (
     ROUTES,
     ClassificationConfig,
@@ -21,9 +23,11 @@ from thesis_lib.study.loss_study import LossStudy, run_losses
 from thesis_lib.study.runs import write_json
 from thesis_lib.study.segmentation import read_config, tuplify
 from thesis_lib.study.splits import StudyData, load_splits
+from thesis_lib.study.tables import format_cell
 from thesis_lib.training import TrainConfig
 
 MEASURES = ("accuracy", "balanced_accuracy", "auc", "calibration_error")
+MAX_SHARE = 0.8  # of salt in a patch that is looked at
 NEAR = 0.1  # share of salt up to which a patch is near the threshold
 
 
@@ -118,21 +122,90 @@ def run_classifiers(
     list of ClassifierRun
         By seed, then in the order of `ROUTES`.
     """
-    losses = replace(study.loss_study, losses=(study.loss,))
     runs: list[ClassifierRun] = []
-    for encoder in run_losses(losses, root=root, progress=progress):
-        train, test = load_patches(study, seed=encoder.seed)
+    for seed, encoder in find_encoders(study, root=root, progress=progress).items():
+        train, test = load_patches(study, seed=seed)
         found = train_routes(
             study.config,
             train,
             test,
-            seed=encoder.seed,
-            segmentation=encoder.outcome.folder,
+            seed=seed,
+            segmentation=encoder,
             root=root,
             progress=progress,
         )
         runs += [found[route] for route in ROUTES]
     return runs
+
+
+def find_encoders(
+    study: ClassifierStudy, *, root: str | os.PathLike[str] = "runs", progress: bool = False
+) -> dict[int, Path]:
+    """Folder of the segmentation run of each seed; those that are not there yet are computed."""
+    losses = replace(study.loss_study, losses=(study.loss,))
+    runs = run_losses(losses, root=root, progress=progress)
+    return {run.seed: run.outcome.folder for run in runs}
+
+
+def find_segmenter(
+    study: ClassifierStudy, *, seed: int, root: str | os.PathLike[str] = "runs"
+) -> Path | None:
+    """
+    Folder of a segmentation run that can judge what the networks of a seed made.
+
+    It is that of the next seed, with weights and earths of its own. Where there is one seed alone,
+    it is that of another loss: not independent, since the losses of a seed share first weights and
+    patches. None where there is one loss as well.
+
+    Raises
+    ------
+    ValueError
+        If the study has no such seed.
+    """
+    check_choice("seed", seed, study.seeds)
+    following = (study.seeds * 2)[study.seeds.index(seed) + 1]
+    losses = [name for name in study.loss_study.losses if name != study.loss]
+    if following != seed:
+        chosen = replace(study.loss_study, losses=(study.loss,), seeds=(following,))
+    elif losses:
+        chosen = replace(study.loss_study, losses=(losses[0],))
+    else:
+        return None
+    (run,) = run_losses(chosen, root=root, progress=False)
+    return run.outcome.folder
+
+
+def pick_patches(study: ClassifierStudy, *, n_patches: int, seed: int = 0) -> LabelledPatches:
+    """
+    Unseen patches to look at: those of background first, then as many (or one more) of salt.
+
+    Patches with salt are not full of it: at most four fifths. No patch is constant.
+
+    Parameters
+    ----------
+    study : ClassifierStudy
+        Its test patches are drawn from.
+    n_patches : int
+        Number of patches, at least 1.
+    seed : int
+        Decides which.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer of a class.
+    """
+    check_count("n_patches", n_patches)
+    _, test = load_patches(study, seed=study.seeds[0])
+    shares, signal = test.shares, test.images.std(axis=(1, 2)) > 0
+    assert shares is not None
+    order = np.random.default_rng(seed).permutation(len(test))
+    chosen = []
+    for label, n_wanted in enumerate((n_patches // 2, -(-n_patches // 2))):
+        fitting = order[((test.labels == label) & signal & (shares <= MAX_SHARE))[order]]
+        check_count(f"number of {test.classes[label]} patches", n_wanted, low=0, high=len(fitting))
+        chosen.append(fitting[:n_wanted])
+    return test.take(np.concatenate(chosen))
 
 
 def classifier_table(runs: Sequence[ClassifierRun]) -> pd.DataFrame:
@@ -143,6 +216,32 @@ def classifier_table(runs: Sequence[ClassifierRun]) -> pd.DataFrame:
         for run in runs
     ]
     return pd.DataFrame(rows)
+
+
+def format_classifiers(table: pd.DataFrame) -> pd.DataFrame:
+    """
+    Lay out scores of classifiers for readers, a row a route.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See `classifier_table`.
+
+    Returns
+    -------
+    DataFrame of str
+        Means, and ± one standard deviation where there are several seeds.
+    """
+    return pd.DataFrame(
+        {"Network": ENTRY_NAMES[str(route)]}
+        | {
+            name.replace("_", " ").capitalize().replace("Auc", "AUC"): format_cell(
+                rows[name].astype(float), digits=4
+            )
+            for name in MEASURES
+        }
+        for route, rows in table.groupby("route", sort=False)
+    )
 
 
 def bin_accuracy(run: ClassifierRun, column: str, *, n_bins: int = 10) -> pd.DataFrame:
@@ -230,6 +329,8 @@ def read_loss_study(path: str | os.PathLike[str]) -> LossStudy:
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
         If the file holds something else.
     """
@@ -242,6 +343,8 @@ def read_classifier_study(path: str | os.PathLike[str]) -> ClassifierStudy:
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
         If the file holds something else.
     """
@@ -258,6 +361,8 @@ def read_classifier_study(path: str | os.PathLike[str]) -> ClassifierStudy:
 
 
 def _read(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"No study {path}. Run the chapter that writes it first.")
     content = json.loads(Path(path).read_text(encoding="utf-8"))
     if not isinstance(content, dict) or kind not in content:
         raise ValueError(f"Invalid study {path}. Must be a {kind}, as write_study leaves it.")

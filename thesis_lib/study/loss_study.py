@@ -14,7 +14,7 @@ from thesis_lib.losses import LOSSES
 from thesis_lib.study import segmentation
 from thesis_lib.study.runs import Outcome, complete
 from thesis_lib.study.segmentation import SegmentationConfig
-from thesis_lib.study.splits import StudyData, load_splits
+from thesis_lib.study.splits import Splits, StudyData, load_splits
 from thesis_lib.study.tables import collect_scores
 
 
@@ -142,21 +142,36 @@ def _spread(client: Any, jobs: Sequence[tuple[Any, ...]]) -> Iterator[LossRun]:
             f"Invalid worker of {tasks} tasks at a time. Must be threads_per_worker=1."
         )
     n_threads = torch.get_num_threads()
-    futures = [client.submit(_compute_apart, n_threads, *job[:-1], pure=False) for job in jobs]
+    # Earths take long to make: once a seed, for all workers. Files are read by each.
+    earths = {
+        seed: client.submit(load_splits, data, seed=seed)
+        for data, _, seed, *_ in jobs
+        if data.is_synthetic
+    }
+    futures = [
+        client.submit(_compute_apart, n_threads, earths.get(job[2]), *job[:-1], pure=False)
+        for job in jobs
+    ]
     for future in as_completed(futures):  # type: ignore[no-untyped-call]
         yield future.result()
 
 
-def _compute_apart(n_threads: int, *job: Any) -> LossRun:
+def _compute_apart(n_threads: int, splits: Splits | None, *job: Any) -> LossRun:
     """Compute a run in a worker process, where no one else minds the number of threads."""
     torch.set_num_threads(n_threads)
-    return _compute(*job)
+    return _compute(*job, splits=splits)
 
 
 def _compute(
-    data: StudyData, config: SegmentationConfig, seed: int, root: Path, progress: bool = False
+    data: StudyData,
+    config: SegmentationConfig,
+    seed: int,
+    root: Path,
+    progress: bool = False,
+    *,
+    splits: Splits | None = None,
 ) -> LossRun:
-    splits = load_splits(data, seed=seed)
+    splits = splits or load_splits(data, seed=seed)
     outcome = complete(
         segmentation.make_run(config, splits, seed=seed),
         lambda folder: segmentation.train_and_score(

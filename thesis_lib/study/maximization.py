@@ -122,8 +122,8 @@ class MaximizedClasses:
 
         - ``value``, ``probability``: logit of the class, and its softmax;
         - ``spectral_distance_db``: log-spectral distance to the real patches of the class;
-        - ``noise_db``: the same to all real patches, above their band; NaN where that reaches to
-          the highest frequency;
+        - ``noise_db``: the same to all real patches, above their band and counting only what
+          exceeds them; NaN where the band reaches to the highest frequency;
         - ``sparsity``: of the gradient (Hoyer);
         - ``nearest``: distance in the latent space to the nearest real patch of the class, over
           that among real patches; ``nearest_patch``: row of that patch;
@@ -149,7 +149,7 @@ class MaximizedClasses:
     @property
     def nearest_patches(self) -> NDArray[np.int64]:
         """Row of the nearest real patch of each image."""
-        return self.table["nearest_patch"].to_numpy()
+        return self.table["nearest_patch"].to_numpy(copy=True)
 
 
 def maximize_classes(
@@ -339,11 +339,11 @@ def _read_network(model: SaltClassifier, images: Tensor) -> tuple[Tensor, Tensor
 
 
 def _measure_noise(images: Tensor, data: Tensor) -> Tensor:
-    """Log-spectral distance above the band of data; NaN where nothing lies above."""
+    """Log-spectral excess above the band of data; NaN where nothing lies above."""
     limit = measures.band_limit(data)
     if limit >= measures.spectrum(data[:1])[0][-1]:
         return torch.full((len(images),), torch.nan)
-    return measures.log_spectral_distance(images, data, above=limit)
+    return measures.log_spectral_distance(images, data, above=limit, excess=True)
 
 
 def _find_bodies(images: Tensor, segmenter: Path | None) -> dict[str, Tensor]:
