@@ -19,6 +19,7 @@ from thesis_lib.xai.measures import (
     count_bodies,
     find_band,
     gradient_sparsity,
+    has_spectrum,
     log_spectral_distance,
     nearest_distance,
     spectrum,
@@ -128,6 +129,17 @@ def test_excess_tells_noise_from_smoothness() -> None:
     unsigned = log_spectral_distance(levels, data, above=limit)
     assert unsigned[0] > 3
     torch.testing.assert_close(unsigned[-1], found[-1])
+
+
+def test_what_has_a_spectrum() -> None:
+    """Noise has one, and an inner pixel; a constant, or a lone first row or column, has not."""
+    noise = make_noise(1, (9, 12))
+    pixel, row, column = torch.zeros(3, 1, 1, 9, 12)
+    pixel[..., 1, 1], row[..., 0, :], column[..., 0] = 1, noise[..., 0, :], noise[..., 0]
+    images = torch.cat([noise, pixel, row, column, 0 * noise, 0 * noise + 1234.567])
+    assert has_spectrum(images).tolist() == [True, True, False, False, False, False]
+    with pytest.raises(ValueError, match="image 2 is constant"):
+        spectrum(images)
 
 
 @pytest.mark.parametrize("turn", [lambda x: x, lambda x: x.transpose(2, 3)])
@@ -250,7 +262,8 @@ PLANE, SMALL = torch.zeros(3, 4), torch.ones(1, 1, 5, 5)
             ValueError,
             "Invalid reference",
         ),
-        (lambda: spectrum(SMALL), ValueError, "one is constant"),
+        (lambda: spectrum(SMALL), ValueError, "Invalid images: image 0 is constant"),
+        (lambda: has_spectrum(PLANE), ValueError, "Invalid images of shape"),
         (lambda: band_limit(make_noise(), share=0.0), ValueError, "Invalid share"),
         (
             lambda: log_spectral_distance(make_noise(), make_noise(1, (9, 9))),

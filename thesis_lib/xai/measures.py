@@ -104,30 +104,64 @@ def spectrum(images: Tensor) -> tuple[Tensor, Tensor]:
     Raises
     ------
     ValueError
-        If the shape is not (n, 1, H, W), or an image is constant.
+        If the shape is not (n, 1, H, W), or an image has no spectrum, see `has_spectrum`.
     """
-    _check_images("images", images)
-    x = images[:, 0].double()
-    height, width = x.shape[1:]
-    window = torch.outer(
-        *(torch.hann_window(n, dtype=x.dtype, device=x.device) for n in (height, width))
-    )
-    x = x - (x * window).sum((1, 2), keepdim=True) / window.sum()  # no mean under the window
-    power = torch.fft.fft2(x * window).abs().square().flatten(1)
-    total = power.sum(dim=1, keepdim=True)
-    if not (total > FLOOR * images[:, 0].double().square().sum((1, 2))[:, None]).all():
-        raise ValueError("Invalid images: one is constant. Must vary, to have a spectrum.")
+    tapered, there = _taper(images)
+    if not there.all():
+        row = int((~there).nonzero()[0, 0])
+        raise ValueError(
+            f"Invalid images: image {row} is constant beyond its first row and column. Must vary, "
+            "to have a spectrum."
+        )
+    power = torch.fft.fft2(tapered).abs().square().flatten(1)
+    height, width = images.shape[2:]
     rows, columns = torch.fft.fftfreq(height), torch.fft.fftfreq(width)
-    radius = torch.hypot(rows[:, None], columns).flatten().to(x.device)
+    radius = torch.hypot(rows[:, None], columns).flatten().to(power.device)
     n_rings = min(height, width) // 2
     ring = (radius * min(height, width)).round().long()
     kept = (ring >= 1) & (ring <= n_rings)
-    shares = (power / total)[:, kept]
-    rings = torch.zeros(len(x), n_rings, dtype=x.dtype, device=x.device)
+    shares = (power / power.sum(dim=1, keepdim=True))[:, kept]
+    rings = shares.new_zeros(len(shares), n_rings)
     rings.index_add_(1, ring[kept] - 1, shares)
-    frequencies = torch.arange(1, n_rings + 1, dtype=x.dtype, device=x.device)
+    frequencies = torch.arange(1, n_rings + 1, dtype=power.dtype, device=power.device)
     counts = torch.bincount(ring[kept] - 1, minlength=n_rings)
     return frequencies / min(height, width), rings / counts
+
+
+def has_spectrum(images: Tensor) -> Tensor:
+    """
+    Whether each image varies where the window of `spectrum` lets it be seen.
+
+    Constant images do not, nor do those that vary in their first row or column alone, at the rim
+    of dead traces.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, 1, H, W)
+
+    Returns
+    -------
+    bool Tensor of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (n, 1, H, W).
+    """
+    return _taper(images)[1]
+
+
+def _taper(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (n, H, W) under a Hann window, without the mean, and whether (n,) anything is left."""
+    _check_images("images", images)
+    x = images[:, 0].double()
+    window = torch.outer(
+        *(torch.hann_window(n, dtype=x.dtype, device=x.device) for n in x.shape[1:])
+    )
+    centred = x - (x * window).sum((1, 2), keepdim=True) / window.sum()  # no mean under the window
+    tapered = centred * window
+    power = tapered.square().sum((1, 2)) * window.numel()  # Parseval: that of all coefficients
+    return tapered, power > FLOOR * x.square().sum((1, 2))
 
 
 def band_limit(data: Tensor, *, share: float = 0.99) -> float:
