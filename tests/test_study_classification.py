@@ -263,6 +263,15 @@ def test_global_random_states_are_left_alone(segmentation, tmp_path):
     assert (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
 
 
+def test_damaged_weights_are_told(segmentation, tmp_path):
+    """Weights that were cut off are an error that names the folder to delete."""
+    (run,) = compute(segmentation=segmentation, root=tmp_path, routes=["untrained"]).values()
+    path = run.outcome.folder / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ValueError, match=f"Delete the folder {path.parent} to compute the run"):
+        run.load()
+
+
 # Scores
 
 

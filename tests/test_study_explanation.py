@@ -6,13 +6,11 @@ import pandas as pd
 import pytest
 import torch
 from explained_networks import make_classifier, make_patches, make_segmenter
-from safetensors.torch import load_file
 
 from thesis_lib.study.explanation import (
     load_network,
     predict_salt,
     read_records,
-    save_tensors,
     to_records,
 )
 from thesis_lib.study.segmentation import load_model
@@ -38,17 +36,6 @@ def test_a_segmenter_is_a_segmentation_run():
     """Another folder is refused."""
     with pytest.raises(ValueError, match="Must be the folder of a finished segmentation run"):
         predict_salt(Path("nowhere"), make_patches(1).tensors())
-
-
-def test_an_interrupted_write_leaves_the_old_tensors(tmp_path):
-    """What cannot be written leaves the file as it was, readable by all, and nothing beside it."""
-    path = tmp_path / "images.safetensors"
-    save_tensors(path, {"images": torch.ones(2).expand(3, 2).mT})
-    with pytest.raises(AttributeError):
-        save_tensors(path, {"images": None})
-    assert load_file(path)["images"].equal(torch.ones(2, 3))
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_layout_follows_precision(tmp_path):

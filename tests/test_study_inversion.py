@@ -154,18 +154,18 @@ def test_everything_but_the_other_blocks_counts_for_the_key(inverted, network, s
 
 def test_a_killed_call_goes_on_with_its_block(network, tmp_path, monkeypatch):
     """A call killed while it writes its second block leaves the first, and nothing half."""
-    from thesis_lib.study import explanation
+    from thesis_lib.study import tensors
 
-    save, calls = explanation.save_file, []
+    save, calls = tensors.save_file, []
 
-    def kill_second(tensors, path):
+    def kill_second(content, path):
         calls.append(path)
         if len(calls) == 2:
             path.write_bytes(b"half")
             raise KeyboardInterrupt
-        save(tensors, path)
+        save(content, path)
 
-    monkeypatch.setattr(explanation, "save_file", kill_second)
+    monkeypatch.setattr(tensors, "save_file", kill_second)
     with pytest.raises(KeyboardInterrupt):
         run(network, CONFIG, root=tmp_path)
     assert len(list(tmp_path.glob("*/images.safetensors"))) == 1
@@ -180,11 +180,12 @@ def test_a_killed_call_goes_on_with_its_block(network, tmp_path, monkeypatch):
         ({"blocks": ("stem",)}, "Invalid block 'stem'. Must be one of: 'block1'"),
         ({"blocks": ()}, r"Invalid blocks \(\)\. Must be distinct, at least one"),
         ({"blocks": ("block1", "block1")}, "Must be distinct"),
+        ({"ni_seeds": (3, 3)}, r"Invalid ni_seeds \(3, 3\)\. Must be distinct, at least one"),
         ({"precision": "16"}, "Invalid precision '16'"),
     ],
 )
 def test_wrong_settings_are_refused(changes, message):
-    """Blocks and precisions are checked when they are given."""
+    """Blocks, seeds and precisions are checked when they are given."""
     with pytest.raises(ValueError, match=message):
         replace(CONFIG, **changes)
 

@@ -116,7 +116,9 @@ def test_measures_are_those_of_xai(maximized, network, segmenter):
     expected = {
         "value": logits[range(4), labels],
         "probability": logits.softmax(dim=1)[range(4), labels],
-        "noise_db": measures.log_spectral_distance(images, data, above=measures.band_limit(data)),
+        "noise_db": measures.log_spectral_distance(
+            images, data, above=measures.band_limit(data), excess=True
+        ),
         "sparsity": measures.gradient_sparsity(images),
         "sharpness": measures.contour_sharpness(images, probability),
         "bodies": measures.count_bodies(probability).float(),
@@ -177,7 +179,7 @@ def test_a_killed_run_leaves_nothing_half(network, tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("thesis_lib.study.explanation.save_file", kill)
+    monkeypatch.setattr("thesis_lib.study.tensors.save_file", kill)
     with pytest.raises(KeyboardInterrupt):
         run(network, CONFIG, root=tmp_path)
     monkeypatch.undo()
@@ -188,9 +190,11 @@ def test_a_killed_run_leaves_nothing_half(network, tmp_path, monkeypatch):
     assert {path.name for path in folder.iterdir()} >= {"scores.json", "images.safetensors"}
 
 
-def test_patches_without_signal_take_no_part(maximized, network, segmenter, root):
-    """A dead patch has no spectrum: it changes no measure, and is nobody's nearest patch."""
+@pytest.mark.parametrize("column", [5, np.arange(SIDE)], ids=["constant", "rim"])
+def test_patches_without_spectrum_take_no_part(maximized, network, segmenter, root, column):
+    """A dead patch, but for its first column, changes no measure and is nobody's nearest patch."""
     images = np.concatenate([np.full((1, SIDE, SIDE), 5), REAL.images])
+    images[0, :, 0] = column
     dead = LabelledPatches(images, np.append(1, REAL.labels), CLASSES)
     table = run(network, CONFIG, real=dead, segmenter=segmenter, root=root).table
     np.testing.assert_allclose(table[[*MEASURES]], maximized.table[[*MEASURES]], rtol=1e-5)
@@ -223,6 +227,26 @@ def test_real_patches_are_held_against_the_others(network, segmenter):
     assert table[[*MEASURES]].notna().all(axis=None)
 
 
+def test_smooth_images_have_no_noise(network):
+    """Patches with less than the mean power above the band have less noise than distance there."""
+    table = measure_real(network, REAL, segmenter=None, n_per_class=3, seed=0)
+    patches, data = REAL.tensors()[table["patch"].tolist()], REAL.tensors()
+    above = measures.band_limit(data)
+    noise = measures.log_spectral_distance(patches, data, above=above, excess=True)
+    np.testing.assert_allclose(table["noise_db"], noise, rtol=1e-4)
+    either_way = measures.log_spectral_distance(patches, data, above=above)
+    assert (table["noise_db"].to_numpy() < 0.9 * either_way.numpy()).any()
+
+
+def test_damaged_images_are_told(network, tmp_path):
+    """Images of a finished run that were cut off are an error that names the folder to delete."""
+    run(network, CONFIG, root=tmp_path)
+    (path,) = tmp_path.glob("*/images.safetensors")
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ValueError, match=f"Delete the folder {path.parent} to compute the run"):
+        run(network, CONFIG, root=tmp_path)
+
+
 def test_control_depends_on_its_seed_alone(network):
     """The same seed draws the same patches, another one others."""
     many = make_patches(40)
@@ -241,10 +265,11 @@ def test_control_depends_on_its_seed_alone(network):
         ({"precision": "16"}, "Invalid precision '16'"),
         ({"classes": ()}, r"Invalid classes \(\)\. Must be distinct, at least one"),
         ({"classes": (1, 1)}, r"Invalid classes \(1, 1\)\. Must be distinct"),
+        ({"am_seeds": (3, 3)}, r"Invalid am_seeds \(3, 3\)\. Must be distinct, at least one"),
     ],
 )
 def test_wrong_settings_are_refused(changes, message):
-    """Kinds of images, precisions and classes are checked when they are given."""
+    """Kinds of images, precisions, classes and seeds are checked when they are given."""
     with pytest.raises(ValueError, match=message):
         replace(CONFIG, **changes)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import update_bn
@@ -27,6 +26,7 @@ from thesis_lib.data import Augmentation, LabelBatches, LabelledPatches
 from thesis_lib.model import SaltClassifier
 from thesis_lib.study.runs import Outcome, Run, complete, source_hash
 from thesis_lib.study.segmentation import load_model
+from thesis_lib.study.tensors import read_tensors, save_tensors
 from thesis_lib.training import TrainConfig, fit, predict_patches, resolve_precision
 from thesis_lib.training.config import resolve_device
 
@@ -106,10 +106,17 @@ class ClassifierRun:
     outcome: Outcome
 
     def load(self) -> SaltClassifier:
-        """Build the network with its last weights, in eval mode on the CPU."""
+        """
+        Build the network with its last weights, in eval mode on the CPU.
+
+        Raises
+        ------
+        ValueError
+            If the file of its weights was damaged or deleted.
+        """
         run = json.loads((self.outcome.folder / "config.json").read_text(encoding="utf-8"))
         model = SaltClassifier(len(self.classes), run["config"]["encoder"])
-        model.load_state_dict(load_file(self.outcome.folder / WEIGHTS))
+        model.load_state_dict(read_tensors(self.outcome.folder / WEIGHTS))
         return model.eval()
 
     @property
@@ -325,9 +332,7 @@ def _estimate_statistics(
     batches = LabelBatches(patches, batch_size=config.batch_size, seed=seed)
     device = resolve_device(config.train)
     update_bn(batches.epoch(0), model.to(device), device)
-    with replace_when_done(folder / WEIGHTS) as beside:
-        save_file(model.state_dict(), beside)
-        beside.chmod(0o644)  # safetensors makes files that only their owner reads
+    save_tensors(folder / WEIGHTS, model.state_dict())
 
 
 def _save_predictions(patches: LabelledPatches, probabilities: Tensor, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the tasks that explain classifiers share: run, device, segmenter and files."""
+"""What the tasks that explain classifiers share: run, device, segmenter and tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -7,10 +7,8 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from thesis_lib._files import replace_when_done
 from thesis_lib.model import SaltClassifier
 from thesis_lib.study.classification import ClassifierRun
 from thesis_lib.study.runs import Run
@@ -63,13 +61,6 @@ def predict_salt(segmenter: Path, images: Tensor) -> Tensor:
     """
     model = load_model(segmenter).to(images.device)
     return torch.sigmoid(predict_patches(model, images, precision="32-true")).to(images)
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors, whole or not at all."""
-    with replace_when_done(path) as partial:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, partial)
-        partial.chmod(0o644)  # safetensors makes files that only their owner reads
 
 
 def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from thesis_lib import xai
@@ -22,10 +21,10 @@ from thesis_lib.study.explanation import (
     pick_device,
     predict_salt,
     read_records,
-    save_tensors,
     to_records,
 )
 from thesis_lib.study.runs import Outcome, complete, source_hash
+from thesis_lib.study.tensors import read_tensors, save_tensors
 from thesis_lib.training import pick_precision, predict_patches
 from thesis_lib.training.config import PRECISIONS
 from thesis_lib.xai import measures
@@ -64,12 +63,13 @@ class InversionConfig:
         As in :func:`thesis_lib.xai.invert`.
     precision : {"auto", "bf16-mixed", "32-true"}
         ``"auto"`` is bf16 autocast where the hardware computes in bf16, else float32. In bf16
-        fewer images get to a small residual. Measures are always in float32.
+        fewer images get to a small residual, which is the one in bf16. All other measures are in
+        float32.
 
     Raises
     ------
     ValueError
-        If a block or the precision is unknown, or blocks are none or not distinct.
+        If a block or the precision is unknown, or blocks or NI seeds are none or not distinct.
     """
 
     blocks: tuple[str, ...] = BLOCKS
@@ -86,8 +86,9 @@ class InversionConfig:
         for block in self.blocks:
             check_choice("block", block, BLOCKS)
         check_choice("precision", self.precision, PRECISIONS)
-        if not 0 < len(self.blocks) == len(set(self.blocks)):
-            raise ValueError(f"Invalid blocks {self.blocks}. Must be distinct, at least one.")
+        for name, values in (("blocks", self.blocks), ("ni_seeds", self.ni_seeds)):
+            if not 0 < len(values) == len(set(values)):
+                raise ValueError(f"Invalid {name} {values}. Must be distinct, at least one.")
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def invert_blocks(
     config : InversionConfig
         Settings; an ``optimizer`` of ``"adam"`` shows what a fixed number of steps does.
     patches : LabelledPatches
-        What is inverted, each of at least 11 x 11 pixels, and none constant.
+        What is inverted, each of at least 11 x 11 pixels, and none without a spectrum, as constant
+        ones are.
     segmenter : Path, optional
         Folder of the segmentation run that finds salt in the images: one of another seed.
     root : path
@@ -163,7 +165,8 @@ def invert_blocks(
     Raises
     ------
     TypeError, ValueError, FloatingPointError
-        As :func:`thesis_lib.xai.invert` and :func:`thesis_lib.xai.measures.structural_similarity`.
+        As :func:`thesis_lib.xai.invert` and :func:`thesis_lib.xai.measures.structural_similarity`;
+        ValueError also if a patch has no spectrum, or a file of a run was damaged.
     """
     outcomes = {}
     for block in config.blocks:
@@ -172,7 +175,7 @@ def invert_blocks(
         )
         compute = partial(_invert, network, config, block, patches, segmenter, progress=progress)
         outcomes[block] = complete(run, compute, root=root)
-    tensors = {block: load_file(outcomes[block].folder / IMAGES) for block in config.blocks}
+    tensors = {block: read_tensors(outcomes[block].folder / IMAGES) for block in config.blocks}
     tables = [
         read_records(outcomes[block].scores["images"], LABELS, MEASURES) for block in config.blocks
     ]

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
 from thesis_lib import xai
@@ -24,10 +23,10 @@ from thesis_lib.study.explanation import (
     pick_device,
     predict_salt,
     read_records,
-    save_tensors,
     to_records,
 )
 from thesis_lib.study.runs import Outcome, complete, source_hash
+from thesis_lib.study.tensors import read_tensors, save_tensors
 from thesis_lib.training import pick_precision
 from thesis_lib.training.config import PRECISIONS
 from thesis_lib.xai import measures
@@ -81,7 +80,7 @@ class MaximizationConfig:
     Raises
     ------
     ValueError
-        If ``image`` or ``precision`` is unknown, or classes are none or not distinct.
+        If ``image`` or ``precision`` is unknown, or AM seeds or classes are none or not distinct.
     """
 
     shape: tuple[int, int]
@@ -98,8 +97,9 @@ class MaximizationConfig:
     def __post_init__(self) -> None:
         check_choice("image", self.image, IMAGE_KINDS)
         check_choice("precision", self.precision, PRECISIONS)
-        if not 0 < len(self.classes) == len(set(self.classes)):
-            raise ValueError(f"Invalid classes {self.classes}. Must be distinct, at least one.")
+        for name, values in (("am_seeds", self.am_seeds), ("classes", self.classes)):
+            if not 0 < len(values) == len(set(values)):
+                raise ValueError(f"Invalid {name} {values}. Must be distinct, at least one.")
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def maximize_classes(
     config : MaximizationConfig
         Settings.
     real : LabelledPatches
-        Real patches that images are held against. Those without signal, which have no spectrum,
+        Real patches that images are held against. Those without a spectrum, such as constant ones,
         take no part.
     segmenter : Path, optional
         Folder of the segmentation run that finds salt in the images: one of another seed.
@@ -184,7 +184,8 @@ def maximize_classes(
     ------
     ValueError
         If the network has no such class, or real patches have other classes or another shape,
-        or are fewer than two for a class; or as :func:`thesis_lib.xai.maximize`.
+        or are fewer than two for a class; if a file of the run was damaged; or as
+        :func:`thesis_lib.xai.maximize`.
     """
     rows = _find_rows(network, config.classes, real)
     check_same_shape("shape", config.shape, "real patches", real.images.shape[1:])
@@ -262,7 +263,7 @@ def _find_rows(
             f"Invalid real patches of classes {real.classes}. Must be those of the network, "
             f"{network.classes}."
         )
-    signal = real.tensors().flatten(1).any(dim=1)
+    signal = measures.has_spectrum(real.tensors())
     rows = {}
     for k in classes:
         check_count("class", k, low=0, high=len(network.classes) - 1)
@@ -321,7 +322,7 @@ def _measure(
         "value": logits[every, labels],
         "probability": logits.softmax(dim=1)[every, labels],
         "spectral_distance_db": distance,
-        "noise_db": _measure_noise(images, data[data.flatten(1).any(dim=1)]),
+        "noise_db": _measure_noise(images, data[measures.has_spectrum(data)]),
         "sparsity": measures.gradient_sparsity(images),
         "nearest": nearest,
         **_find_bodies(images, segmenter),
@@ -358,7 +359,7 @@ def _find_bodies(images: Tensor, segmenter: Path | None) -> dict[str, Tensor]:
 
 def _read(network: ClassifierRun, config: MaximizationConfig, outcome: Outcome) -> MaximizedClasses:
     """Images and table of a finished run."""
-    tensors = load_file(outcome.folder / IMAGES)
+    tensors = read_tensors(outcome.folder / IMAGES)
     images, history = tensors.pop("images"), tensors.pop("history")
     return MaximizedClasses(
         route=network.route,
