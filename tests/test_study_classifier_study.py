@@ -18,6 +18,7 @@ from thesis_lib.study import (
     SegmentationConfig,
     StudyData,
     bin_accuracy,
+    classifier_study,
     classifier_table,
     compare_near,
     find_encoders,
@@ -177,6 +178,39 @@ def test_studies_survive_json(tmp_path):
         read_classifier_study(tmp_path / "loss.json")
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b'{"LossStudy": {"data"', b"\xff\xfe", b'{"LossStudy": 3}', b"[]"]
+)
+def test_a_damaged_study_is_told(tmp_path, content):
+    """What is no whole study is one error that names the file."""
+    path = tmp_path / "study.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"(Cannot read|Invalid study) {path}"):
+        read_loss_study(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("loss", None, "missing 1 required positional argument: 'loss'"),
+        ("config", None, "'config'"),
+        ("colour", "red", "unexpected keyword argument 'colour'"),
+        ("threshold", "a", "Invalid threshold 'a'. Must be a number"),
+    ],
+)
+def test_a_study_of_another_version_is_told(tmp_path, field, value, message):
+    """A field that is missing, unknown or of another type is named with the file."""
+    path = tmp_path / "study.json"
+    write_study(path, STUDY)
+    content = json.loads(path.read_text())
+    content["ClassifierStudy"][field] = value
+    if value is None:
+        del content["ClassifierStudy"][field]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"Invalid study {path}: .*{message}.*run the chapter"):
+        read_classifier_study(path)
+
+
 def test_the_reading_of_a_file_survives_json(tmp_path):
     """How a real volume is read comes back with its tuples."""
     path = tmp_path / "volume.npz"
@@ -239,6 +273,21 @@ def test_half_of_the_picked_patches_are_salt():
     assert picked.shares.max() <= 0.8
     with pytest.raises(ValueError, match="number of background patches"):
         pick_patches(STUDY, n_patches=100)
+
+
+def test_patches_without_spectrum_are_not_picked(monkeypatch):
+    """A patch that lives in its first column alone cannot be measured, and is not picked."""
+    train, test = load_patches(STUDY, seed=0)
+    images = test.images.copy()
+    dead = np.flatnonzero(test.labels == 0)[1:]
+    images[dead, :, 1:] = 0
+    monkeypatch.setattr(
+        classifier_study, "load_patches", lambda *_, **__: (train, replace(test, images=images))
+    )
+    picked = pick_patches(STUDY, n_patches=2)
+    np.testing.assert_array_equal(picked.images[0], test.images[test.labels == 0][0])
+    with pytest.raises(ValueError, match=r"Invalid number of background patches 2\. .* 0 to 1"):
+        pick_patches(STUDY, n_patches=4)
 
 
 def test_the_table_for_readers_has_a_row_a_route():

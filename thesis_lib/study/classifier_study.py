@@ -2,10 +2,10 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,13 @@ from thesis_lib.study.segmentation import read_config, tuplify
 from thesis_lib.study.splits import StudyData, load_splits
 from thesis_lib.study.tables import format_cell
 from thesis_lib.training import TrainConfig
+from thesis_lib.xai.measures import has_spectrum
 
 MEASURES = ("accuracy", "balanced_accuracy", "auc", "calibration_error")
 MAX_SHARE = 0.8  # of salt in a patch that is looked at
 NEAR = 0.1  # share of salt up to which a patch is near the threshold
+
+Study = TypeVar("Study")
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,8 @@ def pick_patches(study: ClassifierStudy, *, n_patches: int, seed: int = 0) -> La
     """
     Unseen patches to look at: those of background first, then as many (or one more) of salt.
 
-    Patches with salt are not full of it: at most four fifths. No patch is constant.
+    Patches with salt are not full of it: at most four fifths. Each patch has a spectrum, so that
+    its inversions can be measured: it is not constant, for instance.
 
     Parameters
     ----------
@@ -197,7 +201,7 @@ def pick_patches(study: ClassifierStudy, *, n_patches: int, seed: int = 0) -> La
     """
     check_count("n_patches", n_patches)
     _, test = load_patches(study, seed=study.seeds[0])
-    shares, signal = test.shares, test.images.std(axis=(1, 2)) > 0
+    shares, signal = test.shares, has_spectrum(test.tensors()).numpy()
     assert shares is not None
     order = np.random.default_rng(seed).permutation(len(test))
     chosen = []
@@ -332,9 +336,9 @@ def read_loss_study(path: str | os.PathLike[str]) -> LossStudy:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file holds something else.
+        If the file holds something else, or is damaged.
     """
-    return _build_loss_study(_read(path, LossStudy.__name__))
+    return _read(path, LossStudy.__name__, _build_loss_study)
 
 
 def read_classifier_study(path: str | os.PathLike[str]) -> ClassifierStudy:
@@ -346,9 +350,12 @@ def read_classifier_study(path: str | os.PathLike[str]) -> ClassifierStudy:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file holds something else.
+        If the file holds something else, or is damaged.
     """
-    content = _read(path, ClassifierStudy.__name__)
+    return _read(path, ClassifierStudy.__name__, _build_classifier_study)
+
+
+def _build_classifier_study(content: Mapping[str, Any]) -> ClassifierStudy:
     config = content["config"] | {
         "train": TrainConfig(**content["config"]["train"]),
         "augmentation": Augmentation(**content["config"]["augmentation"]),
@@ -357,17 +364,29 @@ def read_classifier_study(path: str | os.PathLike[str]) -> ClassifierStudy:
         "loss_study": _build_loss_study(content["loss_study"]),
         "config": ClassificationConfig(**config),
     }
-    return ClassifierStudy(**(content | parts))
+    return ClassifierStudy(**{**content, **parts})
 
 
-def _read(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
+def _read(
+    path: str | os.PathLike[str], kind: str, build: Callable[[Mapping[str, Any]], Study]
+) -> Study:
     if not Path(path).is_file():
         raise FileNotFoundError(f"No study {path}. Run the chapter that writes it first.")
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or kind not in content:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"Cannot read {path}: {error}. Run the chapter that writes it again."
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get(kind), dict):
         raise ValueError(f"Invalid study {path}. Must be a {kind}, as write_study leaves it.")
-    study: dict[str, Any] = content[kind]
-    return study
+    try:
+        return build(content[kind])
+    except (KeyError, TypeError) as error:  # a field that is missing, unknown or of another type
+        raise ValueError(
+            f"Invalid study {path}: {error}. Must be as this version of the library writes it: run "
+            "the chapter that writes it again."
+        ) from error
 
 
 def _build_loss_study(content: Mapping[str, Any]) -> LossStudy:
