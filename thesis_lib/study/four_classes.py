@@ -62,9 +62,9 @@ def make_class_patches(
     to each class as to the others, from about the same depth. As in LANDMASS only patches that an
     interpreter would not argue about are taken:
 
-    - chaotic: a quarter or more lies in chaotic layers, which reflect; no salt;
-    - fault: on three fifths of the rows or more, faults cross the middle half with a throw of .4
-      periods of the image or more, through layers that reflect; no salt;
+    - chaotic: more than a quarter lies in chaotic layers, which reflect; no salt;
+    - fault: on more than three fifths of the rows, faults cross the middle half with a throw of
+      more than .4 periods of the image, through layers that reflect; no salt;
     - horizon: neither salt, nor faults, nor chaotic layers;
     - salt dome: .15 to .7 of the patch and of its middle are salt, most of it in the lower half.
 
@@ -177,7 +177,8 @@ def find_class(sections: xr.Dataset, name: str, patch: int) -> Masks:
     sections : Dataset
         Of `synthetic.features.make_features`, its axes in the order inline, vertical, crossline.
     name : str
-        One of the classes of LANDMASS.
+        One of the classes of LANDMASS. Horizons are told in the plain version of an earth alone,
+        which has neither faults nor chaotic layers.
     patch : int
         Height and width of a window in samples.
 
