@@ -234,6 +234,16 @@ def test_too_few_known_values_are_inconclusive():
     )
 
 
+def test_entries_with_few_values_keep_none_from_refuting():
+    """What one entry with enough seeds refutes is refuted; nothing is proved without the others."""
+    low, high, few = [0.1, 0.12, 0.14], [0.8, 0.81, 0.82], [0.1, 0.1, np.nan]
+    refuted = decide(BELOW, make_scores(one=few, two=high))
+    assert (refuted.verdict, refuted.reason) == ("not reproduced", "two is not below 0.5")
+    unproved = decide(BELOW, make_scores(one=few, two=low))
+    assert (unproved.verdict, unproved.reason) == ("inconclusive", "2 of 3 seeds, fewer than 3")
+    assert refuted.effects[0] == unproved.effects[0]
+
+
 def test_column_of_entries_can_have_another_name():
     """Scores of the loss study name their entries ``loss``."""
     scores = make_scores(dice=[0.9] * 3, mse=[0.8, 0.81, 0.82])

@@ -134,8 +134,9 @@ def decide(
     intersection-union test, which needs no correction), and not reproduced if some upper bound,
     corrected for the number of differences, is below 0. The rule *beats* is reproduced if some
     corrected lower bound is above 0, and not reproduced if all upper bounds are below the margin.
-    All else, and fewer than three seeds, is inconclusive. A claim about all entries is reproduced
-    (or, for *beats*, not reproduced) only where all of them were run.
+    All else is inconclusive. A difference with fewer than three seeds decides nothing. A claim
+    about all entries is reproduced (or, for *beats*, not reproduced) only where all of them were
+    run, with three seeds each; one entry that was can refute it (or, for *beats*, prove it).
 
     Parameters
     ----------
@@ -174,16 +175,26 @@ def decide(
         return Decision(claim, "inconclusive", f"not measured: {claim.measure} is not known here")
     # Pairs count whether run or not: fewer runs correct no less.
     effects = tuple(_effect(claim, table, pair, n_pairs=len(pairs)) for pair in present)
-    n_seeds = min(effect.n_seeds for effect in effects)
-    known = f" of {len(table)}" if n_seeds < len(table) else ""
-    seeds = f"{n_seeds}{known} seed{'s' if n_seeds != 1 or known else ''}"
-    if n_seeds < MIN_SEEDS:
-        return Decision(claim, "inconclusive", f"{seeds}, fewer than {MIN_SEEDS}", effects)
-    verdict, reason = _verdict(claim, effects)
+    weakest = min(effect.n_seeds for effect in effects)
+    too_few = f"{_count_seeds(weakest, len(table))}, fewer than {MIN_SEEDS}"
+    counting = [effect for effect in effects if effect.n_seeds >= MIN_SEEDS]
+    if not counting:
+        return Decision(claim, "inconclusive", too_few, effects)
+    verdict, reason = _verdict(claim, counting)
     universal = "not reproduced" if claim.rule == "beats" else "reproduced"
-    if missing and verdict == universal:
-        verdict, reason = "inconclusive", f"not run: {', '.join(missing)}"
-    return Decision(claim, verdict, f"{reason} ({seeds} measured)" if known else reason, effects)
+    if verdict == universal and missing:
+        return Decision(claim, "inconclusive", f"not run: {', '.join(missing)}", effects)
+    if verdict in (universal, "inconclusive") and weakest < MIN_SEEDS:
+        return Decision(claim, "inconclusive", too_few, effects)
+    n_seeds = min(effect.n_seeds for effect in counting)
+    if n_seeds < len(table):
+        reason += f" ({_count_seeds(n_seeds, len(table))} measured)"
+    return Decision(claim, verdict, reason, effects)
+
+
+def _count_seeds(n_seeds: int, n_all: int) -> str:
+    known = f" of {n_all}" if n_seeds < n_all else ""
+    return f"{n_seeds}{known} seed{'s' if n_seeds != 1 or known else ''}"
 
 
 def _list_pairs(claim: Claim, entries: Sequence[str]) -> list[tuple[str | None, str | None]]:
