@@ -464,6 +464,12 @@ def test_effects_of_too_few_seeds_are_dots_without_intervals() -> None:
     np.testing.assert_allclose(dots.get_offsets(), [[0.02, 0], [0.03, 1]])
 
 
+def test_claim_without_a_mean_says_so() -> None:
+    """Where no network has a value, the panel reads *no value* in place of an empty frame."""
+    ax = plotting.plot_effects(make_effects(mean=np.nan, low=np.nan, high=np.nan)).axes[0]
+    assert "no value" in [text.get_text() for text in ax.texts]
+
+
 def test_effect_with_an_unknown_verdict_is_refused() -> None:
     """A verdict is one of three."""
     with pytest.raises(ValueError, match=r"Invalid verdict 'maybe'. Must be one of: 'reproduced'"):

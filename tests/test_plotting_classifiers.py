@@ -74,6 +74,14 @@ def test_confusion_shows_counts_coloured_by_the_share_of_the_true_class() -> Non
     assert ax.images[0].get_clim() == (0, 100)
 
 
+def test_names_over_small_confusions_lie_apart() -> None:
+    """Long names of networks are broken into lines as narrow as their matrix."""
+    fig = plotting.plot_confusions(dict.fromkeys(ROUTES[:2], COUNTS[:2, :2]), CLASSES[:2])
+    fig.canvas.draw()
+    first, second = (ax._left_title.get_window_extent() for ax in fig.axes[:2])
+    assert first.x1 < second.x0
+
+
 WRONG: dict[str, Callable[[], Figure]] = {
     "Invalid number of matrices 0": lambda: plotting.plot_confusions({}, CLASSES),
     "Invalid table of one without count. Must have confidence, accuracy, count": lambda: (

@@ -135,10 +135,10 @@ def test_rows_may_differ_in_length() -> None:
 
 
 def test_emergence_has_a_column_a_step() -> None:
-    """Snapshots stand in the order of the first route's steps, titled by them."""
+    """Snapshots stand in the order of their steps, however they were read, titled by them."""
     fig = plotting.plot_emergence(
         {
-            "one": {0: np.zeros((2, 2)), 8: np.ones((2, 2))},
+            "one": {8: np.ones((2, 2)), 0: np.zeros((2, 2))},
             "two": {8: np.full((2, 2), 3.0), 0: np.full((2, 2), 2.0)},
         }
     )

@@ -122,6 +122,25 @@ def test_depth_curves_draw_the_bounds_they_are_given() -> None:
     assert find_dots(ax) == []
 
 
+def test_bounds_end_where_the_measure_does() -> None:
+    """The interval of a share does not reach above 1, whatever a t-interval says."""
+    table = make_depths(label_kept=0.9, label_kept_low=0.4, label_kept_high=1.4)[:1]
+    ax = plotting.plot_depth_curves(table, ["label_kept"]).axes[0]
+    (bars,) = (part for part in ax.collections if isinstance(part, LineCollection))
+    np.testing.assert_allclose(bars.get_segments()[0][:, 1], [0.4, 1.0])
+
+
+def test_depth_curves_mark_what_has_no_value() -> None:
+    """A block in which a route has no value is a cross of its colour, and the legend says so."""
+    table = make_depths()
+    table.loc[(table["route"] == ROUTES[1]) & (table["block"] == "block2"), "modification"] = np.nan
+    fig = plotting.plot_depth_curves(table, ["modification"])
+    crosses = [part for part in fig.axes[0].collections if len(part.get_offsets()) == 1]
+    assert [to_hex(part.get_edgecolor()[0]) for part in crosses] == [ORANGE]
+    np.testing.assert_allclose(crosses[0].get_offsets()[0], [1.06, 0.04])
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == [*ROUTES[:2], "no value"]
+
+
 def test_routes_stand_beside_each_other_in_depth_curves() -> None:
     """Values of two routes in one block are apart, the pair about the block's place."""
     ax = plotting.plot_depth_curves(make_depths(), ["modification"]).axes[0]

@@ -1,5 +1,6 @@
 """How well classifiers do: accuracy against confidence and salt share, confusion."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,7 +56,8 @@ def plot_accuracy(
         _draw_bins(panels, column, tables, styles)
     grid[0, 0].axline((100, 100), slope=1, color="0.6", linewidth=0.8, zorder=0, label="calibrated")
     grid[0, 0].set(ylabel="accuracy (%)", ylim=(-3, 103))
-    grid[1, 0].set_ylabel("patches")
+    largest = max(table["count"].max() for tables in sides.values() for table in tables.values())
+    grid[1, 0].set(ylabel="patches", ylim=(0.7, 2 * largest))
     if threshold is not None:
         place = 100 * check_range("threshold", threshold, low=0.0, high=1.0)
         for ax in grid[:, 1:].flat:
@@ -83,7 +85,7 @@ def _draw_bins(
         counts.plot(x, table["count"], **styles[name], linewidth=0.8, markersize=3)
         ax.grid(visible=True)
         counts.grid(visible=True)
-    counts.set(xlabel=_LABELS[column], yscale="log", ylim=(0.7, None))
+    counts.set(xlabel=_LABELS[column], yscale="log")
 
 
 @styled
@@ -117,7 +119,12 @@ def plot_confusions(matrices: Mapping[str, NDArray[np.integer]], classes: Sequen
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         drawn = ax.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100)
         _write_counts(ax, matrix, shares)
-        ax.set(title=name, xlabel="predicted class", xticks=range(k), yticks=range(k))
+        ax.set(
+            title=textwrap.fill(name, 9 * k),
+            xlabel="predicted class",
+            xticks=range(k),
+            yticks=range(k),
+        )
         ax.set_xticklabels(classes, rotation=35, ha="right", rotation_mode="anchor")
         ax.set_yticklabels(classes)
         ax.spines[:].set_visible(False)

@@ -84,19 +84,20 @@ def plot_emergence(snapshots: Mapping[str, Mapping[int, NDArray[np.floating]]]) 
     Parameters
     ----------
     snapshots : mapping of label to mapping of step to array of shape (H, W)
-        The image after some numbers of steps, the same for every label.
+        The image after some numbers of steps, the same for every label, in any order.
 
     Returns
     -------
     Figure
-        One row a label, one column a step; all in one contrast.
+        One row a label, one column a step, in their order; all in one contrast.
 
     Raises
     ------
     ValueError
         If there is no image, the steps differ, or no amplitude is finite.
     """
-    steps, rows = _align("snapshots", snapshots)
+    ordered = {name: dict(sorted(images.items())) for name, images in snapshots.items()}
+    steps, rows = _align("snapshots", ordered)
     titles = [f"step {step}" for step in steps]
     limit = _common_limit({name: np.stack(images) for name, images in rows.items()})
     fig, _ = _draw_grid(rows, titles, {}, limit=limit, quantity=AMPLITUDE)

@@ -42,6 +42,15 @@ MEASURE_LABELS = {
     "spectral_distance_db": "spectral distance (dB)",
     "value": "objective (logit)",
 }
+_LIMITS = {  # what measures can be: intervals that assume a normal distribution know nothing of it
+    "boundary_f1": (0.0, 1.0),
+    "converged": (0.0, 1.0),
+    "correlation": (-1.0, 1.0),
+    "label_kept": (0.0, 1.0),
+    "modification": (0.0, 2.0),
+    "restart_correlation": (-1.0, 1.0),
+    "spectral_distance_db": (0.0, np.inf),
+}
 _COLUMNS = 3
 _TITLE_WIDTH, _NAME_WIDTH = 23, 16  # characters
 _LEGEND: dict[str, Any] = {"loc": "outside upper right", "frameon": False}
@@ -148,14 +157,16 @@ def plot_depth_curves(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
     table : DataFrame
         Columns ``route``, ``block`` and each measure: a row is a dot, and lines join the means.
         Where there are columns ``<measure>_low`` and ``<measure>_high``, these bounds are drawn
-        as bars instead of single dots (give one row a route and block); NaN leaves a bar out.
+        as bars instead of single dots (give one row a route and block), up to where the measure
+        can be, such as 1 for a share; NaN leaves a bar out.
     measures : sequence of str
         Columns to draw.
 
     Returns
     -------
     Figure
-        Three panels a row, one a measure.
+        Three panels a row, one a measure. A cross at the bottom stands for a route and block
+        without a value.
 
     Raises
     ------
@@ -171,15 +182,31 @@ def plot_depth_curves(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
             rows = table[table["route"] == route]
             _draw_depths(ax, rows, measure, blocks, offset=offset, color=style["color"])
             means = rows.groupby("block", observed=True)[measure].mean().reindex(blocks)
-            ax.plot(np.arange(len(blocks)) + offset, means, **style, linewidth=1.2, markersize=5)
+            places = np.arange(len(blocks)) + offset
+            ax.plot(places, means, **style, linewidth=1.2, markersize=5)
+            _cross(ax, places[means.isna()], color=style["color"])
         ax.set_title(_title(measure))
         ax.set_xticks(range(len(blocks)), [block.removeprefix("block") for block in blocks])
+        ax.set_xlim(-0.4, len(blocks) - 0.6)
+        ax.margins(y=0.12)
         ax.grid(axis="y")
     label_outer(panels, n_columns=_COLUMNS, share_y=False)
     fig.supxlabel("block")
     handles = series_handles(styles, linewidth=1.2)
+    known = table.groupby(["route", "block"], observed=True)[list(dict.fromkeys(measures))].count()
+    if (known == 0).any(axis=None):
+        handles.append(Line2D([], [], label="no value", color="0.3", marker="x", linestyle=""))
     fig.legend(handles=handles, ncols=len(handles), **_LEGEND)
     return fig
+
+
+def _cross(ax: Axes, places: NDArray[np.floating], *, color: str) -> None:
+    """Mark at the bottom what has no value."""
+    if places.size:
+        bottom = ax.get_xaxis_transform()
+        ax.scatter(
+            places, np.full(places.size, 0.04), s=22, marker="x", color=color, transform=bottom
+        )
 
 
 def _draw_depths(
@@ -195,7 +222,8 @@ def _draw_depths(
     places = pd.Index(blocks).get_indexer(pd.Index(rows["block"])) + offset
     bounds = [f"{measure}_low", f"{measure}_high"]
     if all(bound in rows for bound in bounds):
-        low, high = (rows[bound].astype(float) for bound in bounds)
+        limits = _LIMITS.get(measure, (-np.inf, np.inf))
+        low, high = (rows[bound].astype(float).clip(*limits) for bound in bounds)
         ax.vlines(places, low, high, color=color, linewidth=1.6, alpha=0.7)
     else:
         ax.scatter(places, rows[measure].astype(float), s=7, color=color, alpha=0.35, linewidth=0)

@@ -1,6 +1,7 @@
 """Scores: ours beside the thesis', effects behind the claims, shares of salt."""
 
 import textwrap
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,8 +66,8 @@ def plot_effects(effects: pd.DataFrame) -> Figure:
     effects : DataFrame
         Columns ``statement``, ``verdict``, ``rival``, ``mean``, ``low`` and ``high``: the mean of
         d over seeds, above 0 where it speaks for the claim, and its bounds. Bounds that are NaN
-        (too few seeds) are left out. Without a row, the figure says so. Rivals stand in the order
-        of their categories; the claimed loss has an empty line.
+        (too few seeds) are left out. A claim without a mean, and a table without a row, say so.
+        Rivals stand in the order of their categories; the claimed loss has an empty line.
 
     Returns
     -------
@@ -109,6 +110,9 @@ def _draw_effects(ax: Axes, statement: str, rows: pd.DataFrame) -> None:
     ax.axvline(0, color="0.4", linewidth=0.8)
     ax.hlines(lines, low, high, color=color, linewidth=1.6)
     ax.scatter(effect, lines, s=22, color=color, zorder=3)
+    if np.isnan(effect).all():
+        note: dict[str, Any] = {"backgroundcolor": "white", "ha": "center", "va": "center"}
+        ax.text(0.5, 0.5, "no value", transform=ax.transAxes, **note)
     ax.set(yticks=lines, yticklabels=rows.index)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(axis="y")
