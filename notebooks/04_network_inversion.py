@@ -16,8 +16,8 @@
 #
 # **In short.** From the output of each block of the encoder the patch was computed back, until the
 # network could hardly tell the two apart (residual below {glue:text}`tolerance`;
-# {glue:text}`share_converged` of the inversions got there). The image that comes back from the
-# segmentation encoder is modified by {glue:text}`segmentation_first` after the first block and by
+# {glue:text}`share_converged` of the inversions got there). Where it did, the image that comes back
+# from the segmentation encoder is modified by {glue:text}`segmentation_first` after the first block and by
 # {glue:text}`segmentation_last` after the last (zero: unchanged, one: nothing in common), that of
 # the classifier from scratch by {glue:text}`classification_first` and
 # {glue:text}`classification_last`, and that of a network without training by
@@ -73,12 +73,15 @@ titles = {
 # The first term is the *residual*. The two others hold back what the block does not see at all; they
 # are so small that they hardly move the residual, and measured in units of the patch, because
 # weights that suit photographs are off by orders of magnitude for seismic amplitudes. What differs
-# between $x^*$ and $x_0$ at a small residual is what the block has thrown away.
+# between $x^*$ and $x_0$ at a small residual is what the block has thrown away, or holds so weakly
+# that the residual does not show it: the square root of the residual is how far the features are
+# apart, as a share of their length.
 #
 # The problem has local minima: the noise of the start decides which pixel wins a max pool, and the
 # rest of the search follows. L-BFGS is therefore led in by some steps in which max pools take means
 # and low frequencies go first; the features to be met are those of the unchanged network
-# throughout. An image says what a block *may* hold; that it must hold it no inversion shows.
+# throughout. An image that differs from the patch shows what a block can do without; one that agrees
+# is weaker evidence, since the search may have put in what the block does not hold.
 #
 # If a network only turns the image without losing anything, the patch itself has to come back. An
 # orthogonal matrix is such a network:
@@ -106,7 +109,7 @@ assert torch.allclose(back.images, patch, atol=0.02)
 #
 # The three networks of {doc}`the last chapter <03_activation_maximization>`: the segmentation encoder
 # (a), the classifier from scratch (b) and the control without training; of each seed. The patches
-# are unseen ones, half of them salt.
+# come from unseen volumes, half of them salt, and are the same for all networks.
 #
 # The four blocks are inverted one by one. The latent representation of the thesis puts all four side
 # by side and thus contains the first, from which almost everything comes back, whatever the network.
@@ -123,13 +126,18 @@ segmenters = {
     for seed in seeds
 }
 
-# %% tags=["nbval-ignore-output"]
+# %% [markdown]
+# All blocks of all networks, by L-BFGS and until the residual is below the tolerance:
+
+# %%
 inversion = study.InversionConfig(
     ni_seeds=tuple(ni_seeds),
     steps=steps,
     tolerance=tolerance,
     precision=precision,
 )
+
+# %% tags=["nbval-ignore-output"]
 inverted = {
     (run.route, run.seed): study.invert_blocks(
         run,
@@ -146,9 +154,9 @@ inverted = {
 #
 # {numref}`fig-inversions` is Figure 4 of the thesis, for all three networks. It may be read only where
 # the residual is below the tolerance: an image that is framed in red did not get there, and shows
-# what the optimiser left undone.
+# the optimiser as well as the network.
 
-# %% tags=["training"] mystnb={"figure": {"name": "fig-inversions", "caption": "Figure 4 of the thesis: a patch of salt, and what comes back from each block of each network, first seed. Below each image its residual and by how much it is modified (1 - SSIM)."}, "image": {"alt": "For each of the three networks a row of grey images: the input, then its inversion from block 1 to block 4; some may be framed in red because they did not converge."}}
+# %%
 shown = len(patches.labels) - 1  # the last patch: salt
 first = {route: inverted[route, seeds[0]] for route in titles}
 row = shown * len(ni_seeds)
@@ -158,6 +166,11 @@ facts_of = pd.concat(
     )
     for route, made in first.items()
 )
+
+# %% [markdown]
+# One patch, one start:
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-inversions", "caption": "Figure 4 of the thesis: a patch of salt, and what comes back from each block of each network, first seed. Below each image its residual and by how much it is modified (1 - SSIM)."}, "image": {"alt": "For each of the three networks a row of grey images: the input, then its inversion from block 1 to block 4; some may be framed in red because they did not converge."}}
 fig = plotting.plot_inversions(
     patches.tensors()[shown, 0].numpy(),
     {
@@ -173,7 +186,7 @@ fig = plotting.plot_inversions(
 # ## Measured against depth
 #
 # One picture is an anecdote. {numref}`fig-depth` has the means over all patches, with 95 % intervals
-# over patches and seeds, of inversions that converged.
+# over patches and seeds, of inversions that converged. (The claims below take a network as one value.)
 #
 # - *Modification*: 1 - SSIM, the structural similarity with the input {cite}`wang2004image`.
 # - *Correlation* with the input, and *spectral distance* to it.
@@ -182,7 +195,7 @@ fig = plotting.plot_inversions(
 # - *Correlation of restarts*: how much the images from different starts have in common. What differs
 #   between them is what the block does not hold.
 
-# %% tags=["training"] mystnb={"figure": {"name": "fig-depth", "caption": "Measures of the inversions against the depth of the block, with 95 % intervals over patches and seeds; inversions that did not converge are left out."}, "image": {"alt": "Six diagrams, one a measure, each with a line for each network over blocks 1 to 4."}}
+# %% tags=["training"] mystnb={"figure": {"name": "fig-depth", "caption": "Measures of the inversions against the depth of the block, with 95 % intervals over patches and seeds. Inversions that did not converge are left out; a cross stands where fewer than half of a network's did, and none is counted."}, "image": {"alt": "Six diagrams, one a measure, each with a line for each network over blocks 1 to 4, and crosses at the bottom where a network has no value."}}
 depth = study.summarise_depth(inverted.values())
 depth.to_csv(results / "depth.csv", index=False)
 measures = [
@@ -204,12 +217,14 @@ every = pd.concat(
 )
 every.to_csv(results / "inversions.csv", index=False)
 groups = every.groupby(["route", "block"], sort=False)
-reached = groups.agg(
-    converged=("converged", "mean"),
-    residual=("residual", "median"),
-    evaluations=("evaluations", "mean"),
+reached = pd.DataFrame(
+    {
+        "Share converged": groups["converged"].mean().round(2),
+        "Residual": groups["residual"].median().round(4),
+        "Passes": groups["evaluations"].mean().round(1),
+    }
 )
-reached.round(4).reset_index().to_csv(results / "reached.csv", index=False)
+reached.to_csv(results / "reached.csv", index_label=["Network", "Block"])
 
 # %% [markdown]
 # ```{csv-table} Share of inversions that converged, median residual and mean number of passes through the network.
@@ -220,12 +235,14 @@ reached.round(4).reset_index().to_csv(results / "reached.csv", index=False)
 #
 # ## A warning: the same at a fixed number of steps
 #
-# It is common to give every block the same number of gradient steps. The deeper the block, the further
-# such an ascent is from its end: the picture then shows the optimiser and not the network.
-# {numref}`fig-residuals` compares L-BFGS with Adam on the segmentation encoder, and
-# {numref}`tab-warning` what one would conclude if one stopped.
+# It is common to give every block the same number of gradient steps. How near such a descent has come
+# to its end by then differs from block to block and from network to network: the picture shows the
+# optimiser as well as the network. {numref}`fig-residuals` compares L-BFGS with Adam on the
+# segmentation encoder, and {numref}`tab-warning` has what one would read off Adam's images if one took
+# them for what the blocks keep. Where its rows differ from those that converged, so would the
+# conclusions.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 fixed = replace(
     inversion,
     optimizer="adam",
@@ -233,6 +250,11 @@ fixed = replace(
     steps=fixed_steps,
     ni_seeds=tuple(ni_seeds[:1]),
 )
+
+# %% [markdown]
+# The networks of the first seed are enough to warn:
+
+# %% tags=["nbval-ignore-output"]
 stopped = {
     run.route: study.invert_blocks(
         run,
@@ -245,7 +267,10 @@ stopped = {
     if run.seed == seeds[0]
 }
 
-# %% tags=["training"] mystnb={"figure": {"name": "fig-residuals", "caption": "Residual against the step for each block of the segmentation encoder, by L-BFGS and by Adam; dashed: the tolerance, dotted: the fixed number of steps. Thin lines are inversions, thick ones their medians."}, "image": {"alt": "Four diagrams, one a block, with falling curves of the residual: L-BFGS reaches the dashed line, Adam stays above it, more so in deep blocks."}}
+# %% [markdown]
+# What was left at each step:
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-residuals", "caption": "Residual against the step for each block of the segmentation encoder, by L-BFGS and by Adam, first seed; dashed: the tolerance, dotted: the fixed number of steps. Thin lines are inversions, thick ones their medians."}, "image": {"alt": "Four diagrams, one a block, with falling curves of the residual on a logarithmic axis, for L-BFGS and for Adam, a dashed line across at the tolerance and a dotted one upright at the fixed number of steps."}}
 fig = plotting.plot_residuals(
     {
         block: {
@@ -257,6 +282,9 @@ fig = plotting.plot_residuals(
     tolerance=tolerance,
     fixed_step=fixed_steps,
 )
+
+# %% [markdown]
+# And how much the images would seem to be modified:
 
 # %%
 both = {"converged": first, f"Adam, {fixed_steps} steps": stopped}
@@ -280,9 +308,9 @@ warning.reset_index().to_csv(results / "warning.csv", index=False)
 #
 # ## The claims
 #
-# Measure, direction and margin were fixed before this chapter was run for the first time;
+# Measure, direction and margin were fixed before the first full run, and no result changes them;
 # {doc}`../notation` states the rule. A network is one observation: its patches and starts are averaged
-# first.
+# first. With fewer than three seeds every claim stays inconclusive.
 
 # %%
 ni_scores = study.tabulate_inversion(inverted.values())
@@ -305,7 +333,7 @@ fig = plotting.plot_effects(study.effect_table(decisions))
 # ## Check
 #
 # Where a residual is reported it has to be that of the image: the features of a stored inversion are
-# computed once more and compared with those of the patch.
+# computed once more and compared with those of the patch, up to what rounding makes of them.
 
 # %%
 run = networks[0]
@@ -317,10 +345,11 @@ with torch.no_grad():
 again = ((reached_by - goal) ** 2).sum() / (goal**2).sum()
 assert np.isclose(again, made.table["residual"][0], rtol=0.3, atol=2e-3)
 
-# %% tags=["nbval-ignore-output"]
-modified = (
-    ni_scores.set_index(["entry"])["modification"].groupby(level=0).mean()
-)
+# %% [markdown]
+# The numbers in the text come from here:
+
+# %%
+modified = ni_scores.groupby("entry")["modification"].mean()
 verdicts = [d.verdict for d in decisions if d.claim.checks is None]
 
 
@@ -330,6 +359,7 @@ def tell(entry):
     return "an unknown amount" if np.isnan(value) else f"{value:.2f}"
 
 
+# %% tags=["nbval-ignore-output"]
 facts = {
     "tolerance": tolerance,
     "share_converged": f"{every['converged'].mean():.0%}",
@@ -341,6 +371,9 @@ facts = {
 }
 for name, value in facts.items():
     glue(name, value, display=False)
+
+# %% [markdown]
+# Data and seeds go into the provenance:
 
 # %%
 chapters.close_results(
@@ -354,8 +387,8 @@ chapters.close_results(
 #
 # - What a block cannot tell apart is what it has thrown away, but only where the inversion has
 #   converged: {numref}`tab-reached` says where.
-# - The comparison of networks needs an untrained one: whatever it loses as well is lost by the
-#   architecture and by pooling, and says nothing about what was learned.
-# - At a fixed number of steps the curve over depth is the optimiser's.
+# - The comparison of networks needs an untrained one: what it loses as well takes no training to be
+#   lost, and says little about what was learned.
+# - At a fixed number of steps the curve over depth is the optimiser's as much as the network's.
 #
 # {doc}`../claims` collects what all chapters decided.
