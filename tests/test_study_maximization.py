@@ -82,6 +82,12 @@ def test_images_are_those_of_maximize(maximized, network):
     torch.testing.assert_close(maximized.snapshots[2], found.snapshots[2], rtol=0, atol=0)
 
 
+def test_snapshots_stand_in_the_order_of_their_steps(network, root):
+    """Snapshots are sorted by step, not as words, in whatever order they were asked for."""
+    found = run(network, replace(CONFIG, steps=10, snapshots=(10, 2, 0)), root=root)
+    assert list(found.snapshots) == [0, 2, 10]
+
+
 @pytest.mark.parametrize(
     ("changes", "settings"),
     [

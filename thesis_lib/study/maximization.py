@@ -368,6 +368,6 @@ def _read(network: ClassifierRun, config: MaximizationConfig, outcome: Outcome) 
         images=images,
         table=read_records(outcome.scores["images"], LABELS, MEASURES),
         history=history,
-        snapshots={int(name.removeprefix("snapshots.")): kept for name, kept in tensors.items()},
+        snapshots={step: tensors[f"snapshots.{step}"] for step in sorted(config.snapshots)},
         outcome=outcome,
     )
