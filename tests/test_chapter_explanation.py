@@ -105,10 +105,10 @@ def inverted(repository: Path, folder: Path, imagined: dict[str, Any]) -> dict[s
 
 
 def test_landmass_is_tested_block_by_block(imagined: dict[str, Any]) -> None:
-    """Each block named has its accuracy for both routes, and there is a mean."""
+    """Each block named has its accuracy for both routes and the nearest image, and a mean."""
     table = pd.read_csv(imagined["results"] / "classes.csv", index_col="Tested on")
     assert table.index.tolist() == ["block 0", "block 4", "mean"]
-    assert table.shape[1] == 2
+    assert table.shape[1] == 3
     assert table.loc["mean"].to_numpy() == pytest.approx(table.iloc[:2].mean().to_numpy())
 
 
