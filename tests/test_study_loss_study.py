@@ -136,17 +136,21 @@ def test_history_has_a_row_an_epoch(runs):
 
 
 def test_workers_change_no_score(runs, tmp_path):
-    """Runs spread over two dask workers give the scores of runs computed here."""
+    """Runs spread over two dask workers are those computed here: data, training and scores."""
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
         spread = run_losses(STUDY, root=tmp_path, client=client, progress=False)
     assert all(run.outcome.computed for run in spread)
     pd.testing.assert_frame_equal(score_table(spread), score_table(runs), check_exact=True)
+    for there, here in zip(spread, runs, strict=True):
+        assert there.outcome.folder.name == here.outcome.folder.name  # of the same volumes
+        histories = (run.history.drop(columns="seconds") for run in (there, here))
+        pd.testing.assert_frame_equal(*histories, check_exact=True)
 
 
 def test_workers_take_one_task_at_a_time(tmp_path):
@@ -154,7 +158,7 @@ def test_workers_take_one_task_at_a_time(tmp_path):
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, dashboard_address=None, processes=False
+            n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", processes=False
         ) as cluster,
         distributed.Client(cluster) as client,
         pytest.raises(ValueError, match="Must be threads_per_worker=1"),

@@ -22,6 +22,15 @@ def test_workers_are_processes_of_one_task_each():
     assert client.status == "closed"
 
 
+def test_clusters_do_not_meet():
+    """Two clusters on one machine listen on ports of their own, on this machine alone."""
+    pytest.importorskip("distributed")
+    with open_workers(2) as first, open_workers(2) as second:
+        servers = [client.cluster.scheduler.http_server for client in (first, second)]
+        assert {server.address for server in servers} == {"127.0.0.1"}
+        assert servers[0].port != servers[1].port
+
+
 def _get_process() -> int:
     import os
 

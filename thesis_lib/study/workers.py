@@ -42,7 +42,7 @@ def open_workers(n_workers: int) -> Iterator[Any | None]:
     cluster = LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=n_workers,
         threads_per_worker=1,  # a run at a time
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # any free port; None is 8787, for all the world to see
         memory_limit=0,
     )
     with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
