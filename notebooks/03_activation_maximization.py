@@ -281,11 +281,13 @@ measured = {
 # a network that learned nothing, an ascent without any remedy, the real patches that the network of
 # (a) takes for most similar to its images, and other real salt.
 
-
 # %% tags=["nbval-ignore-output"]
+seed = seeds[0]
+
+
 def collect_rows(k):
     """Images of class k by all routes, with the controls."""
-    seed, part = seeds[0], slice(k * len(am_seeds), (k + 1) * len(am_seeds))
+    part = slice(k * len(am_seeds), (k + 1) * len(am_seeds))
     made = {route: found["fourier", route, seed] for route in titles}
     rows = {titles[route]: made[route].images[part] for route in titles}
     patches = real[seed].tensors()
@@ -718,19 +720,19 @@ for run in networks:
     again = logits[np.arange(len(kinds)), kinds]
     assert np.allclose(again, made.table["value"], rtol=1e-2, atol=1e-2)
 
-
 # %% [markdown]
 # The numbers in the text come from here:
 
-
 # %%
+means = am_scores.groupby("entry")[["sharpness", "one_body"]].mean()
+
+
 def tell(value, form=".2f", unknown="an unknown number of"):
     """A number as text."""
     return unknown if np.isnan(value) else f"{value:{form}}"
 
 
 # %% tags=["nbval-ignore-output"]
-means = am_scores.groupby("entry")[["sharpness", "one_body"]].mean()
 verdicts = [d.verdict for d in decisions if d.claim.checks is None]
 accuracies = scores.groupby("route")["balanced_accuracy"].mean()
 real_salt = salt.loc[salt["group"] == "real salt", "sharpness"].mean()

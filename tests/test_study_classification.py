@@ -46,7 +46,7 @@ def make_patches(n=18, *, seed=0, masks=True) -> LabelledPatches:
 PATCHES, TEST = make_patches(), make_patches(12, seed=1)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
     """Tiny networks run faster on one thread, most of all on a busy machine."""
     before = torch.get_num_threads()

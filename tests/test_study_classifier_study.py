@@ -55,7 +55,7 @@ STUDY = ClassifierStudy(
 )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
     """Tiny networks run faster on one thread, most of all on a busy machine."""
     before = torch.get_num_threads()

@@ -112,7 +112,7 @@ def assert_same_weights(first, second):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
     """Tiny networks run faster on one thread, most of all on a busy machine."""
     before = torch.get_num_threads()
