@@ -3,18 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import jupytext
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from executed_chapters import execute
 from scipy.io import savemat
 
-from thesis_lib import chapters, study
+from thesis_lib import study
 from thesis_lib.training import TrainConfig
 
-matplotlib.use("Agg")
 AM, NI = "03_activation_maximization", "04_network_inversion"
 CLASSES = ("chaotic", "fault", "horizon", "salt dome")
 SEEDS = (0, 1)
@@ -30,19 +27,6 @@ SMALL = {
     "blocks": [0, 4],
     "class_epochs": 1,
 }
-
-
-def execute(repository: Path, chapter: str, results: Path, **parameters: Any) -> dict[str, Any]:
-    """Run the code cells of a chapter here, and return what they leave."""
-    namespace: dict[str, Any] = {}
-    parameters |= {"results_dir": str(results), "runs_dir": str(results.parent / "runs")}
-    for cell in jupytext.read(chapters.find_chapter(chapter, repository)).cells:
-        if cell.cell_type == "code":
-            exec(cell.source, namespace)
-        if "parameters" in cell.metadata.get("tags", []):
-            namespace |= parameters
-    plt.close("all")
-    return namespace
 
 
 @pytest.fixture(scope="module")

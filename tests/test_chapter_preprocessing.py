@@ -4,32 +4,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import jupytext
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from executed_chapters import execute
 
 from thesis_lib import chapters, study
 
-matplotlib.use("Agg")
+CHAPTER = "01_preprocessing"
 READING = {"variable": "image", "mask": "label", "salt_label": 4, "sample_interval": 4.0}
 READING |= {"dims": ["crossline", "time", "inline"]}
-
-
-def execute(repository: Path, results: Path, **parameters: Any) -> dict[str, Any]:
-    """Run the code cells of the chapter here, and return what they leave."""
-    namespace: dict[str, Any] = {}
-    path = chapters.find_chapter("01_preprocessing", repository)
-    parameters |= {"results_dir": str(results), "runs_dir": str(results.parent / "runs")}
-    for cell in jupytext.read(path).cells:
-        if cell.cell_type == "code":
-            exec(cell.source, namespace)
-        if "parameters" in cell.metadata.get("tags", []):
-            namespace |= parameters
-    plt.close("all")
-    return namespace
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +31,7 @@ def with_real(repository: Path, folder: Path) -> dict[str, Any]:
     np.savez(folder / "lines.npz", image=image, label=labels)
     return execute(
         repository,
+        CHAPTER,
         folder / "real",
         real=str(folder / "lines.npz"),
         real_reading=READING,
@@ -80,6 +65,7 @@ def test_what_a_run_stored_is_shown_without_its_file(
     shutil.copytree(folder / "real", folder / "real_ablations")
     found = execute(
         repository,
+        CHAPTER,
         folder / "stored",
         reference=str(folder / "real"),
         transfer_to="gulf",

@@ -1,5 +1,6 @@
 """Batches of patches, drawn from volumes as training asks for them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,7 @@ class Augmentation:
         return images, targets
 
 
-class ShuffledBatches:
+class ShuffledBatches(ABC):
     """
     Order, z-score and augmentation of patches that are drawn from ``n_rows`` rows.
 
@@ -122,9 +123,9 @@ class ShuffledBatches:
     def __len__(self) -> int:
         return -(-self.n_patches // self.batch_size)
 
+    @abstractmethod
     def read(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Images (B, 1, H, W) as recorded, and targets (B, 1, h, w), of rows by number."""
-        raise NotImplementedError
 
     def draw(self, number: int) -> NDArray[np.int64]:
         """Rows of epoch ``number`` in their order."""
