@@ -58,16 +58,16 @@ check: install  ## Style, lint, types, floors, lock and environment
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -p no:cacheprovider tests/test_consistency.py
+	$(BIN)/pytest -q -p no:cacheprovider tests/book/test_consistency.py
 
 test: install  ## Unit tests, then the chapters against their stored smoke outputs
 	$(BIN)/pytest -q
-	$(BIN)/pytest -q --nbval notebooks
+	$(BIN)/pytest -q -p no:randomly --nbval notebooks  # cells in their order
 
 smoke: PROFILE := smoke
 smoke: book  ## The book from the smallest run
 
-book: install  ## Run the chapters with PROFILE (laptop unless said) and build the book
+book: install  ## Run the chapters with PROFILE (default laptop) and build the book
 	$(BIN)/python -m thesis_lib run --all --profile $(PROFILE)
 	@$(MAKE) --no-print-directory html PROFILE=$(PROFILE)
 	@if [ -t 1 ] && [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ]; then $(BIN)/python -m webbrowser "file://$(CURDIR)/$(HTML)/index.html"; fi
@@ -88,11 +88,11 @@ html: install  ## Build the book from the results that PROFILE left
 pages: install
 	rm -rf _build
 	$(BIN)/jb build -n -W --keep-going .
-	THESIS_HTML=$(HTML) $(BIN)/pytest -q -p no:cacheprovider tests/test_book.py
+	THESIS_HTML=$(HTML) $(BIN)/pytest -q -p no:cacheprovider tests/book/test_book.py
 	@echo "The book: file://$(CURDIR)/$(HTML)/index.html"
 
 bench: install  ## Time the parts that cost most
-	$(BIN)/pytest -q --benchmark-only benchmarks
+	$(BIN)/pytest -q -p no:randomly --benchmark-only benchmarks
 
 ci: check test  ## What the forge runs: check, test, strict book of the smoke results, its pages
 	@$(MAKE) --no-print-directory html PROFILE=smoke

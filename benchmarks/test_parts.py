@@ -9,12 +9,12 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch.optim.swa_utils import update_bn
 
-from thesis_lib.data import Augmentation, PatchBatches
+from saltearth import make_volume
 from thesis_lib.losses import LOSSES
 from thesis_lib.metrics import score_volume
 from thesis_lib.model import SaltClassifier, SaltUNet
+from thesis_lib.patches import Augmentation, PatchBatches
 from thesis_lib.patching import PatchGrid, Stitcher, zscore
-from thesis_lib.synthetic import make_volume
 from thesis_lib.xai import class_logit, invert, maximize
 
 

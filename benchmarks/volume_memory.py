@@ -15,7 +15,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from thesis_lib.data import PatchBatches, open_volume
+from saltvolumes import open_volume
+from thesis_lib.patches import PatchBatches
 
 N_CROSSLINES = 500
 N_SAMPLES = 2000

@@ -5,15 +5,14 @@ import csv
 import json
 import re
 from pathlib import Path
-from typing import Any
 
-CHAPTER = Path("published") / "02_loss_study"
+CHAPTER = Path("published") / "02_loss_study"  # the one that the README shows
 FIGURE = "fig-predictions"
 TABLE = re.compile(r"(<!-- table 1.*?-->\n).*?(<!-- end of table 1 -->)", re.DOTALL)
 
 
 def format_table(root: Path) -> str:
-    """Say in Markdown what was run and, as a table, what came out."""
+    """Format in Markdown what was run and, as a table, what came out."""
     info = json.loads((root / CHAPTER / "run.json").read_text(encoding="utf-8"))
     with (root / CHAPTER / "table1.csv").open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
@@ -34,7 +33,7 @@ def read_figure(root: Path) -> bytes:
     """
     path = root / CHAPTER / f"{CHAPTER.name}.ipynb"
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        if _figure_name(cell) == FIGURE:
+        if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") == FIGURE:
             for output in cell["outputs"]:
                 if "image/png" in output.get("data", {}):
                     return base64.b64decode("".join(output["data"]["image/png"]))
@@ -43,7 +42,7 @@ def read_figure(root: Path) -> bytes:
 
 def replace_table(text: str, table: str) -> str:
     """
-    Replace what stands between the two marks of the README.
+    Replace what is between the two marks of the README.
 
     Raises
     ------
@@ -53,11 +52,6 @@ def replace_table(text: str, table: str) -> str:
     if not TABLE.search(text):
         raise ValueError("Invalid README. Must hold <!-- table 1 --> and <!-- end of table 1 -->.")
     return TABLE.sub(lambda marks: marks[1] + table + marks[2], text)
-
-
-def _figure_name(cell: dict[str, Any]) -> str | None:
-    name: str | None = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
-    return name
 
 
 def main(root: Path) -> None:

@@ -15,27 +15,31 @@
 # # How does a seismic volume become something a network can learn from?
 #
 # **In short.** The volume of this page holds {glue:text}`n_sections` sections, and
-# {glue:text}`salt_share` of its samples are salt. Its inlines, cut into overlapping patches, give
+# {glue:text}`salt_fraction` of its samples are salt. Its inlines, cut into overlapping patches, give
 # {glue:text}`n_patches` of them, each brought to zero mean and unit spread. Stitching the patches
 # back together returns the volume with an error of {glue:text}`round_trip_error`, relative to the
 # largest amplitude, so whatever a network gets wrong later, the cutting is not to blame. For the
 # chapters on explanation a patch is called *salt* when more than {glue:text}`threshold` of it is
-# salt: that makes {glue:text}`salt_patch_share` of the patches. The earth comes in
+# salt: that makes {glue:text}`salt_patch_fraction` of the patches. The earth comes in
 # {glue:text}`n_presets` kinds, which {numref}`tab-distances` compares with {glue:text}`real_name`,
 # statistic by statistic. A network trained on such earths alone ({glue:text}`budget`) reaches a mean
 # Dice score of {glue:text}`transfer_dice` on {glue:text}`scored_on`; on the crosslines of F3 the
 # study that the book stores reached {glue:text}`stored_dice`.
+#
+# What can be set: the volume of this page and how it is cut, a real volume to compare the earths with,
+# and the networks that are trained on earths alone: on how many of which kind, with which budget, and
+# what is left out of them.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-cell"]
 data: str = "gulf"  # preset of the synthetic earth, or path of a volume
 seed: int = 0  # of the synthetic earth
 shape: list[int] = [48, 64, 64]  # earth: (n_inline, n_crossline, n_depth)
-reading: dict = {}  # arguments of data.open_volume for a file, by name
+reading: dict = {}  # arguments of open_volume for a file, by name
 patch: int = 32  # height and width of a patch, in samples
 stride: int = 16  # step between patches, in samples
-label_threshold: float = 0.2  # share of salt above which a patch is salt
+label_threshold: float = 0.2  # fraction of salt above which a patch is salt
 real: str | None = None  # a file to compare with, in place of the stored one
-real_reading: dict = {}  # arguments of data.open_volume for it
+real_reading: dict = {}  # arguments of open_volume for it
 reference: str = "book/reference/f3"  # what a run with real has stored
 section_axis: str = "crossline"  # sections compared: at fixed ones
 n_sections: int = 8  # of each volume, at most
@@ -44,32 +48,45 @@ train_on: dict = {"gulf": [20.0]}  # presets, each with depth spacings (m)
 train_volumes: int = 1  # earths per seed, of these presets in turn
 train_shape: list[int] = [48, 64, 64]  # of each of them
 train_axes: list[str] = ["inline", "crossline"]  # sections that are cut
-train_seeds: list[int] = [0]  # a network each
+train_seeds: list[int] = [0]  # one network each
 train_epochs: int = 1  # rounds
 train_patches: int = 128  # patches per round
-augmentation: dict = {}  # fields of data.Augmentation that differ
+augmentation: dict = {}  # fields of Augmentation that differ
 transfer_to: str = "north_sea"  # preset to score on, unless real has a mask
-ablations: str | list[str] = ["mirrored patches"]  # of ABLATIONS, or "all"
+ablations: str | list[str] = ["mirrored patches"]  # what is left out, or "all"
 precision: str = "32-true"  # "auto": bf16 where hardware is good at it
 runs_dir: str = "runs"  # where runs are kept
 results_dir: str = "results/smoke/01_preprocessing"  # where results go
 
+# %% [markdown]
+# `saltearth` makes earths and measures sections, `saltvolumes` reads files, and the library of the
+# thesis cuts patches; `page` keeps what this chapter computes.
+
 # %%
+from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
-from myst_nb import glue
 
+import saltearth
+from saltvolumes import richest_section
 from thesis_lib import chapters, plotting, study
-from thesis_lib.data import salt_labels
+from thesis_lib.patches import (
+    Augmentation,
+    Earths,
+    Survey,
+    choose_data,
+    salt_labels,
+)
 from thesis_lib.patching import PatchGrid, Stitcher, zscore
-from thesis_lib.study import StudyData, open_source
-from thesis_lib.synthetic import PRESETS
+from thesis_lib.study.segmentation import load_sections
+from thesis_lib.study.tables import NOT_RUN, format_cell
 from thesis_lib.training import TrainConfig
 
-results = chapters.open_results("01_preprocessing", globals())
+page = chapters.open_page("01_preprocessing", globals())
 
 # %% [markdown]
 # ## The road from volume to score
@@ -89,64 +106,67 @@ fig = plotting.plot_pipeline()
 # at a constant velocity, and turned into a migrated image by a point-spread function, weaker
 # illumination below salt and noise. The mask is the salt body itself, without any interpretation.
 
-# %%
-source = StudyData(source=data, shape=tuple(shape), reading=reading)
-volume = open_source(source, earth=seed)
-volume.sizes
-
 # %% tags=["nbval-ignore-output"]
+volume = choose_data(data, shape=shape, reading=reading).open(seed)
+has_mask = "salt" in volume
 volume
 
+# %% [markdown]
+# Three slices through it, those with the most salt:
+
 # %% mystnb={"figure": {"name": "fig-volume", "caption": "Three orthogonal slices of the volume with the outline of the salt: the sections with the most of it (the middle ones where no mask is known) and the middle level."}, "image": {"alt": "Three grey seismic slices, two vertical and one horizontal: layered reflections around a body with a bright top and a nearly transparent interior, outlined in orange."}}
-inline, crossline = (
-    study.richest_section(volume, axis)[axis].item()
-    for axis in ("inline", "crossline")
+section, across = (
+    richest_section(volume, axis) for axis in ("inline", "crossline")
 )
-samples = volume[volume["amplitude"].dims[-1]].values
-level = samples[samples.size // 2]
+inline = section["inline"].item()
+samples = volume[section["amplitude"].dims[0]].values
 fig = plotting.plot_volume(
-    volume, inline=inline, crossline=crossline, vertical=level
+    volume,
+    inline=inline,
+    crossline=across["crossline"].item(),
+    vertical=samples[samples.size // 2],
 )
 # %% [markdown]
 # The network never sees the volume, only **sections**: planes of one inline or one crossline, with
 # depth downward.
 
 # %% mystnb={"figure": {"name": "fig-section", "caption": "The section with the most salt among the inlines, the middle one where no mask is known."}, "image": {"alt": "One vertical section in grey with the salt outlined in orange."}}
-amplitude = volume["amplitude"].sel(inline=inline).transpose(..., "crossline")
-has_mask = "salt" in volume
-truth = (
-    volume["salt"].sel(inline=inline).transpose(..., "crossline")
-    if has_mask
-    else None
-)
+amplitude, truth = section["amplitude"], section.get("salt")
 fig = plotting.plot_section(amplitude, salt=truth, title=f"Inline {inline}")
 # %% [markdown]
 # ## Kinds of earth
 #
-# A **preset** says what kind of earth is made: water or not, which kinds of salt, how the layers
+# A **preset** states what kind of earth is made: water or not, which kinds of salt, how the layers
 # lie, what the survey recorded and what the image lost. The seed decides about everything else.
 
-# %% mystnb={"figure": {"name": "fig-presets", "caption": "The section with the most salt of one earth of every preset, after that of a real volume where the page was run with one."}, "image": {"alt": "Grey vertical sections side by side, one for each preset, with the salt outlined in orange: their salt bodies, layers and noise differ."}}
+# %%
 earths = {
     name: [
-        open_source(StudyData(source=name, shape=tuple(shape)), earth=number)
+        choose_data(name, shape=shape).open(number)
         for number in range(seed, seed + n_earths)
     ]
-    for name in PRESETS
+    for name in saltearth.PRESETS
 }
-beside = {}
-if real:  # a file, never a preset: hence its whole path
-    path = Path(real).resolve()
-    real_source = StudyData(source=str(path), reading=real_reading)
-    beside = {path.name: open_source(real_source)}
-elif real_reading:
+
+# %% [markdown]
+# Where the parameter `real` names a file, that volume is compared with them:
+
+# %%
+if real_reading and not real:
     raise ValueError("Invalid real_reading without real. Must be empty.")
-gallery = {
-    name: study.richest_section(part, section_axis)
-    for name, part in beside.items()
-} | {
-    name: study.richest_section(parts[0], "inline")
-    for name, parts in earths.items()
+survey = Survey(real, real_reading) if real else None
+real_volume = survey.open() if survey else None
+real_name = Path(real).name if real else None
+
+# %% [markdown]
+# The richest section of each:
+
+# %% mystnb={"figure": {"name": "fig-presets", "caption": "The section with the most salt of one earth of every preset, after that of a real volume where the page was run with one."}, "image": {"alt": "Grey vertical sections side by side, one for each preset, with the salt outlined in orange: their salt bodies, layers and noise differ."}}
+gallery = (
+    {real_name: richest_section(real_volume, section_axis)} if real else {}
+)
+gallery |= {
+    name: richest_section(parts[0], "inline") for name, parts in earths.items()
 }
 fig = plotting.plot_gallery(gallery)
 # %% [markdown]
@@ -165,24 +185,25 @@ fig = plotting.plot_gallery(gallery)
 # {glue:text}`origin`
 
 # %%
-stored = chapters.project_root() / reference
-has_stored = (stored / "statistics.nc").is_file()
-real_name, measured = None, None
+stored = page.root / reference
+measured = None
 if real:
-    (real_name,) = beside
-    measured = study.section_statistics(
-        beside[real_name], axes=(section_axis,), n_sections=n_sections
+    measured = saltearth.section_statistics(
+        real_volume, axes=(section_axis,), n_sections=n_sections
     )
-    measured.to_netcdf(results / "statistics.nc", engine="h5netcdf")
-elif has_stored:
+    page.save(statistics=measured)
+elif (stored / "statistics.nc").is_file():
     real_name = "F3"
     measured = xr.load_dataset(stored / "statistics.nc", engine="h5netcdf")
+
+# %% [markdown]
+# The same of every earth, and a summary in numbers:
 
 # %%
 described = {
     name: xr.concat(
         [
-            study.section_statistics(
+            saltearth.section_statistics(
                 earth, axes=("inline",), n_sections=n_sections
             )
             for earth in parts
@@ -192,22 +213,25 @@ described = {
     )
     for name, parts in earths.items()
 }
-compared = ({} if measured is None else {real_name: measured}) | described
-study.summarise_statistics(compared).T.round(3)
+compared = ({real_name: measured} if real_name else {}) | described
+saltearth.summarise_statistics(compared).T.round(3)
+
+# %% [markdown]
+# A line that leaves the shaded range of the real sections shows where an earth differs from them:
 
 # %% mystnb={"figure": {"name": "fig-statistics", "caption": "Statistics of sections of every preset and, dark, of the real volume where one is known: means over sections, the range of the real ones shaded. What lies beyond an axis of amplitudes or energies counts in its last step."}, "image": {"alt": "Eight small diagrams, one for each statistic, with a line for every volume: amplitudes, two spectra, dip, planarity, coherence of neighbours and over distance, change of energy."}}
 fig = plotting.plot_statistics(compared, reference=real_name)
 # %% [markdown]
-# {numref}`tab-distances` says each difference in one number. The measure of these numbers is the
+# {numref}`tab-distances` puts each difference into one number. The measure of these numbers is the
 # distance between two halves of the real sections, every other one, where there are several: what
-# lies below it cannot be told from the difference between lines of one survey. Where no real volume
-# is known, the first preset stands in its place.
+# lies below it cannot be distinguished from the difference between lines of one survey. Where no
+# real volume is known, the first preset takes its part.
 
 # %%
-yardstick = next(iter(described.values())) if measured is None else measured
-distances = study.compare_all(described, yardstick)
-table = distances.rename(columns=study.DISTANCES).T.rename_axis("Statistic")
-table.round(3).to_csv(results / "distances.csv")
+yardstick = next(iter(compared.values()))
+distances = saltearth.compare_all(described, yardstick)
+table = distances.rename(columns=saltearth.DISTANCES).T
+page.save(distances=table.rename_axis("Statistic").round(3))
 
 # %% [markdown]
 # ```{csv-table} Distance of every preset to the sections of the real volume (or, without one, of the first preset): Wasserstein's distance of the distributions, the root mean square difference of spectra and of the coherence over distance.
@@ -235,15 +259,20 @@ grid.starts
 # %% [markdown]
 # Patches that touch a missing trace are left out, of training as of this page.
 
+
 # %%
-views = [view for _, view in grid.extract(amplitude.values)]
-complete = [view for view in views if np.isfinite(view).all()]
-if not complete:
+def find_complete(values):
+    """Find the windows of a section without a missing trace."""
+    return [w for w, view in grid.extract(values) if np.isfinite(view).all()]
+
+
+windows = find_complete(amplitude.values)
+if not windows:
     raise ValueError(
         f"Invalid patch {patch}: each touches a missing trace of inline "
         f"{inline}. Must be smaller."
     )
-patches = np.stack(complete)
+patches = np.stack([amplitude.values[window] for window in windows])
 patches.shape
 
 # %% [markdown]
@@ -258,25 +287,24 @@ patches.shape
 
 # %%
 normalised = zscore(patches)
-spread = patches.std(axis=(1, 2))
-varied = spread > 1e-6 * np.abs(patches).max(axis=(1, 2))
-by_hand = (patches - patches.mean(axis=(1, 2), keepdims=True))[varied] / spread[
-    varied, None, None
-]
-float(np.abs(normalised[varied] - by_hand).max()) < 1e-4, int((~varied).sum())
+spread = patches.std(axis=(1, 2), keepdims=True)
+varied = spread.ravel() > 1e-6 * np.abs(patches).max(axis=(1, 2))
+by_hand = patches - patches.mean(axis=(1, 2), keepdims=True)
+by_hand = by_hand[varied] / spread[varied]
+assert np.allclose(normalised[varied], by_hand, atol=1e-4)
+assert not normalised[~varied].any()
 
-# %% mystnb={"figure": {"name": "fig-patches", "caption": "Twelve normalised patches of the section, evenly spaced, with the outline and the share of the salt where it is known."}, "image": {"alt": "A grid of twelve small grey patches; some cross the edge of the salt, which is outlined in orange."}}
-masks = None
-if has_mask:
-    windows = [
-        window
-        for window, view in grid.extract(amplitude.values)
-        if np.isfinite(view).all()
-    ]
-    masks = np.stack([truth.values[window] for window in windows])
+# %% [markdown]
+# What a network is trained on:
+
+# %% mystnb={"figure": {"name": "fig-patches", "caption": "Twelve normalised patches of the section, evenly spaced, with the outline and the fraction of the salt where it is known."}, "image": {"alt": "A grid of twelve small grey patches; some cross the edge of the salt, which is outlined in orange."}}
 shown = np.linspace(0, len(patches) - 1, 12).astype(int)
-fig = plotting.plot_patches(
-    normalised[shown], None if masks is None else masks[shown]
+masks, below = None, {}
+if has_mask:
+    masks = np.stack([truth.values[windows[number]] for number in shown])
+    below = {"patches": [f"{mask.mean():.0%} salt" for mask in masks]}
+fig = plotting.plot_image_grid(
+    {"patches": normalised[shown]}, masks=masks, captions=below, n_columns=6
 )
 # %% [markdown]
 # ## Stitching
@@ -286,24 +314,45 @@ fig = plotting.plot_patches(
 #
 # $$y(i) = \frac{\sum_k w_k(i)\, v_k(i)}{\sum_k w_k(i)}.$$
 #
+# With random numbers for what a network predicts, and equal weights, by hand and by the library:
+
+# %%
+rng = np.random.default_rng(seed)
+sums, weights = np.zeros(amplitude.shape), np.zeros(amplitude.shape)
+stitcher = Stitcher(grid, window="flat")
+for window, view in grid.extract(amplitude.values):
+    predicted = rng.standard_normal(view.shape)
+    stitcher.add(window, predicted)
+    sums[window] += predicted
+    weights[window] += 1
+assert np.allclose(stitcher.merge(), sums / weights, atol=1e-5)
+
+# %% [markdown]
 # If the values are the patches themselves, $y$ has to be the section again, whatever the weights.
 
 # %%
 filled = np.nan_to_num(amplitude.values)
 errors = {}
-for window_name in ("flat", "hann", "gauss"):
-    stitcher = Stitcher(grid, window=window_name)
+for name in ("flat", "hann", "gauss"):
+    stitcher = Stitcher(grid, window=name)
     for window, view in grid.extract(filled):
         stitcher.add(window, view)
-    errors[window_name] = float(
-        np.abs(stitcher.merge() - filled).max() / np.abs(filled).max()
-    )
+    error = np.abs(stitcher.merge() - filled).max() / np.abs(filled).max()
+    errors[name] = float(error)
+
+# %% [markdown]
+# The error is what rounding makes of it:
+
+# %%
 round_trip = pd.Series(
     errors, name="largest error, relative to the largest amplitude"
-)
-round_trip.to_csv(results / "round_trip.csv")
+).rename_axis("window")
+page.save(round_trip=round_trip)
 assert round_trip.max() < 1e-6
 round_trip < 1e-6
+
+# %% [markdown]
+# The section stays what it is:
 
 # %% mystnb={"figure": {"name": "fig-round-trip", "caption": "The section, the same section after extraction and stitching, and their difference."}, "image": {"alt": "Two identical grey sections and a blank difference."}}
 restored = amplitude.copy(data=stitcher.merge()).where(amplitude.notnull())
@@ -313,25 +362,37 @@ fig = plotting.plot_round_trip(amplitude, restored)
 #
 # The chapters on explanation need classes, not masks. The thesis calls a patch salt when more than
 # a fifth of it is salt. There is no gap between the classes, so patches near the threshold are
-# ambiguous: {numref}`fig-shares` shows how many there are.
+# ambiguous: {numref}`fig-fractions` shows how many there are.
 
 # %%
 ordered = volume.transpose("inline", ..., "crossline")
-windows = [
+cut = [
     (line, window)
-    for line, section in enumerate(ordered["amplitude"].values)
-    for window, view in grid.extract(section)
-    if np.isfinite(view).all()
+    for line, values in enumerate(ordered["amplitude"].values)
+    for window in find_complete(values)
 ]
 if has_mask:
     salt = ordered["salt"].values
-    salt_patches = np.stack([salt[line][window] for line, window in windows])
+    salt_patches = np.stack([salt[line][window] for line, window in cut])
     labels = salt_labels(salt_patches, threshold=label_threshold)
+    fractions = salt_patches.mean(axis=(1, 2))
+    assert np.array_equal(labels, fractions > label_threshold)
 
-# %% mystnb={"figure": {"name": "fig-shares", "caption": "Share of salt in the patches of all inlines, and the threshold that makes classes of them."}, "image": {"alt": "Histogram of the share of salt per patch: most patches have none, the rest spread between none and all, with the threshold as a vertical line."}}
+# %% [markdown]
+# Patches of all inlines, counted on a logarithmic axis:
+
+# %% mystnb={"figure": {"name": "fig-fractions", "caption": "Fraction of salt in the patches of all inlines, and the threshold that makes classes of them."}, "image": {"alt": "Histogram of the fraction of salt per patch: most patches have none, the rest spread between none and all, with the threshold as a vertical line."}}
 if has_mask:
-    shares = salt_patches.mean(axis=(1, 2))
-    fig = plotting.plot_label_shares(shares, label_threshold)
+    with plotting.thesis_style():
+        fig, ax = plt.subplots(figsize=(7.0, 2.9))
+        for number, name in enumerate(("background", "salt")):
+            members = fractions[labels == number]
+            label = f"{name}: {len(members)} patches"
+            ax.hist(members, np.linspace(0, 1, 21), label=label)
+        ax.axvline(label_threshold, color="0.2", ls="--", label="threshold")
+        ax.set(xlabel="fraction of salt", ylabel="patches")
+        ax.set(yscale="log", xlim=(0, 1), ylim=(0.7, None))
+        ax.legend()
 
 # %% [markdown]
 # ## Does the earth teach anything about another volume?
@@ -339,59 +400,126 @@ if has_mask:
 # Looking alike is not enough: the question is whether a network that has seen synthetic earths
 # alone finds salt elsewhere. It is trained on the presets of `train_on`, never on the target, and
 # scored by the Dice score of each of the target's sections with salt, and by their mean. The target
-# is the real volume where one is given with a mask, or else an unseen earth of another preset. An
-# **ablation** trains once more with one thing left out of the earths or of the augmentation; what
-# that costs is what the thing contributes.
+# is the real volume where one is given with a mask, or else an unseen earth of another preset.
 
 # %%
-has_truth = bool(real) and "salt" in beside[real_name]
-left_out = [ablations] if isinstance(ablations, str) else ablations
-config = study.SegmentationConfig(
+has_truth = real_volume is not None and "salt" in real_volume
+network = study.Train(
+    seed=train_seeds[0],
     loss="bce_dice",
+    data=Earths(train_on, train_shape, train_volumes, watched=False),
     train=TrainConfig(epochs=train_epochs, precision=precision),
     patch=(patch, patch),
     stride=(stride, stride),
     axes=tuple(train_axes),
     n_patches=train_patches,
-    augmentation=study.read_augmentation(augmentation),
+    augmentation=Augmentation(**augmentation),
 )
-transfer = study.TransferStudy(
-    earths=train_on,
-    target=real_source
-    if has_truth
-    else StudyData(source=transfer_to, shape=tuple(shape)),
-    config=config,
-    n_volumes=train_volumes,
-    shape=tuple(train_shape),
+transfer = study.ScoreSections(
+    network,
+    survey if has_truth else choose_data(transfer_to, shape=shape),
     axis=section_axis if has_truth else "inline",
     n_sections=n_sections,
-    ablations=tuple(study.ABLATIONS if left_out == ["all"] else left_out),
-    seeds=tuple(train_seeds),
 )
 
+# %% [markdown]
+# An **ablation** trains once more with one thing left out of the earths or of the augmentation; what
+# that costs is what the thing contributes. These are fields of every preset, with the values that
+# leave the thing out:
+
+# %%
+EARTH_ABLATIONS = {
+    # geology
+    "faults": {"faults": 0.0},
+    "folds": {"fold": 0.0},
+    "arches without salt": {"arches": 0.0},
+    "upturned layers": {"upturn": 0.0},
+    "foresets, channel and unconformity": {
+        "clinoforms": 0.0,
+        "channel": 0.0,
+        "unconformity": 0.0,
+    },
+    "chaotic layers": {"chaos": 0.0},
+    "markers and change of facies": {"markers": 0.0, "facies": 0.0},
+    "rugose top": {"rugosity": 0.0},
+    "salt interior": {"interior": 0.0, "stringers": 0.0, "sutures": 0.0},
+    # imaging
+    "shadow of the salt": {"shadow": 0.0},
+    "loss of steep dips": {"max_dip_deg": 85.0},
+    "noise of the image": {"noise": 0.0},
+    "migration swings": {"swings": 0.0},
+    "gain and clipping": {"gain": 0.0, "clip": 0.0},
+}
+
+# %% [markdown]
+# And these are fields of the augmentation. The network that lacks none of them is what all others are
+# compared with.
+
+# %%
+AUGMENTATION_ABLATIONS = {
+    "mirrored patches": {"flip": 0.0},
+    "both polarities": {"polarity": 0.0},
+    "random gain": {"gain_db": 0.0},
+    "noise on patches": {"noise": 0.0},
+}
+NO_ABLATION = "none"
+known = [*EARTH_ABLATIONS, *AUGMENTATION_ABLATIONS]
+wanted = known if ablations in ("all", ["all"]) else ablations
+wanted = [wanted] if isinstance(wanted, str) else wanted
+if unknown := set(wanted) - set(known):
+    raise ValueError(f"Invalid ablations {unknown}. Must be among {known}.")
+
+# %% [markdown]
+# So the study is one task for every seed and for each thing left out, on the same patches in the same
+# order:
+
 # %% tags=["nbval-ignore-output"]
-runs = study.run_transfer(transfer, root=chapters.project_root() / runs_dir)
+tasks = {
+    (left_out, number): transfer.change(
+        seed=number,
+        data=replace(network.data, changes=EARTH_ABLATIONS.get(left_out, {})),
+        augmentation=replace(
+            network.augmentation, **AUGMENTATION_ABLATIONS.get(left_out, {})
+        ),
+    )
+    for number in train_seeds
+    for left_out in (NO_ABLATION, *wanted)
+}
+runs = dict(zip(tasks, page.run(tasks.values()), strict=True))
+
+# %% [markdown]
+# What the full network makes of a section, and the network of the first ablation:
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-transfer", "caption": "A section of the target with its true salt (solid) and what the full network and the first ablation predict (dashed), first seed."}, "image": {"alt": "The same grey section once with the true outline of the salt and again for each network, with the outline that it predicts dashed."}}
-target = study.open_target(transfer)
-section = study.richest_section(target, transfer.axis)
-line = {transfer.axis: section[transfer.axis].item()}
+target = transfer.open_target()
+best = richest_section(target, transfer.axis)
+line = {transfer.axis: best[transfer.axis].item()}
+probabilities = {
+    f"left out: {left_out}": load_sections(runs[left_out, train_seeds[0]])[
+        "probability"
+    ]
+    .sel(line)
+    .transpose(*best["salt"].dims)
+    for left_out in (NO_ABLATION, *wanted[:1])
+}
 fig = plotting.plot_predictions(
-    section["amplitude"] - section["amplitude"].mean(),
-    section["salt"],
-    {
-        f"left out: {run.left_out}": study.load_prediction(run)
-        .sel(line)
-        .transpose(*section["salt"].dims)
-        for run in runs[:2]
-    },
+    best["amplitude"] - best["amplitude"].mean(), best["salt"], probabilities
 )
 # %% [markdown]
 # {numref}`tab-transfer` is what this page computed: {glue:text}`n_networks`, each trained on
 # {glue:text}`budget` of {glue:text}`trained_on` and scored on {glue:text}`scored_on`. With so
 # little training it shows that the study runs, not what an earth is worth, unless the banner on top
-# says otherwise.
-#
+# states otherwise.
+
+# %%
+scores = pd.concat(
+    {key: pd.DataFrame(run.scores["sections"]) for key, run in runs.items()},
+    names=["left_out", "seed"],
+).reset_index(["left_out", "seed"])
+scores = scores[["left_out", "seed", "section", "dice"]]
+page.save(transfer=scores.reset_index(drop=True))
+
+# %% [markdown]
 # The study on the crosslines of F3 takes too long for that and is stored. No training saw them; their
 # statistics guided the presets, their masks did not: they were scored when the earth was final.
 # Networks of the whole budget reached {glue:text}`stored_dice`.
@@ -401,10 +529,6 @@ fig = plotting.plot_predictions(
 # {glue:text}`ablations_origin`
 
 # %%
-scores = study.collect_transfer(
-    (run.left_out, run.seed, run.outcome.scores) for run in runs
-)
-scores.to_csv(results / "transfer.csv", index=False)
 without = stored.with_name(f"{stored.name}_ablations")
 whole, kept = (
     pd.read_csv(folder / "transfer.csv")
@@ -412,9 +536,37 @@ whole, kept = (
     else scores.iloc[:0]
     for folder in (stored, without)
 )
-for name, part in {"table": scores, "stored": kept}.items():
-    formatted = study.format_transfer(part, list(study.ABLATIONS))
-    formatted.to_csv(results / f"transfer_{name}.csv", index=False)
+
+# %% [markdown]
+# Both are laid out alike: one row per thing left out, the difference to the full network of the same
+# seed, and every section by its line number.
+
+
+# %%
+def lay_out(scores):
+    """Lay out mean Dice scores, what leaving a thing out costs, and sections."""
+    rows = ["left_out", "seed"]
+    dice = scores.groupby(rows)["dice"].mean().unstack()
+    dice = dice.reindex([NO_ABLATION, *known])
+    parts = {"Dice": dice, "Difference": dice - dice.loc[NO_ABLATION]}
+    for line, part in scores.set_index(rows).groupby("section")["dice"]:
+        parts[str(line)] = part.unstack().reindex(dice.index)
+    cells = {
+        title: [
+            format_cell(row.dropna(), digits=3) for _, row in part.iterrows()
+        ]
+        for title, part in parts.items()
+    }
+    table = pd.DataFrame(cells, index=dice.index.rename("Left out"))
+    table["Difference"] = table["Difference"].replace(
+        r"^(?=\d)", "+", regex=True
+    )
+    table.loc[NO_ABLATION, "Difference"] = NOT_RUN
+    table.iloc[:, 1:] = table.iloc[:, 1:].replace(NOT_RUN, "–")
+    return table
+
+
+page.save(transfer_table=lay_out(scores), transfer_stored=lay_out(kept))
 
 # %% [markdown]
 # ```{csv-table} Transfer as computed by this page: mean Dice score over the target's sections with one thing left out, its difference to the full network, and the score of every section by its line number. With several seeds: mean ± one standard deviation.
@@ -437,62 +589,56 @@ for name, part in {"table": scores, "stored": kept}.items():
 # %%
 if has_mask:
     cover = np.zeros(salt.shape)
-    for line, window in windows:
+    for line, window in cut:
         cover[line][window] += 1
-    counted = sum(
-        (salt[line][window] / cover[line][window]).sum()
-        for line, window in windows
-    )
+    counted = sum((salt[k][w] / cover[k][w]).sum() for k, w in cut)
     assert np.isclose(counted, salt[cover > 0].sum())
 
+# %% [markdown]
+# The numbers in the text come from here. Those of the volume:
+
 # %%
-unknown = "an unknown share"  # without a mask
+unknown = "an unknown fraction"  # without a mask
 facts = {
     "n_sections": volume.sizes["inline"] + volume.sizes["crossline"],
-    "salt_share": f"{salt.mean():.1%}" if has_mask else unknown,
-    "n_patches": len(windows),
+    "salt_fraction": f"{salt.mean():.1%}" if has_mask else unknown,
+    "n_patches": len(cut),
     "round_trip_error": f"{round_trip.max():.1g}",
     "threshold": f"{label_threshold:.0%}",
-    "salt_patch_share": f"{labels.mean():.1%}" if has_mask else unknown,
+    "salt_patch_fraction": f"{labels.mean():.1%}" if has_mask else unknown,
 }
-for name, value in facts.items():
-    glue(name, value, display=False)
-pd.Series(facts, name="value").to_csv(results / "facts.csv")
+page.tell(**facts)
+page.save(facts=pd.Series(facts, name="value").rename_axis("fact"))
+
+# %% [markdown]
+# And those of the comparison and of the transfer:
 
 # %% tags=["nbval-ignore-output"]
-full = scores.loc[scores["left_out"] == study.FULL, "dice"]
+full = scores.loc[scores["left_out"] == NO_ABLATION, "dice"]
 by_seed = whole.groupby("seed")["dice"].mean()
 spacings = ", ".join(f"{name} {steps} m" for name, steps in train_on.items())
-facts = {
-    "origin": chapters.tell_origin(stored),
-    "ablations_origin": chapters.tell_origin(without),
-    "stored_dice": f"a mean Dice score of {by_seed.mean():.2f} over "
-    f"{whole['section'].nunique()} sections (seeds: "
-    f"{', '.join(f'{dice:.2f}' for dice in by_seed)})"
-    if len(whole)
-    else "no score yet, for nothing is stored",
-    "n_presets": len(PRESETS),
-    "real_name": real_name or f"{data} (no real volume is known here)",
-    "n_networks": f"{len(runs)} networks of {len(train_seeds)} seed(s)",
-    "budget": f"{train_epochs * train_patches} patches of {patch} x {patch}",
-    "trained_on": f"{train_volumes} earth(s) of {train_shape} ({spacings})",
-    "scored_on": f"{target.sizes[transfer.axis]} sections of "
+stored_dice = "no score yet, for nothing is stored"
+if len(whole):
+    stored_dice = (
+        f"a mean Dice score of {by_seed.mean():.2f} over "
+        f"{whole['section'].nunique()} sections (seeds: "
+        f"{', '.join(f'{dice:.2f}' for dice in by_seed)})"
+    )
+origin, ablations_origin = map(chapters.describe_origin, (stored, without))
+page.tell(
+    origin=origin,
+    ablations_origin=ablations_origin,
+    stored_dice=stored_dice,
+    n_presets=len(saltearth.PRESETS),
+    real_name=real_name or f"{data} (no real volume is known here)",
+    n_networks=f"{len(runs)} networks of {len(train_seeds)} seed(s)",
+    budget=f"{train_epochs * train_patches} patches of {patch} x {patch}",
+    trained_on=f"{train_volumes} earth(s) of {train_shape} ({spacings})",
+    scored_on=f"{target.sizes[transfer.axis]} sections of "
     f"{real_name if has_truth else transfer_to}",
-    "transfer_dice": f"{full.mean():.2f}",
-}
-for name, value in facts.items():
-    glue(name, value, display=False)
-
-# %%
-chapters.close_results(
-    results,
-    data={
-        "volume": volume.attrs["content_hash"],
-        "scored": target.attrs["content_hash"],
-    },
-    seeds=sorted({seed, *train_seeds}),
-    compute_s=sum(run.seconds for run in runs),
+    transfer_dice=f"{full.mean():.2f}",
 )
+page.close(data={"volume": volume.attrs["content_hash"]}, seeds=[seed])
 
 # %% [markdown]
 # ## Summary
@@ -502,6 +648,6 @@ chapters.close_results(
 #   network alone.
 # - The z-score makes patches comparable and leaves patches without variation at zero.
 # - How real an earth looks is measured without masks, and what it teaches by scoring on sections
-#   that no training saw; {numref}`tab-distances` and {numref}`tab-transfer-stored` say both.
+#   that no training saw: {numref}`tab-distances` and {numref}`tab-transfer-stored` show both.
 #
 # {doc}`The next chapter <02_loss_study>` trains on such patches, once for every loss.

@@ -21,13 +21,17 @@
 # and {glue:text}`rank_ps` for PS (Spearman). Of the thesis' claims about losses
 # {glue:text}`n_reproduced` are reproduced here, {glue:text}`n_refuted` are not, and
 # {glue:text}`n_open` stay open: {numref}`tab-claims` lists them with their effects.
+#
+# What can be set: the data (a preset of the synthetic earth or a volume of your own) and how they are
+# split, the losses and seeds that are compared, the budget of each network, and how scores turn
+# samples into metres.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-cell"]
 data: str = "gulf"  # preset of the synthetic earth, or path of a volume
 shape: list[int] = [48, 64, 64]  # earth: (n_inline, n_crossline, n_depth)
 n_train_volumes: int = 1  # earths to train on, per seed
 n_test_volumes: int = 1  # unseen earths to score
-reading: dict = {}  # arguments of data.open_volume for a file, by name
+reading: dict = {}  # arguments of open_volume for a file, by name
 split_axis: str = "crossline"  # axis along which a volume is split
 test_lines: list[int] = []  # lines to score; none: the last fifth
 validation_lines: list[int] = []  # lines to watch during training
@@ -51,22 +55,31 @@ n_workers: int = 1  # processes that share the runs
 runs_dir: str = "runs"  # where runs are kept
 results_dir: str = "results/smoke/02_loss_study"  # where results go
 
+# %% [markdown]
+# The library supplies data, losses, network and scores; `page` keeps what this chapter computes.
+
 # %%
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
-from myst_nb import glue
+from scipy import stats
+from torch.optim.lr_scheduler import OneCycleLR
 
+from saltvolumes import middle_section
 from thesis_lib import chapters, plotting, study
 from thesis_lib.losses import LOSSES
 from thesis_lib.metrics import score_volume
 from thesis_lib.model import SaltUNet
-from thesis_lib.training import TrainConfig
+from thesis_lib.patches import PatchBatches, choose_data
+from thesis_lib.study.claim_tables import effect_table
+from thesis_lib.study.segmentation import load_sections
+from thesis_lib.study.tables import LOSS_NAMES, format_table1, read_thesis_table
+from thesis_lib.training import TrainConfig, fit
 
-results = chapters.open_results("02_loss_study", globals())
-names = study.LOSS_NAMES
+page = chapters.open_page("02_loss_study", globals())
+names = LOSS_NAMES
 
 # %% [markdown]
 # ## The network
@@ -82,6 +95,9 @@ stages = SaltUNet(encoder).stages(patch, patch)
 pd.DataFrame(
     stages, columns=["stage", "channels", "height", "width"]
 ).set_index("stage")
+
+# %% [markdown]
+# {numref}`fig-network` draws the stages and the connections between them.
 
 # %% mystnb={"figure": {"name": "fig-network", "caption": "The network, after Figure 2 of the thesis, with the decoder. Each box: what leaves the stage, channels × height × width. The outputs of the coloured blocks form the latent representation."}, "image": {"alt": "Diagram of the network: a column of boxes for input, merger, stem and four blocks going down on the left, a column of decoder boxes going up on the right, dashed arrows for the skip connections between them."}}
 skips = [
@@ -145,8 +161,21 @@ curves = {
     for name, loss in LOSSES.items()
 }
 
+# %% [markdown]
+# A loss that is flat where the network is wrong cannot teach it; one that is steep where it is right
+# never lets go:
+
 # %% mystnb={"figure": {"name": "fig-loss-curves", "caption": "Each loss against a logit that is the same in the whole patch, for a patch without salt and one full of it."}, "image": {"alt": "Eleven small diagrams, one a loss, each with a rising curve for a patch without salt and a falling one for a patch full of salt."}}
-fig = plotting.plot_loss_curves(sample_logits, curves)
+fig = plotting.plot_histories(
+    {
+        name: {"target 0 (background)": c[:1], "target 1 (salt)": c[1:]}
+        for name, c in curves.items()
+    },
+    x=sample_logits,
+    xlabel="logit",
+    ylabel="loss",
+    share_y=False,
+)
 # %% [markdown]
 # The gradient tells where a loss pulls. Here the truth is a disc and the prediction the same disc
 # moved to the right, with logits that fall with the distance from its centre. A crescent of salt is
@@ -164,10 +193,20 @@ moved = ((12 - torch.hypot(rows - 24, columns - 27)) / 2)[
 gradients = {}
 for name, loss in LOSSES.items():
     (gradient,) = torch.autograd.grad(loss(moved, target), moved)
-    gradients[names[name]] = gradient[0, 0].numpy()
+    gradients[names[name]] = (gradient / gradient.abs().max())[0, 0].numpy()
+
+# %% [markdown]
+# Blue asks for more salt, red for less:
 
 # %% mystnb={"figure": {"name": "fig-loss-gradients", "caption": "Gradient of each loss with respect to the logits, scaled to its largest magnitude, for a disc of salt that is predicted too far to the right."}, "image": {"alt": "Eleven maps of gradients around a disc: blue where a loss wants more salt, on the left, and red where it wants less, on the right."}}
-fig = plotting.plot_loss_gradients(gradients, target[0, 0].numpy() > 0)
+label = "gradient"
+fig = plotting.plot_image_grid(
+    {label: np.array(list(gradients.values()))},
+    captions={label: list(gradients)},
+    masks=np.repeat(target[0].numpy() > 0, len(gradients), axis=0),
+    signed={label: "gradient / its largest magnitude"},
+    n_columns=4,
+)
 # %% [markdown]
 # ## The runs
 #
@@ -183,15 +222,14 @@ fig = plotting.plot_loss_gradients(gradients, target[0, 0].numpy() > 0)
 # schedule: the loss would pay for its first steps to the end. All losses are therefore trained with
 # a shorter memory, and with a bound on the norm of the gradient.
 #
-# Runs are kept by the content of their settings, data and code. What is there already is not
-# computed again, and a run that was stopped goes on after its last finished epoch.
+# The data come first. A synthetic earth is drawn by its seed; a volume of your own is split into blocks
+# of lines, with a guard between them.
 
 # %%
-source = study.StudyData(
-    source=data,
-    shape=tuple(shape),
-    n_train_volumes=n_train_volumes,
-    n_test_volumes=n_test_volumes,
+source = choose_data(
+    data,
+    shape=shape,
+    n_train=n_train_volumes,
     reading=reading,
     split_axis=split_axis,
     test_lines=tuple(test_lines),
@@ -199,9 +237,52 @@ source = study.StudyData(
     guard_lines=patch if guard_lines is None else guard_lines,
 )
 
+# %% [markdown]
+# One step of the training, by hand: the loss of a batch, its gradient with a bounded norm, and AdamW at
+# the learning rate that the schedule is at.
+
 # %%
-config = study.SegmentationConfig(
+batches = PatchBatches(
+    source.train(seeds[0]),
+    patch=patch,
+    stride=stride,
+    axes=axes,
+    batch_size=8,
+    n_patches=8,
+    seed=0,
+)
+((images, masks),) = batches.epoch(0)
+stepped = SaltUNet(encoder, seed=0).train()
+optimizer = torch.optim.AdamW(stepped.parameters(), lr=lr, betas=(0.9, 0.99))
+OneCycleLR(optimizer, max_lr=lr, total_steps=1, cycle_momentum=False)
+LOSSES["dice"](stepped(images), masks).backward()
+torch.nn.utils.clip_grad_norm_(stepped.parameters(), 1.0)
+optimizer.step()
+
+# %% [markdown]
+# The library's loop, asked for a single step, has to end at the same loss:
+
+# %%
+fitted = SaltUNet(encoder, seed=0)
+once = TrainConfig(epochs=1, lr=lr, precision="32-true", accelerator="cpu")
+fit(fitted, batches, LOSSES["dice"], once, progress=False)
+with torch.no_grad():
+    by_hand, by_library = (
+        LOSSES["dice"](model.train()(images), masks).item()
+        for model in (stepped, fitted)
+    )
+assert np.isclose(by_hand, by_library, rtol=1e-3)
+
+# %% [markdown]
+# A **task** is a unit of work that is known by its settings: `Train` makes a network, `Score` is a row of
+# Table 1, of the network that it names. What was computed before is found again, and what was stopped
+# goes on after its last finished epoch.
+
+# %%
+network = study.Train(
+    seed=seeds[0],
     loss="bce_dice",
+    data=source,
     train=TrainConfig(epochs=epochs, lr=lr, precision=precision),
     patch=(patch, patch),
     stride=(stride, stride),
@@ -210,16 +291,14 @@ config = study.SegmentationConfig(
     n_patches=n_patches,
     encoder=encoder,
     pretrained=pretrained,
-    tolerance_m=tolerance_m,
-    velocity_m_s=velocity_m_s,
 )
-loss_study = study.LossStudy(
-    source, config, losses=tuple(losses), seeds=tuple(seeds)
-)
-study.write_study(results / "study.json", loss_study)
+row = study.Score(network, n_test_volumes, tolerance_m, velocity_m_s)
+
+# %% [markdown]
+# What all losses share, and how long the study is:
 
 # %%
-train = loss_study.config.train
+train = network.train
 settings = {
     "lr": train.lr,
     "memory (beta2)": train.beta2,
@@ -230,25 +309,27 @@ pd.Series(
     name="all losses",
 )
 
+# %% [markdown]
+# The study is that task for every seed and loss:
+
 # %% tags=["nbval-ignore-output"]
-root = chapters.project_root() / runs_dir
-with study.open_workers(n_workers) as client:
-    runs = study.run_losses(loss_study, root=root, client=client)
+tasks = study.grid(row, seed=seeds, loss=losses)
+runs = page.run(tasks, n_workers)
+page.save(networks=tasks)
 
 # %% [markdown]
 # ## Table 1
 #
 # Scores compare the stitched prediction of a whole test volume with its mask, in three dimensions.
 # Dice counts samples. PS compares the sizes of the two perimeters and nothing else: it does not see
-# *where* they are. So three scores that do stand beside it, in metres: surface Dice, the largest of
+# *where* they are. So three scores that do see it are listed with it, in metres: surface Dice, the largest of
 # the distances between the boundaries but for the worst twentieth, and their mean.
 
 # %%
-scores = study.score_table(runs)
-scores.to_csv(results / "scores.csv", index=False)
-thesis = study.read_thesis_table(study.REFERENCE / "table1.csv")
-table1 = study.format_table1(scores, thesis)
-table1.to_csv(results / "table1.csv", index=False)
+scores = study.tabulate(runs, loss="network.loss", seed="network.seed")
+scores = scores.sort_values(["loss", "seed"], ignore_index=True)
+thesis = read_thesis_table()
+page.save(scores=scores, table1=format_table1(scores, thesis))
 
 # %% [markdown]
 # ```{csv-table} Scores of every loss on the unseen volumes, beside the Table 1 of the thesis. With several seeds: mean ± one standard deviation.
@@ -264,11 +345,11 @@ fig = plotting.plot_table(scores.replace({"loss": names}), thesis.rename(names))
 # correlation is 1 for the same order, -1 for the reverse one and near 0 for none.
 
 # %% tags=["training-0.6"]
-ranks = {
-    score: study.rank_correlation(scores, thesis, score)
-    for score in ("dice", "perimetric_similarity")
-}
-pd.DataFrame(ranks, index=["rank correlation", "losses"]).T
+both = ["dice", "perimetric_similarity"]
+means = scores.groupby("loss")[both].mean()
+ranks = means.corrwith(thesis.loc[means.index, both], method="spearman")
+ranks = ranks if len(means) > 2 else ranks * np.nan  # two always agree or not
+ranks.rename("rank correlation").to_frame()
 
 # %% [markdown]
 # A learning rate that suits one loss may starve another. Where the parameter `lr_factors` has more
@@ -277,39 +358,73 @@ pd.DataFrame(ranks, index=["rank correlation", "losses"]).T
 
 # %% tags=["nbval-ignore-output"]
 sensitivity = {}
-with study.open_workers(n_workers) as client:
-    for factor in lr_factors:
-        scaled = replace(config, train=replace(config.train, lr=lr * factor))
-        one_seed = replace(loss_study, config=scaled, seeds=(seeds[0],))
-        again = study.run_losses(
-            one_seed, root=root, client=client, progress=factor != 1.0
-        )
-        sensitivity[f"Dice at lr × {factor:.2g}"] = (
-            study.score_table(again).groupby("loss").dice.mean()
-        )
-pd.DataFrame(sensitivity).to_csv(results / "sensitivity.csv")
+for factor in lr_factors:
+    scaled = row.change(train=replace(train, lr=lr * factor))
+    again = study.tabulate(
+        page.run(
+            study.grid(scaled, loss=losses), n_workers, progress=factor != 1
+        ),
+        loss="network.loss",
+    )
+    sensitivity[f"Dice at lr × {factor:.2g}"] = again.set_index("loss")["dice"]
+page.save(sensitivity=pd.DataFrame(sensitivity).sort_index())
+
+# %% [markdown]
+# Each row is a loss, each column a multiple of the learning rate:
 
 # %% tags=["training-0.3"]
-pd.DataFrame(sensitivity).round(4)
+pd.DataFrame(sensitivity).sort_index().round(4)
 
 # %% [markdown]
 # ## How they learn
+#
+# Losses have different scales, so the upper row of {numref}`fig-learning` shows their course only; the
+# Dice score on the validation volume below it can be compared.
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-learning", "caption": "Training loss and Dice score on the validation volume after every epoch, first seed. Losses have different scales; only their course can be compared."}, "image": {"alt": "One small diagram per loss against the epoch: the training loss falls, the validation Dice rises; the other losses are grey."}}
-first = {run.loss: run for run in runs if run.seed == seeds[0]}
-fig = plotting.plot_learning_curves(
-    {names[loss]: run.history for loss, run in first.items()}
+first = {
+    names[run.task.network.loss]: run
+    for run in runs
+    if run.task.network.seed == seeds[0]
+}
+histories = {n: run.parents["network"].history for n, run in first.items()}
+relative = {
+    n: h["train_loss"] / h["train_loss"][0] for n, h in histories.items()
+}
+watched = {
+    n: h["validation_dice"]
+    for n, h in histories.items()
+    if "validation_dice" in h
+}
+panels = {
+    name: {
+        "training loss / its first value": relative[name].to_numpy()[None],
+        "validation Dice": np.array(
+            [watched.get(name, relative[name] * np.nan)]
+        ),
+        "the other losses": np.array(list(watched.values())),
+    }
+    for name in first
+}
+fig = plotting.plot_histories(
+    panels,
+    ylabel="dimensionless",
+    xlabel="epoch",
+    x=np.arange(1, epochs + 1),
+    background="the other losses",
 )
 # %% [markdown]
 # ## What they predict
+#
+# Scores hide where a network errs. {numref}`fig-predictions` shows one section of a volume that none of
+# them has seen.
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-predictions", "caption": "The middle section of the first test volume with the true salt (solid) and what each loss predicts (dashed), first seed."}, "image": {"alt": "The same seismic section once for every loss, with the true outline of the salt solid and the predicted one dashed."}}
 axis = axes[0]
-splits = study.load_splits(source, seed=seeds[0])
-section = study.middle_section(splits.test[0], axis)
+unseen = source.test(n_test_volumes)[0]
+section = middle_section(unseen, axis)
 probabilities = {
-    names[loss]: study.load_sections(run.outcome.folder)[f"{axis}_section"]
-    for loss, run in first.items()
+    name: load_sections(run)[f"{axis}_section"] for name, run in first.items()
 }
 fig = plotting.plot_predictions(
     section["amplitude"], section["salt"], probabilities
@@ -323,13 +438,34 @@ fig = plotting.plot_predictions(
 # than three seeds every claim stays inconclusive.
 
 # %%
-claims = study.read_claims(study.REFERENCE / "claims.yml", task="losses")
-decisions = [
-    study.decide(claim, scores, entries=thesis.index, by="loss")
-    for claim in claims
-]
-study.write_json(results / "claims.json", study.list_claims(decisions))
-study.format_claims(decisions).to_csv(results / "claims.csv", index=False)
+decisions = page.decide("losses", scores, entries=thesis.index, by="loss")
+
+# %% [markdown]
+# What such a decision rests on, for five made-up seeds of two losses: the mean difference and the
+# one-sided bound below it. Above zero the claim is reproduced.
+
+# %%
+ours = np.array([0.91, 0.92, 0.90, 0.93, 0.92])
+rival = np.array([0.90, 0.89, 0.90, 0.91, 0.90])
+d = ours - rival
+half = stats.t.ppf(0.95, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+low = d.mean() - half
+
+# %% [markdown]
+# The library has to agree, on the bound and on the verdict:
+
+# %%
+claim = replace(decisions[0].claim, subject="dice", others=("mse",), margin=0.0)
+made_up = pd.DataFrame(
+    {
+        "entry": ["dice"] * 5 + ["mse"] * 5,
+        "seed": [*range(5), *range(5)],
+        claim.measure: [*ours, *rival],
+    }
+)
+decision = study.decide(claim, made_up)
+assert np.isclose(decision.effects[0].low, low)
+assert (decision.verdict == "reproduced") == (low > 0)
 
 # %% [markdown]
 # ```{csv-table} The thesis' claims about losses, tested on the data of this page.
@@ -339,7 +475,7 @@ study.format_claims(decisions).to_csv(results / "claims.csv", index=False)
 # ```
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-effects", "caption": "Effect of every claim against each rival: mean difference over seeds with its one-sided 95 % bounds. Right of zero speaks for the claim."}, "image": {"alt": "Forest plot with a row per claim and rival: a dot for the mean difference and a bar for its bounds, around a vertical line at zero."}}
-fig = plotting.plot_effects(study.effect_table(decisions))
+fig = plotting.plot_effects(effect_table(decisions))
 # %% [markdown]
 # ## Check
 #
@@ -349,7 +485,7 @@ fig = plotting.plot_effects(study.effect_table(decisions))
 # %%
 assert thesis["dice"].idxmax() == "dice"
 assert thesis["perimetric_similarity"].idxmax() == "hausdorff"
-truth = splits.test[0]["salt"].values
+truth = unseen["salt"].values
 perfect = score_volume(truth, truth, spacing_m=(1.0, 1.0, 1.0), tolerance_m=1.0)
 (
     perfect.dice,
@@ -358,32 +494,25 @@ perfect = score_volume(truth, truth, spacing_m=(1.0, 1.0, 1.0), tolerance_m=1.0)
     perfect.hausdorff95_m,
 )
 
-# %% tags=["nbval-ignore-output"]
-best = scores.groupby("loss")[["dice", "perimetric_similarity"]].mean()
-verdicts = [d.verdict for d in decisions if d.claim.checks is None]
-facts = {
-    "n_losses": len(losses),
-    "n_seeds": len(seeds),
-    "best_dice_loss": names[best["dice"].idxmax()],
-    "best_dice": float(best["dice"].max()),
-    "best_ps_loss": names[best["perimetric_similarity"].idxmax()],
-    "best_ps": float(best["perimetric_similarity"].max()),
-    "rank_dice": f"{ranks['dice'][0]:.2f}",
-    "rank_ps": f"{ranks['perimetric_similarity'][0]:.2f}",
-    "n_reproduced": verdicts.count("reproduced"),
-    "n_refuted": verdicts.count("not reproduced"),
-    "n_open": verdicts.count("inconclusive"),
-}
-for name, value in facts.items():
-    glue(name, value, display=False)
+# %% [markdown]
+# The numbers in the text come from here:
 
-# %%
-chapters.close_results(
-    results,
-    data=study.describe_data(source, seeds=seeds),
-    seeds=seeds,
-    compute_s=sum(run.history["seconds"].sum() for run in runs),
+# %% tags=["nbval-ignore-output"]
+verdicts = [d.verdict for d in decisions if d.claim.checks is None]
+page.tell(
+    n_losses=len(losses),
+    n_seeds=len(seeds),
+    best_dice_loss=names[means["dice"].idxmax()],
+    best_dice=means["dice"].max(),
+    best_ps_loss=names[means["perimetric_similarity"].idxmax()],
+    best_ps=means["perimetric_similarity"].max(),
+    rank_dice=f"{ranks['dice']:.2f}",
+    rank_ps=f"{ranks['perimetric_similarity']:.2f}",
+    n_reproduced=verdicts.count("reproduced"),
+    n_refuted=verdicts.count("not reproduced"),
+    n_open=verdicts.count("inconclusive"),
 )
+page.close()
 
 # %% [markdown]
 # ## Summary

@@ -1,5 +1,5 @@
 """
-Give nbval the tolerances of `tests/notebook_comparison.py`: ``pytest --nbval notebooks``.
+Give nbval the tolerances of `tests/book/notebook_comparison.py`: ``pytest --nbval notebooks``.
 
 A reference that was never executed is an error, and what was executed is kept beside the results
 in ``results/smoke/``, like a smoke run.

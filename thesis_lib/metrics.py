@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from thesis_lib._checks import check_count, check_range, check_same_shape
+from saltvolumes._checks import check_count, check_range, check_same_shape
 
 Mask = NDArray[np.bool_]
 Distances = NDArray[np.float32]
@@ -98,7 +98,7 @@ def score_volume(
         volumetric_similarity=_compare_sizes(prediction, truth),
         perimetric_similarity=_compare_sizes(*borders),
         boundary_iou=_compute_iou(*borders),
-        surface_dice=_share_within(distances, tolerance_m) if distances else None,
+        surface_dice=_fraction_within(distances, tolerance_m) if distances else None,
         hausdorff95_m=_compute_hausdorff95(distances) if distances else None,
         mean_surface_distance_m=_compute_mean(distances) if distances else None,
     )
@@ -174,9 +174,9 @@ def surface_dice(
     valid: Mask | None = None,
 ) -> float:
     """
-    Share of both perimeters that lies within a tolerance of the other one [1]_.
+    Fraction of both perimeters that lies within a tolerance of the other one [1]_.
 
-    Perimeter samples are counted, without weights for the area that each stands for. Parameters
+    Perimeter samples are counted, without weights for the area that each represents. Parameters
     and errors are those of `score_volume`.
 
     References
@@ -185,7 +185,7 @@ def surface_dice(
        https://doi.org/10.2196/26151
     """
     check_range("tolerance_m", tolerance_m, low=0.0)
-    return _share_within(_compare_borders(prediction, truth, spacing_m, valid), tolerance_m)
+    return _fraction_within(_compare_borders(prediction, truth, spacing_m, valid), tolerance_m)
 
 
 def hausdorff95(
@@ -245,7 +245,7 @@ def perimeter(mask: Mask, *, width_px: int = 1, valid: Mask | None = None) -> Ma
 
 
 def _check_masks(valid: Mask | None, **masks: Mask) -> list[Mask]:
-    """Refuse what is no mask or no match; return the masks without the samples not valid."""
+    """Return boolean masks of one shape without the samples that are not valid."""
     for name, mask in masks.items():
         _check_mask(name, mask)
     last, reference = list(masks.items())[-1]
@@ -317,7 +317,7 @@ def _measure_distances(
             f"{first.ndim} axes."
         )
     for step in spacing_m:
-        check_range("spacing_m", step, low=0.0, open_low=True)
+        check_range("spacing_m", step, low=0.0, exclusive=True)
     box = ndimage.find_objects((first | second).view(np.uint8))
     if box:  # distances between borders need no sample outside of the box around both
         first, second = first[box[0]], second[box[0]]
@@ -331,7 +331,7 @@ def _measure_to(border: Mask, samples: Mask, spacing_m: Sequence[float]) -> Dist
     return distances
 
 
-def _share_within(distances: tuple[Distances, Distances], tolerance_m: float) -> float:
+def _fraction_within(distances: tuple[Distances, Distances], tolerance_m: float) -> float:
     both = np.concatenate(distances)
     return float(np.mean(both <= tolerance_m * (1 + _ROUNDING))) if both.size else 1.0
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Self
 
 import timm
 import torch
 import torch.nn.functional as F
+from timm.models import FeatureListNet
 from torch import Tensor, nn
 
-from thesis_lib._checks import check_count
+from saltvolumes._checks import check_count
 
 REDUCTIONS = (4, 8, 16, 32)  # pixels of the input per pixel of block1 to block4
 DECODER_CHANNELS = (128, 64, 32, 32, 16)  # at reduction 16, 8, 4, 2 and 1
-
-Classifier = TypeVar("Classifier", bound="SaltClassifier")
 
 
 class SaltEncoder(nn.Module):
@@ -58,16 +58,15 @@ class SaltEncoder(nn.Module):
         super().__init__()
         self.encoder = encoder
         with _seeded(seed):
-            network = _create_encoder(encoder, pretrained=pretrained)
+            network = _create_network(encoder, pretrained=pretrained)
             self.merger = nn.Conv2d(1, 3, kernel_size=1)
-        stages = _list_stages(encoder, network)
-        parts = _split(encoder, network, [stage["module"] for stage in stages])
         nn.init.ones_(self.merger.weight)
         nn.init.zeros_(self.merger.bias)  # type: ignore[arg-type]
-        self.stem: nn.Module = parts.pop(0) if len(parts) == 5 else nn.Identity()
-        self.block1, self.block2, self.block3, self.block4 = parts
-        self.channels: tuple[int, ...] = tuple(stage["num_chs"] for stage in stages[-4:])
-        self.stem_channels: int = stages[0]["num_chs"] if len(stages) == 5 else 0
+        stages, channels = _cut_into_stages(encoder, network)
+        self.stem: nn.Module = stages.pop(0) if len(stages) == 5 else nn.Identity()
+        self.block1, self.block2, self.block3, self.block4 = stages
+        self.channels = tuple(channels[-4:])
+        self.stem_channels = channels[0] if len(channels) == 5 else 0
         _check_blocks(self)
 
     @property
@@ -191,26 +190,20 @@ class SaltUNet(SaltEncoder):
         list of (name, channels, height, width)
             Input, merger, stem (of encoders that have one), block 1 to 4, up 1 to 5, logits.
         """
-        parts = {"merger": self.merger, "stem": self.stem if self.stem_channels else None}
-        parts |= {f"block {i}": block for i, block in enumerate(self.blocks, start=1)}
-        parts |= {f"up {i}": step for i, step in enumerate(self.decoder, start=1)}
-        parts |= {"logits": self.head}
+        model = copy.deepcopy(self).eval()  # hooks, modes and statistics of this one stay
+        parts = {"merger": model.merger, "stem": model.stem}
+        parts |= {f"block {i}": block for i, block in enumerate(model.blocks, start=1)}
+        parts |= {f"up {i}": step for i, step in enumerate(model.decoder, start=1)}
+        parts |= {"logits": model.head}
+        if not self.stem_channels:
+            del parts["stem"]
         found = [("input", 1, height, width)]
-        hooks = [
+        for name, part in parts.items():
             part.register_forward_hook(
                 lambda _module, _inputs, output, name=name: found.append((name, *output.shape[1:]))
             )
-            for name, part in parts.items()
-            if part is not None
-        ]
-        training = self.training
-        try:
-            with torch.no_grad():
-                self.eval()(self.merger.weight.new_zeros(1, 1, height, width))
-        finally:
-            self.train(training)
-            for hook in hooks:
-                hook.remove()
+        with torch.no_grad():
+            model(model.merger.weight.new_zeros(1, 1, height, width))
         return found
 
 
@@ -235,7 +228,7 @@ class _UpStep(nn.Module):
 
 class SaltClassifier(SaltEncoder):
     """
-    Classifier on the latent representation: the four blocks, each averaged, side by side.
+    Classifier on the latent representation: the means of the four blocks, concatenated.
 
     Parameters
     ----------
@@ -270,9 +263,7 @@ class SaltClassifier(SaltEncoder):
             self.head = nn.Linear(sum(self.channels), n_classes)
 
     @classmethod
-    def from_segmentation(
-        cls: type[Classifier], unet: SaltUNet, n_classes: int, *, seed: int = 0
-    ) -> Classifier:
+    def from_segmentation(cls, unet: SaltUNet, n_classes: int, *, seed: int = 0) -> Self:
         """
         Take the encoder of a trained U-Net, drop its decoder and append a new head.
 
@@ -293,15 +284,17 @@ class SaltClassifier(SaltEncoder):
         Raises
         ------
         TypeError
-            If ``unet`` is no `SaltUNet`.
+            If ``unet`` is not a `SaltUNet`.
         """
         if not isinstance(unet, SaltUNet):
             raise TypeError(f"Invalid unet of type {type(unet).__name__}. Must be a SaltUNet.")
         model = cls(n_classes, unet.encoder, seed=seed)
-        head = {f"head.{name}": value for name, value in model.head.state_dict().items()}
-        shared = model.state_dict().keys() - head.keys()
-        copied = {name: value for name, value in unet.state_dict().items() if name in shared}
-        model.load_state_dict(copied | head)
+        encoder = {
+            name: value
+            for name, value in unet.state_dict().items()
+            if not name.startswith(("decoder.", "head."))
+        }
+        model.load_state_dict(model.state_dict() | encoder)
         return model.to(unet.merger.weight)
 
     def latent(self, x: Tensor) -> Tensor:
@@ -340,18 +333,19 @@ class SaltClassifier(SaltEncoder):
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Draw from a seed of one's own on the CPU, then give the global random state back."""
+    """Draw from a generator of this seed on the CPU and leave the global random state alone."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(check_count("seed", seed, low=0))
         yield
 
 
-def _create_encoder(name: str, *, pretrained: bool) -> nn.Module:
+def _create_network(name: str, *, pretrained: bool) -> nn.Module:
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=5)
         hint = f" Near names: {', '.join(near)}." if near else ""
         raise ValueError(f"Invalid encoder {name!r}. Must be one of timm.list_models().{hint}")
     try:
+        # The whole network, whatever is used of it: its random weights depend on all that is drawn.
         network: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0)
     except (OSError, RuntimeError) as error:
         if not pretrained:
@@ -363,51 +357,38 @@ def _create_encoder(name: str, *, pretrained: bool) -> nn.Module:
     return network
 
 
-def _list_stages(name: str, network: nn.Module) -> list[dict[str, Any]]:
-    """Stages at reductions 4 to 32, after the one at reduction 2 where there is one."""
-    info: Sequence[dict[str, Any]] = getattr(network, "feature_info", None) or []
-    stages = [stage for stage in info if stage["reduction"] > 1]
-    reductions = tuple(stage["reduction"] for stage in stages)
+def _cut_into_stages(name: str, network: nn.Module) -> tuple[list[nn.Module], list[int]]:
+    """Stages at reductions 4 to 32, after the one at 2 where there is one, and their channels."""
+    info = list(getattr(network, "feature_info", None) or [])
+    numbers = [number for number, stage in enumerate(info) if stage["reduction"] > 1]
+    reductions = tuple(info[number]["reduction"] for number in numbers)
     if reductions not in (REDUCTIONS, (2, *REDUCTIONS)):
-        found = ", ".join(map(str, reductions)) or "none"
         raise ValueError(
-            f"Invalid encoder {name!r} with stages at reductions {found}. Must have four stages at "
-            "reductions 4, 8, 16, 32, with or without one at 2 before them."
+            f"Invalid encoder {name!r} with stages at reductions "
+            f"{', '.join(map(str, reductions)) or 'none'}. Must have four stages at reductions "
+            "4, 8, 16, 32, with or without one at 2 before them."
         )
-    return stages
-
-
-def _split(name: str, network: nn.Module, ends: Sequence[str]) -> list[nn.Module]:
-    """Cut a network into the runs of its children that end with the modules named."""
-    parts: list[nn.Module] = []
-    run: list[nn.Module] = []
-    for path, child in _walk(network, ends):
-        run.append(child)
-        if path in ends:
-            parts.append(run[0] if len(run) == 1 else nn.Sequential(*run))
-            run = []
-    if len(parts) != len(ends):
+    ends = [info[number]["module"] for number in numbers]
+    nested = any("." in end for end in ends)  # "stages.0"
+    try:
+        modules = FeatureListNet(network, tuple(numbers), flatten_sequential=nested)
+    except AssertionError as error:
         raise ValueError(
             f"Invalid encoder {name!r}: its stages {', '.join(ends)} are not modules that run one "
             "after the other. Must be a convolutional network such as resnet34."
-        )
-    return parts
-
-
-def _walk(
-    network: nn.Module, ends: Sequence[str], prefix: str = ""
-) -> Iterator[tuple[str, nn.Module]]:
-    """Children in order; those that hold a named end are opened."""
-    for name, child in network.named_children():
-        path = prefix + name
-        if any(end.startswith(f"{path}.") for end in ends):
-            yield from _walk(child, ends, f"{path}.")
-        else:
-            yield path, child
+        ) from error
+    stages: list[nn.Module] = []
+    run: list[nn.Module] = []
+    for key, module in modules.items():
+        run.append(module)
+        if key in modules.return_layers:
+            stages.append(run[0] if len(run) == 1 else nn.Sequential(*run))
+            run = []
+    return stages, modules.feature_info.channels()
 
 
 def _check_blocks(encoder: SaltEncoder) -> None:
-    """Refuse encoders whose modules, run one after the other, give something else than stages."""
+    """Refuse encoders whose stages, run one after the other, do not give what timm states."""
     side = 64
     expected = [
         (n, side // r, side // r) for n, r in zip(encoder.channels, REDUCTIONS, strict=True)
@@ -421,10 +402,10 @@ def _check_blocks(encoder: SaltEncoder) -> None:
             f"Invalid encoder {encoder.encoder!r}: its stages cannot be run one after the other on "
             f"a patch of 64x64 ({error}). Must be a convolutional network such as resnet34."
         ) from error
+    encoder.train()
     found = [tuple(block.shape[1:]) for block in maps]
     if found != expected:
         raise ValueError(
             f"Invalid encoder {encoder.encoder!r}: a patch of 64x64 gives blocks {found}. "
             f"Must be (channels, height, width) {expected}."
         )
-    encoder.train()

@@ -5,39 +5,22 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from thesis_lib._checks import check_choice, check_count, check_same_shape
+from saltvolumes._checks import check_choice, check_count, check_same_shape
+from saltvolumes.volume import AXES, LATERAL, vertical_dim
 
+Floats = NDArray[np.float32]
 Window = tuple[slice, ...]
 Patches = TypeVar("Patches", NDArray[np.floating[Any]], torch.Tensor)
 
 TAPERS = ("flat", "hann", "gauss")
-_CONSTANT = 1e-6  # standard deviation below which a patch has no signal, as a share of its peak
-
-
-class Sliceable(Protocol):
-    """Anything with a shape that slices cut: NumPy, torch, memory maps, Zarr, xarray."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Samples along each axis."""
-
-    def __getitem__(self, window: Any, /) -> Any: ...
-
-
-class Store(Sliceable, Protocol):
-    """A `Sliceable` of known dtype that can be written to."""
-
-    @property
-    def dtype(self) -> Any:
-        """Type of the samples."""
-
-    def __setitem__(self, window: Any, values: Any, /) -> None: ...
+_CONSTANT = 1e-6  # standard deviation, as a fraction of the peak, below which there is no signal
 
 
 @dataclass(frozen=True)
@@ -87,7 +70,10 @@ class PatchGrid:
             sizes = tuple(check_count(name, size) for size in getattr(self, name))
             object.__setattr__(self, name, sizes)
         self._check_axes()
-        starts = tuple(map(_place_starts, self.shape, self.patch, self.stride))
+        starts = tuple(
+            (*range(0, length - size, step), length - size)
+            for length, size, step in zip(self.shape, self.patch, self.stride, strict=True)
+        )
         object.__setattr__(self, "starts", starts)
 
     def _check_axes(self) -> None:
@@ -131,7 +117,7 @@ class PatchGrid:
     def _cut(self, corner: Sequence[int]) -> Window:
         return tuple(map(slice, corner, map(sum, zip(corner, self.patch, strict=True))))
 
-    def extract(self, array: Sliceable) -> Iterator[tuple[Window, Any]]:
+    def extract(self, array: Any) -> Iterator[tuple[Window, Any]]:
         """
         Go through the patches of an array, the last axis fastest.
 
@@ -156,9 +142,75 @@ class PatchGrid:
         return ((window, array[window]) for window in self)
 
 
-def _place_starts(length: int, patch: int, stride: int) -> tuple[int, ...]:
-    last = length - patch
-    return (*range(0, last, stride), last)
+def check_axes(axes: Sequence[str]) -> tuple[str, ...]:
+    """
+    Return directions of sections as a tuple if they are one or two different ones.
+
+    Raises
+    ------
+    ValueError
+        If a direction is neither "inline" nor "crossline", or contained twice, or there is none.
+    """
+    for axis in axes:
+        check_choice("axis", axis, AXES)
+    if not 0 < len(axes) == len(set(axes)):
+        raise ValueError(f"Invalid axes {tuple(axes)}. Must be one or two different directions.")
+    return tuple(axes)
+
+
+def grid_sections(
+    volume: xr.Dataset, axis: str, patch: Sequence[int], stride: Sequence[int]
+) -> PatchGrid:
+    """
+    Grid of patches over the sections of a volume in one direction.
+
+    Parameters
+    ----------
+    volume : Dataset
+        Its sizes are used, no sample is read.
+    axis : {"inline", "crossline"}
+        Direction: ``"inline"`` means sections at a fixed inline.
+    patch, stride : (int, int)
+        Height (along depth or time) and width of a patch, and the steps between patches, in
+        samples.
+
+    Returns
+    -------
+    PatchGrid
+        Over (n_lines, H, W): line, vertical and lateral axis; each patch lies in one section.
+
+    Raises
+    ------
+    ValueError
+        If the axis is unknown, there is no section, a patch does not fit into it, or the stride is
+        larger than the patch.
+
+    Examples
+    --------
+    >>> amplitude = (("inline", "crossline", "depth"), np.zeros((5, 40, 30)))
+    >>> grid_sections(xr.Dataset({"amplitude": amplitude}), "inline", (16, 16), (8, 8)).shape
+    (5, 30, 40)
+    """
+    dims = section_dims(volume, axis)
+    n_lines, *section = (volume.sizes[name] for name in dims)
+    if not n_lines or any(size > length for size, length in zip(patch, section, strict=True)):
+        raise ValueError(
+            f"Invalid patch {tuple(patch)} for the {n_lines} sections along {axis} of shape "
+            f"{tuple(section)} ({dims[1]}, {dims[2]}). Must fit, or leave {axis!r} out of axes."
+        )
+    return PatchGrid((n_lines, *section), (1, *patch), (1, *stride))
+
+
+def section_dims(volume: xr.Dataset, axis: str) -> tuple[str, str, str]:
+    """
+    Axes of the sections in one direction: line, vertical, lateral.
+
+    Raises
+    ------
+    ValueError
+        If ``axis`` is neither "inline" nor "crossline".
+    """
+    return check_choice("axis", axis, AXES), vertical_dim(volume), LATERAL[axis]
 
 
 def zscore(patches: Patches) -> Patches:
@@ -183,11 +235,15 @@ def zscore(patches: Patches) -> Patches:
     TypeError
         If the samples are not floating-point numbers.
     ValueError
-        If there is no axis beside the first, or a sample is NaN or infinite. Patches with missing
+        If there is no axis after the first, or a sample is NaN or infinite. Patches with missing
         traces are to be left out or filled before.
     """
-    xp: Any = torch if isinstance(patches, torch.Tensor) else np
-    if not _is_floating(patches):
+    xp: Any
+    if isinstance(patches, torch.Tensor):
+        xp, is_floating = torch, patches.is_floating_point()
+    else:
+        xp, is_floating = np, np.issubdtype(patches.dtype, np.floating)
+    if not is_floating:
         raise TypeError(f"Invalid patches of type {patches.dtype}. Must be floating-point numbers.")
     if patches.ndim < 2:
         raise ValueError(f"Invalid patches of shape {tuple(patches.shape)}. Must be (B, ...).")
@@ -201,12 +257,6 @@ def zscore(patches: Patches) -> Patches:
     constant = deviation < _CONSTANT
     scaled = xp.where(constant, 0, flat / xp.where(constant, 1, deviation))
     return scaled.reshape(patches.shape)  # type: ignore[no-any-return]
-
-
-def _is_floating(patches: NDArray[Any] | torch.Tensor) -> bool:
-    if isinstance(patches, torch.Tensor):
-        return patches.is_floating_point()
-    return np.issubdtype(patches.dtype, np.floating)
 
 
 class Stitcher:
@@ -228,16 +278,11 @@ class Stitcher:
     window : {"flat", "hann", "gauss"}
         Taper along each axis of n samples: 1, :math:`\sin^2(\pi (i + 1/2) / n)`, or a Gaussian
         with a standard deviation of n / 8 [2]_.
-    out : float32 array of the grid's shape, optional
-        Where the result is written, for instance a memory map or a Zarr array. Its contents are
-        replaced. By default a new NumPy array.
 
     Raises
     ------
-    TypeError
-        If ``out`` is not float32.
     ValueError
-        If the window is unknown or ``out`` has another shape than the grid.
+        If the window is unknown.
 
     References
     ----------
@@ -256,15 +301,10 @@ class Stitcher:
     True
     """
 
-    def __init__(self, grid: PatchGrid, window: str = "flat", out: Store | None = None) -> None:
+    def __init__(self, grid: PatchGrid, window: str = "flat") -> None:
         check_choice("window", window, TAPERS)
-        if out is None:
-            out = np.empty(grid.shape, dtype=np.float32)
-        check_same_shape("out", out.shape, "grid", grid.shape)
-        if out.dtype != np.float32:
-            raise TypeError(f"Invalid out of type {out.dtype}. Must be float32.")
         self.grid = grid
-        self._mean = out
+        self._mean = np.zeros(grid.shape, dtype=np.float32)
         self._weight = np.zeros(grid.shape, dtype=np.float32)
         self._taper = reduce(np.multiply.outer, [_make_taper(window, size) for size in grid.patch])
 
@@ -282,21 +322,20 @@ class Stitcher:
         Raises
         ------
         ValueError
-            If the window is none of the grid's, or the values have another shape than its patches.
+            If the window is not one of the grid's, or the values have another shape than its
+            patches.
         """
         if window not in self.grid:
             raise ValueError(f"Invalid window {window}. Must be one of the windows of {self.grid}.")
         values = np.asarray(values, dtype=np.float32)
         check_same_shape("values", values.shape, "patch", self.grid.patch)
-        weight = self._weight[window]  # a view
-        new = weight == 0
+        weight, mean = self._weight[window], self._mean[window]  # views
         weight += self._taper
-        mean = np.where(new, values, self._mean[window])  # out may hold anything before
-        self._mean[window] = mean + self._taper / weight * (values - mean)
+        mean += self._taper / weight * (values - mean)  # the first patch of a sample: its value
 
-    def merge(self) -> Any:
+    def merge(self) -> Floats:
         """
-        Return the blended array: ``out`` itself where it was given.
+        Return the blended array, of the grid's shape.
 
         Raises
         ------
@@ -312,7 +351,7 @@ class Stitcher:
         return self._mean
 
 
-def _make_taper(window: str, size: int) -> NDArray[np.float32]:
+def _make_taper(window: str, size: int) -> Floats:
     centre = (np.arange(size) + 0.5) / size  # within (0, 1), symmetric
     if window == "hann":
         taper = np.sin(np.pi * centre) ** 2

@@ -1,18 +1,18 @@
-"""List the official data sets on their page as the registry of the library has them."""
+"""List the official data sets on their page, as the library lists them."""
 
 import re
 from typing import Any
 
 from sphinx.application import Sphinx
 
-from thesis_lib.data import DATA_SOURCES, DataSource
+from saltvolumes import DATA_SOURCES, DataSource
 
 PAGE = "book/datasets"
 MARK = "<!-- data sources -->"
 
 
 def format_source(source: DataSource) -> str:
-    """Tell of a data set in Markdown."""
+    """Describe a data set in Markdown."""
     lines = [
         f"## {source.title}",
         source.description,
@@ -22,8 +22,8 @@ def format_source(source: DataSource) -> str:
         f"- *Publisher's page:* <{source.homepage}>",
         f"- *How to get it.* {_link(source.access)}",
     ]
-    if source.file:
-        known = source.file.sha256 or "not known yet: the first download is trusted"
+    if source.url:
+        known = source.sha256 or "not known yet: the first download is trusted"
         lines += [f"- *SHA-256:* {known}", f"\n```bash\nthesis fetch {source.name}\n```"]
     return "\n".join([lines[0], "", lines[1], "", *lines[2:]])
 

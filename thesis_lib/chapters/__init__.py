@@ -1,42 +1,25 @@
 """
-Run the chapters of the book, say where their numbers come from, and put them where pages find them.
+Run the chapters of the book, record where their numbers come from, and stage them for its pages.
 
-A chapter is ``notebooks/NN_name.py`` in py:percent format. Its cell tagged ``parameters`` says what
-can be set and, by its values, is the smoke profile. ``notebooks/params/PROFILE.yml`` holds the
-values of the other profiles. Results go to ``results/PROFILE/CHAPTER/``.
+A chapter is ``notebooks/NN_name.py`` in py:percent format. Its cell tagged ``parameters`` lists
+what can be set and, by its values, is the smoke profile. ``notebooks/params/PROFILE.yml`` holds
+the values of the other profiles. Results go to ``results/PROFILE/CHAPTER/``.
 """
 
-from thesis_lib.chapters.parameters import (
-    Parameter,
-    find_chapter,
-    list_chapters,
-    load_profile,
-    parse_value,
-    project_root,
-    read_parameters,
-    resolve_parameters,
-)
-from thesis_lib.chapters.provenance import close_results, open_results, read_run_info
-from thesis_lib.chapters.running import ChapterError, pair, run, write_notebook
-from thesis_lib.chapters.staging import publish, stage, tell_origin
-
-__all__ = [
-    "ChapterError",
-    "Parameter",
-    "close_results",
-    "find_chapter",
-    "list_chapters",
-    "load_profile",
-    "open_results",
-    "pair",
-    "parse_value",
-    "project_root",
-    "publish",
-    "read_parameters",
-    "read_run_info",
-    "resolve_parameters",
-    "run",
-    "stage",
-    "tell_origin",
-    "write_notebook",
-]
+from thesis_lib.chapters.page import Page as Page
+from thesis_lib.chapters.page import open_page as open_page
+from thesis_lib.chapters.page import read_run_info as read_run_info
+from thesis_lib.chapters.parameters import find_chapter as find_chapter
+from thesis_lib.chapters.parameters import list_chapters as list_chapters
+from thesis_lib.chapters.parameters import load_profile as load_profile
+from thesis_lib.chapters.parameters import parse_value as parse_value
+from thesis_lib.chapters.parameters import project_root as project_root
+from thesis_lib.chapters.parameters import read_parameters as read_parameters
+from thesis_lib.chapters.parameters import resolve_parameters as resolve_parameters
+from thesis_lib.chapters.running import ChapterError as ChapterError
+from thesis_lib.chapters.running import pair as pair
+from thesis_lib.chapters.running import run as run
+from thesis_lib.chapters.running import write_notebook as write_notebook
+from thesis_lib.chapters.staging import describe_origin as describe_origin
+from thesis_lib.chapters.staging import publish as publish
+from thesis_lib.chapters.staging import stage as stage

@@ -3,20 +3,26 @@
 import ast
 import difflib
 import inspect
+import json
 import re
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from types import GenericAlias, NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import jupytext
 import yaml
+from pydantic import BaseModel, ValidationError, create_model
 
-from thesis_lib._checks import check_choice
+from saltvolumes._checks import check_choice
 
 RESULTS = "results_dir"
-_KINDS: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str, "dict": dict}
+TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict[str, Any]}
+
+
+class Parameters(BaseModel, strict=True, validate_default=True, protected_namespaces=()):
+    """Parameters of a chapter: fields with the types and the smoke values of its cell."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,15 +34,6 @@ _Loader.add_implicit_resolver(
 )
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One line of a parameters cell: name, type and smoke value."""
-
-    name: str
-    kind: Any
-    default: Any
-
-
 def project_root() -> Path:
     """
     Find the folder that holds ``notebooks/params``: here, above, or where the library lies.
@@ -46,16 +43,19 @@ def project_root() -> Path:
     Path
         Relative paths of chapters start here.
     """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "notebooks" / "params").is_dir():
-            return folder
-    return Path(__file__).resolve().parents[2]
+    library = Path(__file__).resolve().parents[2]
+    above = (Path.cwd(), *Path.cwd().parents)
+    return next((path for path in above if (path / "notebooks" / "params").is_dir()), library)
 
 
 def list_chapters(root: Path) -> list[str]:
-    """Name the chapters in order: ``["01_preprocessing", ...]``."""
+    """List the chapters by name and in order: ``["01_preprocessing", ...]``."""
     return sorted(path.stem for path in (root / "notebooks").glob("[0-9][0-9]_*.py"))
+
+
+def list_profiles(root: Path) -> list[str]:
+    """List the profiles by name."""
+    return sorted(path.stem for path in (root / "notebooks" / "params").glob("*.yml"))
 
 
 def find_chapter(chapter: str, root: Path) -> Path:
@@ -80,24 +80,26 @@ def find_chapter(chapter: str, root: Path) -> Path:
     return root / "notebooks" / f"{check_choice('chapter', chapter, names)}.py"
 
 
-def read_parameters(path: Path) -> dict[str, Parameter]:
+def read_parameters(path: Path) -> type[Parameters]:
     """
-    Read the parameters cell of a chapter: ``name = literal`` or ``name: type = literal`` lines.
+    Read the parameters cell of a chapter, whose lines are ``name: type = literal``.
 
     Parameters
     ----------
     path : Path
-        The chapter, any format that jupytext reads.
+        The chapter, in any format that jupytext reads.
 
     Returns
     -------
-    dict of str to Parameter
-        In the order of the cell.
+    subclass of Parameters
+        With one field per line. Without arguments it makes the smoke values.
 
     Raises
     ------
     ValueError
-        If not exactly one cell is tagged ``parameters``, or if a line of it is anything else.
+        If not exactly one cell is tagged ``parameters``, or a line of it is anything else.
+    TypeError
+        If a value has another type than its line states.
     """
     cells = jupytext.read(path).cells
     tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
@@ -105,8 +107,10 @@ def read_parameters(path: Path) -> dict[str, Parameter]:
         raise ValueError(
             f"Invalid chapter {path.name}: {len(tagged)} cells are tagged parameters. Must be one."
         )
-    lines = [_read_line(statement) for statement in ast.parse(tagged[0].source).body]
-    return {parameter.name: parameter for parameter in lines}
+    lines: dict[str, Any] = dict(map(_read_line, ast.parse(tagged[0].source).body))
+    parameters = create_model(path.stem, __base__=Parameters, **lines)
+    check_values({name: default for name, (_, default) in lines.items()}, parameters)
+    return parameters
 
 
 def load_profile(profile: str, root: Path) -> dict[str, dict[str, Any]]:
@@ -125,24 +129,17 @@ def load_profile(profile: str, root: Path) -> dict[str, dict[str, Any]]:
     TypeError
         If a value has the wrong type.
     """
-    folder = root / "notebooks" / "params"
     check_choice("profile", profile, list_profiles(root))
-    content = yaml.load((folder / f"{profile}.yml").read_text(encoding="utf-8"), _Loader)
+    path = root / "notebooks" / "params" / f"{profile}.yml"
+    content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     if not isinstance(content, dict) or not all(
         isinstance(values, dict | None) for values in content.values()
     ):
-        raise ValueError(f"Invalid profile {profile}.yml. Must map chapters to their parameters.")
-    return {
-        check_choice(f"chapter in {profile}.yml", chapter, list_chapters(root)): check_values(
-            values or {}, read_parameters(find_chapter(chapter, root)), chapter
-        )
-        for chapter, values in content.items()
-    }
-
-
-def list_profiles(root: Path) -> list[str]:
-    """Name the profiles."""
-    return sorted(path.stem for path in (root / "notebooks" / "params").glob("*.yml"))
+        raise ValueError(f"Invalid profile {path.name}. Must map chapters to their parameters.")
+    for chapter, values in content.items():
+        check_choice(f"chapter in {path.name}", chapter, list_chapters(root))
+        content[chapter] = check_values(values or {}, read_parameters(find_chapter(chapter, root)))
+    return content
 
 
 def resolve_parameters(
@@ -165,45 +162,89 @@ def resolve_parameters(
         If a value has the wrong type.
     """
     parameters = read_parameters(find_chapter(chapter, root))
-    base = {name: parameter.default for name, parameter in parameters.items()}
-    base |= load_profile(profile, root).get(chapter, {})
-    values = base | check_values(overrides, parameters, chapter)
-    label = profile if without_results(values) == without_results(base) else "custom"
+    base = parameters().model_dump() | load_profile(profile, root).get(chapter, {})
+    values = base | check_values(overrides, parameters)
+    label = "custom" if _find_changes(values, base) else profile
     return values | {RESULTS: overrides.get(RESULTS, f"results/{label}/{chapter}")}
 
 
-def without_results(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out where results go: it changes no number."""
-    return {name: value for name, value in values.items() if name != RESULTS}
-
-
-def check_values(
-    values: Mapping[str, Any], parameters: Mapping[str, Parameter], chapter: str
-) -> dict[str, Any]:
+def describe_parameters(chapter: str, namespace: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """
-    Return the values, each of the type that its parameter has.
+    Describe the parameters of a chapter, and which profile they are or are closest to.
+
+    The values decide, however the chapter was started. Where two profiles are equally close, the
+    one that the results folder is named after counts.
+
+    Parameters
+    ----------
+    chapter : str
+        Its name.
+    namespace : mapping
+        Holds the values of all parameters, next to other things.
+    root : Path
+        Folder of the project.
+
+    Returns
+    -------
+    dict
+        ``chapter``; ``parameters``; ``profile``, which is ``"custom"`` where values differ from
+        every profile; ``closest_profile``; ``changed``, the names of what differs from that;
+        ``command``, which repeats the run.
+
+    Raises
+    ------
+    TypeError
+        If a value has the wrong type.
+    """
+    parameters = read_parameters(find_chapter(chapter, root))
+    values = check_values({name: namespace[name] for name in parameters.model_fields}, parameters)
+    likely = Path(values[RESULTS]).parent.name
+    changes = {
+        profile: _find_changes(values, resolve_parameters(chapter, profile, {}, root))
+        for profile in list_profiles(root)
+    }
+    closest, changed = min(changes.items(), key=lambda item: (len(item[1]), item[0] != likely))
+    command = ["python", "-m", "thesis_lib", "run", chapter, "--profile", closest]
+    for name, value in changed.items():
+        command += ["-p", name, _format_value(value)]
+    return {
+        "chapter": chapter,
+        "parameters": values,
+        "profile": "custom" if changed else closest,
+        "closest_profile": closest,
+        "changed": list(changed),
+        "command": shlex.join(command),
+    }
+
+
+def check_values(values: Mapping[str, Any], parameters: type[Parameters]) -> dict[str, Any]:
+    """
+    Return some values of parameters, each of the type that its parameter has.
 
     Raises
     ------
     ValueError
-        If a name is unknown; the message says which names are near.
+        If a name is unknown; the message suggests the one that is most like it.
     TypeError
         If a value has the wrong type. An int passes for a float; a bool is no int.
     """
-    for name, value in values.items():
-        if name not in parameters:
-            near = difflib.get_close_matches(name, parameters, n=1)
+    chapter, known = parameters.__name__, parameters.model_fields
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ValueError(
                 f"Invalid parameter {name!r} of {chapter}.{hint} "
-                f"Must be one of: {', '.join(parameters)}."
+                f"Must be one of: {', '.join(known)}."
             )
-        kind = parameters[name].kind
-        if not _fits(value, kind):
-            raise TypeError(
-                f"Invalid {name} {value!r} of {chapter}. Must be {inspect.formatannotation(kind)}."
-            )
-    return {name: _convert(value, parameters[name].kind) for name, value in values.items()}
+    try:
+        return parameters(**values).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        allowed = inspect.formatannotation(known[name].annotation).replace("typing.", "")
+        raise TypeError(
+            f"Invalid {name} {values[name]!r} of {chapter}. Must be {allowed}."
+        ) from error
 
 
 def parse_value(text: str) -> Any:
@@ -213,7 +254,7 @@ def parse_value(text: str) -> Any:
     Raises
     ------
     ValueError
-        If it is no YAML.
+        If it is not YAML.
 
     Examples
     --------
@@ -226,61 +267,29 @@ def parse_value(text: str) -> Any:
         raise ValueError(f"Invalid value {text!r}. Must be a YAML literal.") from error
 
 
-def _read_line(statement: ast.stmt) -> Parameter:
-    try:
-        match statement:
-            case ast.AnnAssign(target=ast.Name(name), annotation=kind, value=ast.expr() as value):
-                return Parameter(name, _read_kind(kind), ast.literal_eval(value))
-            case ast.Assign(targets=[ast.Name(name)], value=value):
-                default = ast.literal_eval(value)
-                return Parameter(name, _kind_of(default), default)
-    except ValueError:
-        pass
+def _find_changes(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that differ from others; where results go changes no number."""
+    return {
+        name: value for name, value in values.items() if name != RESULTS and value != base[name]
+    }
+
+
+def _format_value(value: Any) -> str:
+    """Write a value so that `parse_value` reads it back, a plain string without quotes."""
+    with suppress(ValueError):
+        if isinstance(value, str) and parse_value(value) == value:
+            return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _read_line(statement: ast.stmt) -> tuple[str, tuple[Any, Any]]:
+    """Name, type and value of a line."""
+    match statement:
+        case ast.AnnAssign(ast.Name(name), annotation, ast.expr() as value):
+            with suppress(NameError, TypeError, ValueError):
+                kind = eval(ast.unparse(annotation), {"__builtins__": {}}, TYPES)
+                return name, (kind, ast.literal_eval(value))
     raise ValueError(
-        f"Invalid line {ast.unparse(statement)!r} in a parameters cell. Must be name = literal, "
-        "with bool, int, float, str, dict or a list of them; an empty list or None needs its "
-        "type: name: str | None = None."
+        f"Invalid line {ast.unparse(statement)!r} in a parameters cell. Must be name: type = "
+        f"literal, with a type made of {', '.join(TYPES)} and None: str | None, list[int]."
     )
-
-
-def _read_kind(node: ast.expr) -> Any:
-    match node:
-        case ast.Name(name) if name in _KINDS:
-            return _KINDS[name]
-        case ast.Constant(None):
-            return NoneType
-        case ast.BinOp(left, ast.BitOr(), right):
-            return _read_kind(left) | _read_kind(right)
-        case ast.Subscript(ast.Name("list"), inner):
-            return GenericAlias(list, (_read_kind(inner),))
-    raise ValueError(ast.unparse(node))
-
-
-def _kind_of(default: Any) -> Any:
-    if isinstance(default, list) and default:
-        kinds = {_kind_of(element) for element in default}
-        if kinds == {int, float}:
-            kinds = {float}
-        if len(kinds) == 1:
-            return GenericAlias(list, (kinds.pop(),))
-    if type(default) in _KINDS.values():
-        return type(default)
-    raise ValueError(repr(default))
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if isinstance(kind, UnionType):
-        return any(_fits(value, option) for option in get_args(kind))
-    if get_origin(kind) is list:
-        return isinstance(value, list) and all(_fits(item, get_args(kind)[0]) for item in value)
-    if kind is float:
-        return type(value) in (int, float)
-    if kind is dict:
-        return isinstance(value, dict) and all(isinstance(key, str) for key in value)
-    return type(value) is kind
-
-
-def _convert(value: Any, kind: Any) -> Any:
-    if get_origin(kind) is list:
-        return [_convert(item, get_args(kind)[0]) for item in value]
-    return float(value) if kind is float else value

@@ -1,5 +1,6 @@
 """Execute a chapter by papermill."""
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -15,12 +16,11 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
-from traitlets import default
+from traitlets import Instance
 from traitlets.config import Config
 
-from thesis_lib._files import write_text
+from saltvolumes._files import write_text
+from thesis_lib.chapters.page import read_run_info
 from thesis_lib.chapters.parameters import (
     RESULTS,
     find_chapter,
@@ -28,9 +28,11 @@ from thesis_lib.chapters.parameters import (
     read_parameters,
     resolve_parameters,
 )
-from thesis_lib.chapters.provenance import read_run_info
 
 _KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+# papermill takes parameters of types such as str | None for unknown ones, and warns.
+logging.getLogger("papermill").setLevel(logging.ERROR)
 
 
 class ChapterError(RuntimeError):
@@ -40,9 +42,7 @@ class ChapterError(RuntimeError):
 class _OwnKernelManager(AsyncKernelManager):
     """Starts this very interpreter, whatever kernelspecs the machine has or lacks."""
 
-    @default("kernel_spec_manager")
-    def _native_only(self) -> KernelSpecManager:
-        return KernelSpecManager(kernel_dirs=[])
+    kernel_spec_manager = Instance(KernelSpecManager, kw={"kernel_dirs": []})
 
 
 def run(
@@ -53,7 +53,7 @@ def run(
     root: Path | None = None,
 ) -> Path:
     """
-    Execute a chapter and keep the executed notebook beside its results.
+    Execute a chapter and keep the executed notebook with its results.
 
     What the chapter prints goes on to the terminal. Parameters that differ from those of the
     cell are injected in a cell of their own; relative paths start at the project.
@@ -65,7 +65,7 @@ def run(
     profile : str
         Where values come from: ``notebooks/params/PROFILE.yml``.
     overrides : mapping, optional
-        Values that replace those of the profile, which makes the run a custom one.
+        Values that replace those of the profile, which makes the profile *custom*.
     root : Path, optional
         Folder of the project; found where left out.
 
@@ -77,31 +77,39 @@ def run(
     Raises
     ------
     ValueError, TypeError
-        If chapter, profile, a parameter's name or a value is not allowed, or if the chapter does
-        not close its results.
+        If chapter, profile, a parameter's name or a value is not allowed.
+    FileNotFoundError
+        If the chapter opens no page; a ValueError if it does not close it.
     ChapterError
         If a cell fails. The notebook up to there is kept as ``CHAPTER.failed.ipynb``.
     """
     root = root or project_root()
     path = find_chapter(chapter, root)
-    values = resolve_parameters(path.stem, profile, overrides or {}, root)
-    folder = root / str(values[RESULTS])
+    chapter = path.stem
+    values = resolve_parameters(chapter, profile, overrides or {}, root)
+    folder: Path = root / values[RESULTS]
+    defaults = read_parameters(path)().model_dump()
+    changed = {name: value for name, value in values.items() if value != defaults[name]}
     with TemporaryDirectory(prefix="thesis-") as scratch:
-        output = Path(scratch) / f"{path.stem}.out.ipynb"
+        output = Path(scratch) / f"{chapter}.ipynb"
         try:
-            _execute(path, _changed(path, values), output, root)
+            _execute(path, changed, output, root)
         except (PapermillExecutionError, DeadKernelError) as error:
-            failed = folder / f"{path.stem}.failed.ipynb"
+            failed = folder / f"{chapter}.failed.ipynb"
             write_notebook(nbformat.read(output, as_version=4), failed)
-            raise ChapterError(f"{_explain(path.stem, error)} (kept: {failed})") from error
+            reason = "its kernel died, perhaps out of memory"
+            if isinstance(error, PapermillExecutionError):
+                words = " ".join(error.evalue.split())
+                reason = f"cell {error.cell_index}: {error.ename}: {words}"
+            raise ChapterError(f"{chapter} failed: {reason} (kept: {failed})") from error
         read_run_info(folder)
-        write_notebook(nbformat.read(output, as_version=4), folder / f"{path.stem}.ipynb")
+        write_notebook(nbformat.read(output, as_version=4), folder / output.name)
     return folder
 
 
 def pair(chapter: str, *, root: Path | None = None) -> Path:
     """
-    Execute a chapter as it stands and store it as its ``.ipynb`` with outputs.
+    Execute a chapter as the smoke profile and store it as its ``.ipynb`` with outputs.
 
     The ``.py`` is read, never written.
 
@@ -109,22 +117,10 @@ def pair(chapter: str, *, root: Path | None = None) -> Path:
     -------
     Path
         ``notebooks/CHAPTER.ipynb``, the reference that tests compare with.
-
-    Raises
-    ------
-    ValueError
-        If the values of the parameters cell are not those of the smoke profile.
     """
     root = root or project_root()
-    path = find_chapter(chapter, root)
-    changed = _changed(path, resolve_parameters(path.stem, "smoke", {}, root))
-    if changed:
-        raise ValueError(
-            f"Invalid parameters cell of {path.stem}: {', '.join(changed)} differ from smoke.yml, "
-            f"which says {changed}. Must be the same."
-        )
-    executed = run(path.stem, profile="smoke", root=root) / f"{path.stem}.ipynb"
-    reference = path.with_suffix(".ipynb")
+    reference = find_chapter(chapter, root).with_suffix(".ipynb")
+    executed = run(reference.stem, root=root) / reference.name
     write_text(reference, executed.read_text(encoding="utf-8"))
     return reference
 
@@ -147,35 +143,20 @@ def write_notebook(notebook: NotebookNode, path: Path) -> None:
     write_text(path, nbformat.writes(notebook, version=4) + "\n")
 
 
-def _changed(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    parameters = read_parameters(path)
-    return {name: value for name, value in values.items() if value != parameters[name].default}
-
-
 def _execute(path: Path, parameters: dict[str, Any], output: Path, root: Path) -> None:
-    # Sockets are files beside the output: ports would collide where chapters run side by side.
+    # Sockets are files next to the output: ports would collide where chapters run at once.
     kernel = {"transport": "ipc", "connection_file": os.fspath(output.with_name("kernel.json"))}
-    source = output.with_name(f"{path.stem}.ipynb")
-    language = {"kernel_name": _KERNELSPEC["name"], "language": _KERNELSPEC["language"]}
-    write_notebook(jupytext.read(path), source)
-    if parameters:  # injected here, because papermill would warn of types such as str | None
-        notebook = load_notebook_node(os.fspath(source))
-        write_notebook(parameterize_notebook(notebook, parameters, **language), source)
     papermill.execute_notebook(
-        source,
+        jupytext.read(path),
         output,
-        **language,
+        parameters,
+        kernel_name="python3",
+        language="python",
         cwd=root,
+        start_timeout=600,  # seconds, for a machine with much else to do
         progress_bar=False,
         stdout_file=sys.stdout,
         stderr_file=sys.stderr,
         kernel_manager_class=_OwnKernelManager,
         config=Config(KernelManager=kernel),
     )
-
-
-def _explain(chapter: str, error: PapermillExecutionError | DeadKernelError) -> str:
-    if isinstance(error, DeadKernelError):
-        return f"{chapter} failed: its kernel died, perhaps out of memory."
-    reason = " ".join(error.evalue.split())
-    return f"{chapter} failed in cell {error.cell_index}: {error.ename}: {reason}"

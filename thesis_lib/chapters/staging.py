@@ -1,18 +1,15 @@
 """Put executed chapters and their results where the book and the repository keep them."""
 
 import shutil
-from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nbformat
 
+from thesis_lib.chapters.page import RUN_INFO, read_run_info
 from thesis_lib.chapters.parameters import list_chapters, project_root
-from thesis_lib.chapters.provenance import RUN_INFO, read_run_info
 from thesis_lib.chapters.running import write_notebook
-
-if TYPE_CHECKING:  # slow to import
-    import pandas as pd
 
 MAX_PUBLISHED_MB = 5.0
 _NOTES = {
@@ -25,7 +22,7 @@ _NOTES = {
 
 def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
     """
-    Copy executed chapters into the book, each with a banner that says what was run.
+    Copy executed chapters into the book, each with a banner that states what was run.
 
     ``book/chapters`` and ``book/results`` are made anew. The latter also gets the tables of all
     claims: ``claims.csv``, ``checks.csv``, ``verdicts.csv``.
@@ -49,9 +46,13 @@ def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
         If a chapter was not run or did not come to its end, or decided about a claim that
         ``claims.yml`` does not have, or has otherwise.
     """
+    from thesis_lib.study.claim_tables import summarise_claims  # slow to import
+    from thesis_lib.study.claims import read_claims
+    from thesis_lib.study.tables import REFERENCE
+
     root = root or project_root()
-    folders = _finished(root / source, root)
-    tables = _tabulate_claims(folders.values())
+    folders = _find_finished(root / source, root)
+    tables = summarise_claims(read_claims(REFERENCE / "claims.yml"), folders.values())
     for name in ("chapters", "results"):
         shutil.rmtree(root / "book" / name, ignore_errors=True)
     pages = []
@@ -59,7 +60,8 @@ def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
         page = root / "book" / "chapters" / f"{chapter}.ipynb"
         notebook = nbformat.read(folder / page.name, as_version=4)
         opening = notebook.cells[0]
-        opening.source = _add_banner(opening.source, read_run_info(folder))
+        title, _, rest = opening.source.partition("\n")
+        opening.source = f"{title}\n\n{format_banner(read_run_info(folder))}\n{rest}"
         write_notebook(notebook, page)
         ignored = shutil.ignore_patterns("*.ipynb")
         shutil.copytree(folder, root / "book" / "results" / chapter, ignore=ignored)
@@ -79,8 +81,8 @@ def publish(profile: str, *, root: Path | None = None) -> Path:
         If a chapter was not run or did not come to its end, or if a file is too big to keep.
     """
     root = root or project_root()
-    folders = _finished(root / "results" / profile, root)
-    for path in (path for folder in folders.values() for path in folder.rglob("*")):
+    folders = _find_finished(root / "results" / profile, root)
+    for path in chain.from_iterable(folder.rglob("*") for folder in folders.values()):
         size_mb = path.stat().st_size / 1e6
         if size_mb > MAX_PUBLISHED_MB:
             raise ValueError(
@@ -93,68 +95,14 @@ def publish(profile: str, *, root: Path | None = None) -> Path:
     return published
 
 
-def _finished(source: Path, root: Path) -> dict[str, Path]:
-    folders = {chapter: source / chapter for chapter in list_chapters(root)}
-    for chapter, folder in folders.items():
-        read_run_info(folder)
-        if not (folder / f"{chapter}.ipynb").is_file():
-            raise FileNotFoundError(f"No {chapter}.ipynb in {folder}. Run the chapter again.")
-    return folders
-
-
-def _tabulate_claims(folders: Iterable[Path]) -> "dict[str, pd.DataFrame]":
-    from thesis_lib import study  # slow to import, and only the book needs it
-
-    claims = study.read_claims(study.REFERENCE / "claims.yml")
-    return study.summarise_claims(claims, folders)
-
-
-def _add_banner(opening: str, info: dict[str, Any]) -> str:
-    title, _, rest = opening.partition("\n")
-    if not title.startswith("# "):
-        raise ValueError(
-            f"Invalid first line {title!r} of {info['chapter']}. Must be its title: # ..."
-        )
-    return f"{title}\n\n{banner(info)}\n{rest}"
-
-
-def banner(info: dict[str, Any]) -> str:
+def describe_origin(folder: Path) -> str:
     """
-    Say in MyST what a page was computed from and how to compute it again.
-
-    Parameters
-    ----------
-    info : dict
-        A finished ``run.json``.
-    """
-    profile = info["profile"]
-    kind = "warning" if profile in ("smoke", "custom") else "note"
-    note = _NOTES.get(profile, "")
-    if profile == "custom":
-        note += f" ({', '.join(info['changed'])}), else as {info['closest_profile']}"
-    commit = f"commit {info['commit'][:10]}" if info["commit"] else "no commit known"
-    dirty = " with changes on top" if info["dirty"] else ""
-    data = ", ".join(f"{name} `{digest}`" for name, digest in info["data"].items())
-    seeds = ", ".join(str(seed) for seed in info["seeds"])
-    return (
-        f"````{{admonition}} Computed with profile *{profile}*: {note}\n"
-        f":class: {kind} provenance\n"
-        f"{_format_time(info)} on {info['device']} ({info['cpu']}, "
-        f"{info['n_cores']} cores), {info['started'][:10]}, {commit}{dirty}. "
-        f"Seeds {seeds}. Data: {data}.\n\n"
-        f"Run it again:\n```bash\n{info['command']}\n```\n"
-        "````\n"
-    )
-
-
-def tell_origin(folder: Path) -> str:
-    """
-    Say in one sentence what run of a chapter stored results come from.
+    Describe in one sentence which run of a chapter stored results come from.
 
     Parameters
     ----------
     folder : Path
-        With the ``run.json`` of the chapter; where there is none the sentence says so.
+        With the ``run.json`` of the chapter; the sentence says so where there is none.
 
     Raises
     ------
@@ -167,16 +115,52 @@ def tell_origin(folder: Path) -> str:
     commit = f", commit {info['commit'][:10]}" if info["commit"] else ""
     return (
         f"Stored by a run of this chapter on {info['started'][:10]}, {_format_time(info)} on "
-        f"{info['device']}{commit}, seeds {', '.join(str(seed) for seed in info['seeds'])}: "
-        f"{info['command']}"
+        f"{info['device']}{commit}, seeds {', '.join(map(str, info['seeds']))}: {info['command']}"
     )
+
+
+def format_banner(info: dict[str, Any]) -> str:
+    """
+    Write in MyST what a page was computed from and how to compute it again.
+
+    Parameters
+    ----------
+    info : dict
+        Content of the ``run.json`` of a finished chapter.
+    """
+    profile = info["profile"]
+    kind = "warning" if profile in ("smoke", "custom") else "note"
+    note = _NOTES.get(profile, "")
+    if profile == "custom":
+        note += f" ({', '.join(info['changed'])}), else as {info['closest_profile']}"
+    commit = f"commit {info['commit'][:10]}" if info["commit"] else "no commit known"
+    dirty = " with changes on top" if info["dirty"] else ""
+    data = ", ".join(f"{name} `{digest}`" for name, digest in info["data"].items())
+    return (
+        f"````{{admonition}} Computed with profile *{profile}*: {note}\n"
+        f":class: {kind} provenance\n"
+        f"{_format_time(info)} on {info['device']} ({info['cpu']}, "
+        f"{info['n_cores']} cores), {info['started'][:10]}, {commit}{dirty}. "
+        f"Seeds: {', '.join(map(str, info['seeds'])) or 'none'}. Data: {data or 'none'}.\n\n"
+        f"Run it again:\n```bash\n{info['command']}\n```\n"
+        "````\n"
+    )
+
+
+def _find_finished(source: Path, root: Path) -> dict[str, Path]:
+    folders = {chapter: source / chapter for chapter in list_chapters(root)}
+    for chapter, folder in folders.items():
+        read_run_info(folder)
+        if not (folder / f"{chapter}.ipynb").is_file():
+            raise FileNotFoundError(f"No {chapter}.ipynb in {folder}. Run the chapter again.")
+    return folders
 
 
 def _format_time(info: dict[str, Any]) -> str:
     page = _format_duration(info["duration_s"])
     if "compute_s" not in info:
         return page
-    return f"{_format_duration(info['compute_s'])} of training; page made in {page}"
+    return f"{_format_duration(info['compute_s'])} of computing; page made in {page}"
 
 
 def _format_duration(seconds: float) -> str:

@@ -23,26 +23,18 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from thesis_lib.losses.boundary import contour_loss, hausdorff_loss
-from thesis_lib.losses.distance import distance_field
-from thesis_lib.losses.overlap import bce_dice_loss, dice_loss, jaccard_loss, lovasz_loss
-from thesis_lib.losses.pixelwise import bce_loss, focal_loss, kl_loss, mse_loss, wing_loss
-
-__all__ = [
-    "LOSSES",
-    "bce_dice_loss",
-    "bce_loss",
-    "contour_loss",
-    "dice_loss",
-    "distance_field",
-    "focal_loss",
-    "hausdorff_loss",
-    "jaccard_loss",
-    "kl_loss",
-    "lovasz_loss",
-    "mse_loss",
-    "wing_loss",
-]
+from thesis_lib.losses.boundary import contour_loss as contour_loss
+from thesis_lib.losses.boundary import hausdorff_loss as hausdorff_loss
+from thesis_lib.losses.distance import distance_field as distance_field
+from thesis_lib.losses.overlap import bce_dice_loss as bce_dice_loss
+from thesis_lib.losses.overlap import dice_loss as dice_loss
+from thesis_lib.losses.overlap import jaccard_loss as jaccard_loss
+from thesis_lib.losses.overlap import lovasz_loss as lovasz_loss
+from thesis_lib.losses.pixelwise import bce_loss as bce_loss
+from thesis_lib.losses.pixelwise import focal_loss as focal_loss
+from thesis_lib.losses.pixelwise import kl_loss as kl_loss
+from thesis_lib.losses.pixelwise import mse_loss as mse_loss
+from thesis_lib.losses.pixelwise import wing_loss as wing_loss
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bce": bce_loss,

@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor
 
-from thesis_lib._checks import check_same_shape
+from saltvolumes._checks import check_same_shape
 
 LossT = TypeVar("LossT", bound=Callable[..., Tensor])
 

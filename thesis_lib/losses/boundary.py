@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thesis_lib._checks import check_count, check_range, check_same_shape
+from saltvolumes._checks import check_count, check_range
 from thesis_lib.losses._contract import mean_loss
 from thesis_lib.losses.distance import squared_distance
 from thesis_lib.losses.pixelwise import bce_per_pixel
@@ -79,17 +79,15 @@ def contour_loss(
 
 
 @mean_loss
-def hausdorff_loss(
-    logits: Tensor, target: Tensor, *, target_distance: Tensor | None = None
-) -> Tensor:
+def hausdorff_loss(logits: Tensor, target: Tensor) -> Tensor:
     r"""
     Squared error weighted by the distance to both contours (distance-transform form).
 
     .. math:: \mathrm{mean}\,[(p - t)^2 (d_p^2 + d_t^2)]
 
     :math:`d_p` and :math:`d_t` are the `distance_field` of the masks :math:`p > 0.5` and
-    :math:`t > 0.5`, constants for the gradient. A mask of one class has no contour and adds 0
-    beside one that has; where neither has, both distances are 1.
+    :math:`t > 0.5`, constants for the gradient. A mask of one class has no contour and adds 0 to
+    the distance of one that has; where neither has, both distances are 1.
 
     Parameters
     ----------
@@ -97,13 +95,6 @@ def hausdorff_loss(
         Raw network output.
     target : Tensor of shape (B, 1, H, W)
         Salt mask, in [0, 1].
-    target_distance : Tensor of shape (B, 1, H, W), optional
-        ``distance_field(target > 0.5)``, computed once where the same targets come back.
-
-    Raises
-    ------
-    ValueError
-        If ``target_distance`` has another shape.
 
     References
     ----------
@@ -111,10 +102,5 @@ def hausdorff_loss(
        segmentation with convolutional neural networks. https://doi.org/10.1109/TMI.2019.2930068
     """
     p = torch.sigmoid(logits)
-    if target_distance is None:
-        to_target = squared_distance(target > 0.5)
-    else:
-        check_same_shape("target_distance", target_distance.shape, "target", target.shape)
-        to_target = target_distance.square()
-    weights = (squared_distance(p > 0.5) + to_target).to(p.dtype)
+    weights = (squared_distance(p > 0.5) + squared_distance(target > 0.5)).to(p.dtype)
     return (p - target).square() * torch.where(weights > 0, weights, 2)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thesis_lib._checks import check_range
+from saltvolumes._checks import check_range
 from thesis_lib.losses._contract import mean_loss
 
 
@@ -167,8 +167,8 @@ def wing_loss(
     .. [1] Feng et al. (2018). Wing loss for robust facial landmark localisation with
        convolutional neural networks. https://doi.org/10.1109/CVPR.2018.00238
     """
-    check_range("width", width, low=0, open_low=True)
-    check_range("curvature", curvature, low=0, open_low=True)
+    check_range("width", width, low=0, exclusive=True)
+    check_range("curvature", curvature, low=0, exclusive=True)
     error = (torch.sigmoid(logits) - target).abs()
     gap = width - width * math.log1p(width / curvature)
     return torch.where(error < width, width * (error / curvature).log1p(), error - gap)

@@ -2,72 +2,25 @@
 Every figure of the book: draws what it is given, in one style, and computes no result.
 
 Figures are opened in pyplot, so that a notebook shows them after the cell; a semicolon behind the
-call keeps it from showing the returned figure a second time.
+call keeps it from showing the returned figure a second time. What a chapter draws itself it draws
+inside ``with thesis_style():``.
 """
 
-from thesis_lib.plotting.classifiers import plot_accuracy, plot_confusions
-from thesis_lib.plotting.curves import (
-    plot_learning_curves,
-    plot_loss_curves,
-    plot_loss_gradients,
-)
-from thesis_lib.plotting.diagrams import (
-    plot_network,
-    plot_pipeline,
-)
-from thesis_lib.plotting.images import (
-    plot_cams,
-    plot_emergence,
-    plot_image_grid,
-    plot_inversions,
-)
-from thesis_lib.plotting.measures import (
-    plot_ascent,
-    plot_cam_tests,
-    plot_depth_curves,
-    plot_measures,
-    plot_residuals,
-)
-from thesis_lib.plotting.scores import (
-    plot_effects,
-    plot_label_shares,
-    plot_table,
-)
-from thesis_lib.plotting.sections import (
-    plot_gallery,
-    plot_patches,
-    plot_predictions,
-    plot_round_trip,
-    plot_section,
-    plot_volume,
-)
-from thesis_lib.plotting.statistics import plot_statistics
-
-__all__ = [
-    "plot_accuracy",
-    "plot_ascent",
-    "plot_cam_tests",
-    "plot_cams",
-    "plot_confusions",
-    "plot_depth_curves",
-    "plot_effects",
-    "plot_emergence",
-    "plot_gallery",
-    "plot_image_grid",
-    "plot_inversions",
-    "plot_label_shares",
-    "plot_learning_curves",
-    "plot_loss_curves",
-    "plot_loss_gradients",
-    "plot_measures",
-    "plot_network",
-    "plot_patches",
-    "plot_pipeline",
-    "plot_predictions",
-    "plot_residuals",
-    "plot_round_trip",
-    "plot_section",
-    "plot_statistics",
-    "plot_table",
-    "plot_volume",
-]
+from thesis_lib.plotting._style import thesis_style as thesis_style
+from thesis_lib.plotting.classifiers import plot_accuracy as plot_accuracy
+from thesis_lib.plotting.classifiers import plot_confusions as plot_confusions
+from thesis_lib.plotting.curves import plot_histories as plot_histories
+from thesis_lib.plotting.diagrams import plot_network as plot_network
+from thesis_lib.plotting.diagrams import plot_pipeline as plot_pipeline
+from thesis_lib.plotting.images import plot_image_grid as plot_image_grid
+from thesis_lib.plotting.measures import plot_cam_tests as plot_cam_tests
+from thesis_lib.plotting.measures import plot_depth_curves as plot_depth_curves
+from thesis_lib.plotting.measures import plot_measures as plot_measures
+from thesis_lib.plotting.scores import plot_effects as plot_effects
+from thesis_lib.plotting.scores import plot_table as plot_table
+from thesis_lib.plotting.sections import plot_gallery as plot_gallery
+from thesis_lib.plotting.sections import plot_predictions as plot_predictions
+from thesis_lib.plotting.sections import plot_round_trip as plot_round_trip
+from thesis_lib.plotting.sections import plot_section as plot_section
+from thesis_lib.plotting.sections import plot_volume as plot_volume
+from thesis_lib.plotting.statistics import plot_statistics as plot_statistics

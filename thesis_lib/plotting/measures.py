@@ -1,50 +1,36 @@
-"""What explanations measure: ascents, residuals, measures of images, tests of activation maps."""
+"""What explanations measure: images one by one or against depth, tests of activation maps."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from thesis_lib._checks import check_same_shape
-from thesis_lib.plotting._series import (
-    check_columns,
-    draw_runs,
-    ordered,
-    series_handles,
-    series_styles,
-)
-from thesis_lib.plotting._style import RED, label_outer, new_figure, new_panels, styled
+from thesis_lib.plotting._layout import PAGE_WIDTH, add_legend, new_panels
+from thesis_lib.plotting._series import NO_VALUE, draw_missing, list_names, series_styles
+from thesis_lib.plotting._style import thesis_style
 
 MEASURE_LABELS = {
     "bodies": "salt bodies",
     "boundary_f1": "F1 of the salt boundary",
-    "converged": "converged (share)",
     "correlation": "correlation with input",
-    "distance": "distance of features",
-    "evaluations": "evaluations",
-    "label_kept": "label kept (share)",
+    "label_kept": "label kept (fraction)",
     "modification": "modification (1 − SSIM)",
-    "nearest": "relative distance to nearest real patch",
+    "nearest": "relative distance to nearest data patch",
     "noise_db": "noise above the data's band (dB)",
-    "one_body": "one salt body (share)",
-    "probability": "probability of the class",
-    "residual": "residual",
+    "one_body": "one salt body (fraction)",
     "restart_correlation": "correlation of restarts",
     "sharpness": "contour sharpness",
     "sparsity": "gradient sparsity",
     "spectral_distance_db": "spectral distance (dB)",
-    "value": "objective (logit)",
 }
-_LIMITS = {  # what measures can be: intervals that assume a normal distribution know nothing of it
+_LIMITS = {  # what measures can be: intervals that assume a normal distribution ignore it
     "boundary_f1": (0.0, 1.0),
-    "converged": (0.0, 1.0),
     "correlation": (-1.0, 1.0),
     "label_kept": (0.0, 1.0),
     "modification": (0.0, 2.0),
@@ -53,101 +39,13 @@ _LIMITS = {  # what measures can be: intervals that assume a normal distribution
 }
 _COLUMNS = 3
 _TITLE_WIDTH, _NAME_WIDTH = 23, 16  # characters
-_LEGEND: dict[str, Any] = {"loc": "outside upper right", "frameon": False}
 
 
-@styled
-def plot_ascent(
-    histories: Mapping[str, NDArray[np.floating]], *, objective: str = "objective (logit)"
-) -> Figure:
-    """
-    Draw the objective of maximized images over the steps.
-
-    Parameters
-    ----------
-    histories : mapping of label to array of shape (n, steps)
-        Objective of each image before each step; NaN after its early stop.
-    objective : str
-        What was maximized, with its unit.
-
-    Returns
-    -------
-    Figure
-        A thin line is an image, a thick one the median of a label.
-
-    Raises
-    ------
-    ValueError
-        If there is no history.
-    """
-    styles = series_styles(histories)
-    fig, grid = new_figure(height=2.7)
-    for name, history in histories.items():
-        draw_runs(grid[0, 0], history, color=styles[name]["color"])
-    grid[0, 0].set(xlabel="step", ylabel=objective)
-    grid[0, 0].grid()
-    handles = [Line2D([], [], label=name, color=styles[name]["color"]) for name in styles]
-    fig.legend(handles=handles, ncols=min(len(handles), 4), **_LEGEND)
-    return fig
+def _title(measure: str) -> str:
+    return textwrap.fill(MEASURE_LABELS.get(measure, measure), _TITLE_WIDTH)
 
 
-@styled
-def plot_residuals(
-    histories: Mapping[str, Mapping[str, NDArray[np.floating]]],
-    *,
-    tolerance: float,
-    fixed_step: int | None = None,
-) -> Figure:
-    """
-    Draw the residual of inversions over the steps, block by block, for several optimisers.
-
-    Parameters
-    ----------
-    histories : mapping of block to mapping of optimiser to array of shape (n, steps + 1)
-        Residual of each image at the start and after each step.
-    tolerance : float
-        Residual below which an inversion has converged.
-    fixed_step : int, optional
-        Step at which somebody with a fixed budget would stop and compare the blocks.
-
-    Returns
-    -------
-    Figure
-        One panel a block, with common logarithmic axes. A thin line is an image, a thick one the
-        median of an optimiser.
-
-    Raises
-    ------
-    ValueError
-        If there is no history.
-    """
-    styles = series_styles(name for runs in histories.values() for name in runs)
-    n_columns = min(len(histories), 4)
-    fig, panels = new_panels(
-        len(histories), n_columns=n_columns, panel_height=2.2, sharex=True, sharey=True
-    )
-    for ax, (block, runs) in zip(panels, histories.items(), strict=True):
-        for name, history in runs.items():
-            draw_runs(ax, history, color=styles[name]["color"])
-        ax.axhline(tolerance, color="0.3", linestyle="dashed", linewidth=0.9)
-        if fixed_step is not None:
-            ax.axvline(fixed_step, color=RED, linestyle="dotted", linewidth=1.1)
-        ax.set(title=block, yscale="log")
-        ax.grid()
-    label_outer(panels, n_columns=n_columns)
-    fig.supxlabel("step")
-    fig.supylabel("residual (dimensionless)")
-    handles = [Line2D([], [], label=name, color=styles[name]["color"]) for name in styles]
-    label = f"tolerance {tolerance:g}"
-    handles.append(Line2D([], [], color="0.3", linestyle="dashed", linewidth=0.9, label=label))
-    if fixed_step is not None:
-        label = f"{fixed_step} steps"
-        handles.append(Line2D([], [], color=RED, linestyle="dotted", linewidth=1.1, label=label))
-    fig.legend(handles=handles, ncols=len(handles), **_LEGEND)
-    return fig
-
-
-@styled
+@thesis_style()
 def plot_depth_curves(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
     """
     Draw measures of inversions against the depth of the inverted block.
@@ -155,81 +53,49 @@ def plot_depth_curves(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Columns ``route``, ``block`` and each measure: a row is a dot, and lines join the means.
-        Where there are columns ``<measure>_low`` and ``<measure>_high``, these bounds are drawn
-        as bars instead of single dots (give one row a route and block), up to where the measure
-        can be, such as 1 for a share; NaN leaves a bar out.
+        One row for every initialisation and block, measured or not: ``initialisation``, ``block``
+        and of each measure its mean ``<measure>`` and the bounds ``<measure>_low`` and
+        ``<measure>_high``. Bounds are drawn up to where the measure can be, such as 1 for a
+        fraction; those that are NaN are left out.
     measures : sequence of str
-        Columns to draw.
+        What to draw.
 
     Returns
     -------
     Figure
-        Three panels a row, one a measure. A cross at the bottom stands for a route and block
-        without a value.
+        Three panels per row, one per measure. A cross at the bottom marks a mean that is NaN.
 
     Raises
     ------
     ValueError
-        If there is no row, or a column is missing.
+        If there is no measure.
+    KeyError
+        If a column is missing.
     """
-    check_columns("table", table, ("route", "block", *measures))
-    blocks, styles = ordered(table["block"]), series_styles(ordered(table["route"]))
-    fig, panels = new_panels(len(measures), n_columns=_COLUMNS, panel_height=1.9, sharex=True)
+    blocks = list_names(table["block"])
+    styles = series_styles(list_names(table["initialisation"]))
+    fig, panels = new_panels(len(measures), n_columns=_COLUMNS, height=1.9, sharex=True)
     for ax, measure in zip(panels, measures, strict=True):
-        for number, (route, style) in enumerate(styles.items()):
-            offset = 0.12 * (number - (len(styles) - 1) / 2)
-            rows = table[table["route"] == route]
-            _draw_depths(ax, rows, measure, blocks, offset=offset, color=style["color"])
-            means = rows.groupby("block", observed=True)[measure].mean().reindex(blocks)
-            places = np.arange(len(blocks)) + offset
-            ax.plot(places, means, **style, linewidth=1.2, markersize=5)
-            _cross(ax, places[means.isna()], color=style["color"])
+        for number, (name, style) in enumerate(styles.items()):
+            rows = table[table["initialisation"] == name].set_index("block").loc[blocks]
+            positions = np.arange(len(blocks)) + 0.12 * (number - (len(styles) - 1) / 2)
+            bounds = rows[[f"{measure}_low", f"{measure}_high"]].astype(float)
+            low, high = bounds.clip(*_LIMITS.get(measure, (-np.inf, np.inf))).to_numpy().T
+            ax.vlines(positions, low, high, color=style["color"], linewidth=1.6, alpha=0.7)
+            ax.plot(positions, rows[measure], **style, linewidth=1.2)
+            draw_missing(ax, positions[rows[measure].isna()], color=style["color"])
         ax.set_title(_title(measure))
         ax.set_xticks(range(len(blocks)), [block.removeprefix("block") for block in blocks])
         ax.set_xlim(-0.4, len(blocks) - 0.6)
         ax.margins(y=0.12)
         ax.grid(axis="y")
-    label_outer(panels, n_columns=_COLUMNS, share_y=False)
     fig.supxlabel("block")
-    handles = series_handles(styles, linewidth=1.2)
-    known = table.groupby(["route", "block"], observed=True)[list(dict.fromkeys(measures))].count()
-    if (known == 0).any(axis=None):
-        handles.append(Line2D([], [], label="no value", color="0.3", marker="x", linestyle=""))
-    fig.legend(handles=handles, ncols=len(handles), **_LEGEND)
+    missing = [NO_VALUE] if table[list(measures)].isna().any(axis=None) else []
+    add_legend(fig, [*styles.values(), *missing])
     return fig
 
 
-def _cross(ax: Axes, places: NDArray[np.floating], *, color: str) -> None:
-    """Mark at the bottom what has no value."""
-    if places.size:
-        bottom = ax.get_xaxis_transform()
-        ax.scatter(
-            places, np.full(places.size, 0.04), s=22, marker="x", color=color, transform=bottom
-        )
-
-
-def _draw_depths(
-    ax: Axes,
-    rows: pd.DataFrame,
-    measure: str,
-    blocks: Sequence[str],
-    *,
-    offset: float,
-    color: str,
-) -> None:
-    """Draw the intervals of one route or, where there are none, its single values."""
-    places = pd.Index(blocks).get_indexer(pd.Index(rows["block"])) + offset
-    bounds = [f"{measure}_low", f"{measure}_high"]
-    if all(bound in rows for bound in bounds):
-        limits = _LIMITS.get(measure, (-np.inf, np.inf))
-        low, high = (rows[bound].astype(float).clip(*limits) for bound in bounds)
-        ax.vlines(places, low, high, color=color, linewidth=1.6, alpha=0.7)
-    else:
-        ax.scatter(places, rows[measure].astype(float), s=7, color=color, alpha=0.35, linewidth=0)
-
-
-@styled
+@thesis_style()
 def plot_measures(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
     """
     Draw measures of images as dots, group by group, with the mean of each group.
@@ -237,53 +103,44 @@ def plot_measures(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        One row an image: ``group`` and each measure. What is not finite is left out.
+        One row per image: ``group`` and each measure. What is not finite is left out.
     measures : sequence of str
         Columns to draw.
 
     Returns
     -------
     Figure
-        Three panels a row, one a measure; small dots are images, the bar is their mean.
+        Three panels per row, one per measure; small dots are images, the bar is their mean.
 
     Raises
     ------
     ValueError
-        If there is no row, or a column is missing.
+        If there is no measure.
+    KeyError
+        If a column is missing.
     """
-    check_columns("table", table, ("group", *measures))
-    groups = ordered(table["group"])
-    styles = series_styles(groups)
-    names = [textwrap.fill(group, _NAME_WIDTH) for group in groups]
-    height = 0.3 * len(groups) + 0.75
-    fig, panels = new_panels(len(measures), n_columns=_COLUMNS, panel_height=height, sharey=True)
+    styles = series_styles(list_names(table["group"]))
+    names = [textwrap.fill(group, _NAME_WIDTH) for group in styles]
+    height = 0.3 * len(styles) + 0.75
+    fig, panels = new_panels(len(measures), n_columns=_COLUMNS, height=height, sharey=True)
     for ax, measure in zip(panels, measures, strict=True):
-        for line, group in enumerate(groups):
+        for line, (group, style) in enumerate(styles.items()):
             values = table.loc[table["group"] == group, measure].astype(float)
             values = values[np.isfinite(values)]
-            _draw_dots(ax, line, values, color=styles[group]["color"])
-        ax.set(title=_title(measure), yticks=range(len(groups)), yticklabels=names)
-        ax.set_ylim(len(groups) - 0.4, -0.6)
+            dots = {"s": 16, "color": style["color"], "alpha": 0.6, "linewidth": 0}
+            bar: dict[str, Any] = {"color": "0.15", "linewidth": 1.8, "zorder": 3}
+            ax.scatter(values, np.full(len(values), line), **dots)
+            ax.vlines(values.mean(), line - 0.32, line + 0.32, **bar)
+        ax.set_title(_title(measure))
         ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.grid(axis="y")
-    for number, ax in enumerate(panels):
-        ax.tick_params(labelleft=number % _COLUMNS == 0)
+    panels[0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     return fig
 
 
-def _draw_dots(ax: Axes, line: float, values: "pd.Series[float]", *, color: str) -> None:
-    ax.scatter(values, np.full(len(values), line), s=16, color=color, alpha=0.6, linewidth=0)
-    if len(values):
-        ax.vlines(values.mean(), line - 0.32, line + 0.32, color="0.15", linewidth=1.8, zorder=3)
-
-
-def _title(measure: str) -> str:
-    return textwrap.fill(MEASURE_LABELS.get(measure, measure), _TITLE_WIDTH)
-
-
-@styled
+@thesis_style()
 def plot_cam_tests(
-    shares: NDArray[np.floating],
+    fractions: NDArray[np.floating],
     deletion: Mapping[str, NDArray[np.floating]],
     insertion: Mapping[str, NDArray[np.floating]],
     cascade: Mapping[str, Mapping[str, NDArray[np.floating]]],
@@ -293,8 +150,8 @@ def plot_cam_tests(
 
     Parameters
     ----------
-    shares : array of shape (m,)
-        Share of pixels deleted or inserted, from 0 to 1.
+    fractions : array of shape (m,)
+        Fraction of pixels deleted or inserted, from 0 to 1.
     deletion, insertion : mapping of label to array of shape (n, m)
         Probability of the class for each patch, in the order of a map or a random one.
     cascade : mapping of label to mapping of part to array of shape (n,)
@@ -310,41 +167,31 @@ def plot_cam_tests(
     Raises
     ------
     ValueError
-        If there is no curve, or the curves do not fit the shares.
+        If the curves do not fit the fractions.
     """
-    styles = series_styles([*deletion, *insertion, *cascade])
-    fig, grid = new_figure(1, 3, height=2.9)
-    for ax, title, curves in zip(
-        grid[0], ("deletion", "insertion"), (deletion, insertion), strict=False
-    ):
+    styles = series_styles([*deletion, *insertion, *cascade], markers=False)
+    fig, panels = plt.subplots(1, 3, figsize=(PAGE_WIDTH, 2.9))
+    tests = {"deletion": ("deleted", deletion), "insertion": ("inserted", insertion)}
+    for ax, (title, (verb, curves)) in zip(panels[:2], tests.items(), strict=True):
         for name, curve in curves.items():
-            check_same_shape("shares", shares.shape, f"{title} of {name}", curve.shape[1:])
-            low, high = np.quantile(curve, (0.25, 0.75), axis=0)
-            color = styles[name]["color"]
-            ax.fill_between(100 * shares, low, high, color=color, alpha=0.15, linewidth=0)
-            ax.plot(100 * shares, curve.mean(axis=0), color=color)
-        verb = {"deletion": "deleted", "insertion": "inserted"}[title]
+            ax.plot(100 * fractions, curve.mean(axis=0), **styles[name])
+            bounds = np.quantile(curve, (0.25, 0.75), axis=0)
+            ax.fill_between(100 * fractions, *bounds, **styles[name], alpha=0.15, linewidth=0)
         ax.set(title=title, xlabel=f"pixels {verb} (%)", xlim=(0, 100), ylim=(-0.02, 1.02))
         ax.grid()
-    grid[0, 0].set_ylabel("probability of the class")
-    grid[0, 1].tick_params(labelleft=False)
+    panels[0].set_ylabel("probability of the class")
+    panels[1].tick_params(labelleft=False)
+    ax = panels[2]
     for number, (name, parts) in enumerate(cascade.items()):
-        offset = 0.22 * (number - (len(cascade) - 1) / 2)
-        _draw_cascade(grid[0, 2], parts, offset, color=styles[name]["color"])
-    handles = [Line2D([], [], label=name, color=style["color"]) for name, style in styles.items()]
-    fig.legend(handles=handles, ncols=min(len(handles), 4), **_LEGEND)
-    return fig
-
-
-def _draw_cascade(
-    ax: Axes, parts: Mapping[str, NDArray[np.floating]], offset: float, *, color: str
-) -> None:
-    lines = np.arange(len(parts)) + offset
-    for line, values in zip(lines, parts.values(), strict=True):
-        ax.scatter(values, np.full(len(values), line), s=8, color=color, alpha=0.3, linewidth=0)
-    ax.plot([values.mean() for values in parts.values()], lines, "o-", color=color, linewidth=1.0)
+        lines = np.arange(len(parts)) + 0.22 * (number - (len(cascade) - 1) / 2)
+        for line, values in zip(lines, parts.values(), strict=True):
+            dots = {"s": 8, "alpha": 0.3, "linewidth": 0}
+            ax.scatter(values, np.full(len(values), line), **styles[name], **dots)
+        means = [values.mean() for values in parts.values()]
+        ax.plot(means, lines, "o-", **styles[name], linewidth=1.0)
+        ax.set(yticks=range(len(parts)), yticklabels=parts, ylim=(len(parts) - 0.5, -0.5))
     ax.axvline(0, color="0.4", linewidth=0.8)
     ax.set(title="randomised so far", xlabel="correlation with the intact map")
-    ax.set(yticks=range(len(parts)), yticklabels=parts)
-    ax.set_ylim(len(parts) - 0.5, -0.5)
     ax.grid(axis="y")
+    add_legend(fig, styles.values())
+    return fig

@@ -1,29 +1,29 @@
-"""Scores: ours beside the thesis', effects behind the claims, shares of salt."""
+"""Scores: ours next to the thesis', and the effects behind the claims."""
 
 import textwrap
-from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from thesis_lib._checks import check_choice, check_range
-from thesis_lib.plotting._style import BLUE, GRAY, ORANGE, RED, new_figure, new_panels, styled
+from saltvolumes._checks import check_choice
+from thesis_lib.plotting._layout import PAGE_WIDTH, add_legend, new_panels
+from thesis_lib.plotting._series import NO_VALUE, draw_missing, list_names
+from thesis_lib.plotting._style import BLUE, GRAY, ORANGE, RED, thesis_style
 
 SCORE_LABELS = {"dice": "Dice", "perimetric_similarity": "perimetric similarity (PS)"}
 VERDICT_COLORS = {"reproduced": BLUE, "not reproduced": RED, "inconclusive": GRAY}
-_LINE_HEIGHT = 0.21  # inches
 _EFFECT_COLUMNS = 3
 _TITLE_WIDTH = 27  # characters
 
 
-@styled
+@thesis_style()
 def plot_table(scores: pd.DataFrame, thesis: pd.DataFrame) -> Figure:
     """
-    Draw Table 1 as dots: our Dice and PS beside the thesis', loss by loss.
+    Draw Table 1 as dots: our Dice and PS next to the thesis', loss by loss.
 
     Parameters
     ----------
@@ -38,10 +38,10 @@ def plot_table(scores: pd.DataFrame, thesis: pd.DataFrame) -> Figure:
         A large dot is our mean, small dots are the networks behind it, where there are several.
         A loss that was not run has the thesis' dot alone.
     """
-    height = _LINE_HEIGHT * len(thesis) + 0.9
-    fig, grid = new_figure(1, len(SCORE_LABELS), height=height, sharey=True)
+    size = (PAGE_WIDTH, 0.21 * len(thesis) + 0.9)
+    fig, panels = plt.subplots(1, len(SCORE_LABELS), figsize=size, sharey=True)
     rows = np.arange(len(thesis))
-    for ax, (score, label) in zip(grid[0], SCORE_LABELS.items(), strict=True):
+    for ax, (score, label) in zip(panels, SCORE_LABELS.items(), strict=True):
         ours = scores.groupby("loss")[score].mean().reindex(thesis.index)
         each = scores.set_index("loss")[score]
         ax.scatter(each, thesis.index.get_indexer(each.index), s=9, color=BLUE, alpha=0.5)
@@ -51,120 +51,57 @@ def plot_table(scores: pd.DataFrame, thesis: pd.DataFrame) -> Figure:
         ax.set(xlabel=label, yticks=rows, yticklabels=thesis.index)
         ax.grid(axis="y")
     ax.invert_yaxis()
-    handles = ax.get_legend_handles_labels()
-    fig.legend(*handles, loc="outside upper right", ncols=2, frameon=False)
+    fig.legend(handles=ax.collections[-2:], loc="outside upper right", ncols=2, frameon=False)
     return fig
 
 
-@styled
+@thesis_style()
 def plot_effects(effects: pd.DataFrame) -> Figure:
     """
-    Draw the effects behind the claims as a forest plot: one panel a claim, one line a rival.
+    Draw the effects behind the claims as a forest plot: one panel per claim, one line per rival.
 
     Parameters
     ----------
     effects : DataFrame
-        Columns ``statement``, ``verdict``, ``rival``, ``mean``, ``low`` and ``high``: the mean of
-        d over seeds, above 0 where it speaks for the claim, and its bounds. Bounds that are NaN
-        (too few seeds) are left out. A claim without a mean, and a table without a row, say so.
-        Rivals stand in the order of their categories; the claimed loss has an empty line.
+        One row for every claim and each of its rivals, measured or not: ``statement``,
+        ``verdict``, ``rival``, ``mean``, ``low`` and ``high``: the mean of d over seeds, above 0
+        where it speaks for the claim, and its bounds. Bounds that are NaN (too few seeds) are left
+        out; a mean that is NaN is marked by a cross, as *no value*. Rivals are in the order of
+        their categories; the claimed loss has an empty line.
 
     Returns
     -------
     Figure
-        Three panels a row, coloured by verdict.
+        Three panels per row, coloured by verdict. Its layout depends on claims and rivals alone.
 
     Raises
     ------
     ValueError
-        If a verdict is unknown.
+        If there is no claim, or a verdict is unknown.
     """
-    if effects.empty:
-        return _draw_notice("No claim can be tested: the losses that it compares were not run.")
-    claims = list(effects.groupby("statement", sort=False))
-    rivals = effects["rival"].astype("category").cat.remove_unused_categories().cat.categories
-    fig, panels = new_panels(
-        len(claims),
-        n_columns=_EFFECT_COLUMNS,
-        panel_height=0.17 * len(rivals) + 1.25,
-        sharey=True,
-    )
+    claims = effects.groupby("statement", sort=False)
+    rivals = list_names(effects["rival"])
+    height = 0.17 * len(rivals) + 1.25
+    fig, panels = new_panels(len(claims), n_columns=_EFFECT_COLUMNS, height=height, sharey=True)
     for ax, (statement, rows) in zip(panels, claims, strict=True):
-        _draw_effects(ax, str(statement), rows.set_index("rival").reindex(rivals))
+        _draw_effects(ax, rows, rivals)
+        ax.set_title(textwrap.fill(str(statement), _TITLE_WIDTH) + "\n")
+    panels[0].set(yticks=range(len(rivals)), yticklabels=rivals, ylim=(len(rivals) - 0.4, -0.6))
     fig.supxlabel("d (above 0 speaks for the claim)")
+    if effects["mean"].isna().any():
+        add_legend(fig, [NO_VALUE])
     return fig
 
 
-def _draw_notice(text: str) -> Figure:
-    fig, grid = new_figure(height=0.5)
-    grid[0, 0].set_axis_off()
-    grid[0, 0].text(0, 0.5, text, va="center")
-    return fig
-
-
-def _draw_effects(ax: Axes, statement: str, rows: pd.DataFrame) -> None:
-    verdict = check_choice("verdict", str(rows.verdict.dropna().iloc[0]), VERDICT_COLORS)
-    lines = np.arange(len(rows))
-    effect, low, high = rows[["mean", "low", "high"]].to_numpy(dtype=np.float64).T
+def _draw_effects(ax: Axes, rows: pd.DataFrame, rivals: list[str]) -> None:
+    verdict = check_choice("verdict", rows["verdict"].iloc[0], VERDICT_COLORS)
     color = VERDICT_COLORS[verdict]
+    lines = pd.Index(rivals).get_indexer(pd.Index(rows["rival"]))
+    mean, low, high = rows[["mean", "low", "high"]].to_numpy(dtype=np.float64).T
     ax.axvline(0, color="0.4", linewidth=0.8)
     ax.hlines(lines, low, high, color=color, linewidth=1.6)
-    ax.scatter(effect, lines, s=22, color=color, zorder=3)
-    if np.isnan(effect).all():
-        note: dict[str, Any] = {"backgroundcolor": "white", "ha": "center", "va": "center"}
-        ax.text(0.5, 0.5, "no value", transform=ax.transAxes, **note)
-    ax.set(yticks=lines, yticklabels=rows.index)
-    ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.grid(axis="y")
-    ax.xaxis.set_major_locator(MaxNLocator(4))
-    ax.set_title(textwrap.fill(statement, _TITLE_WIDTH) + "\n")
+    ax.scatter(mean, lines, s=22, color=color, zorder=3)
+    draw_missing(ax, lines[np.isnan(mean)], color=color, upright=True)
     ax.text(0, 1.02, verdict, transform=ax.transAxes, color=color, weight="bold", fontsize=8.5)
-
-
-@styled
-def plot_label_shares(shares: NDArray[np.floating], threshold: float) -> Figure:
-    """
-    Draw how much salt the patches hold, and where the classes are split.
-
-    Parameters
-    ----------
-    shares : array of shape (n,)
-        Share of salt of each patch, from 0 to 1.
-    threshold : float
-        Patches above this share are salt.
-
-    Returns
-    -------
-    Figure
-        Histogram in steps of 5 %, patches counted on a logarithmic axis.
-
-    Raises
-    ------
-    ValueError
-        If a share or the threshold lies outside [0, 1].
-    """
-    for name, value in (("threshold", threshold), ("share", shares.min()), ("share", shares.max())):
-        check_range(name, float(value), low=0.0, high=1.0)
-    salt = shares > threshold
-    fig, grid = new_figure(height=2.9)
-    ax = grid[0, 0]
-    ax.hist(
-        [100 * shares[~salt], 100 * shares[salt]],
-        bins=np.arange(0, 101, 5),
-        stacked=True,
-        color=[GRAY, ORANGE],
-        edgecolor="white",
-        label=[f"background: {np.sum(~salt)} patches", f"salt: {np.sum(salt)} patches"],
-    )
-    ax.axvline(
-        100 * threshold, color=RED, linestyle="dashed", label=f"threshold {100 * threshold:g} %"
-    )
-    ax.set(
-        xlabel="salt in the patch (%)",
-        ylabel="patches",
-        xlim=(0, 100),
-        yscale="log",
-        ylim=(0.7, None),
-    )
-    ax.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.18), frameon=False)
-    return fig
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.grid(axis="y")

@@ -1,94 +1,40 @@
-"""Verdicts for readers and for other programs, of one chapter and of all of them."""
+"""Verdicts for readers, of one chapter and of all of them."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
-from thesis_lib.study.claims import Claim, Decision, Effect, make_claim, subtracted_margin
-from thesis_lib.study.tables import LOSS_NAMES, NOT_RUN, SCORE_NAMES
+from thesis_lib.study.claims import Claim, Decision, subtracted_margin
+from thesis_lib.study.tables import NAMES, NOT_RUN
 
 CLAIMS = "claims.json"  # what a chapter decided
-MEASURE_NAMES = SCORE_NAMES | {
-    "accuracy": "Accuracy",
-    "sharpness": "Contour sharpness",
-    "one_body": "Share of images with one body",
-    "noise_db": "Noise (dB)",
-    "modification": "Modification (1 - SSIM)",
-}
-ROUTE_NAMES = {
-    "segmentation": "Segmentation",
-    "classification": "From scratch",
-    "untrained": "Untrained",
-}
-_PLACES = {f"block{n}": f"block {n}" for n in range(1, 5)} | {"shallow": "shallow"}
+MEASURE_NAMES = NAMES["scores"] | NAMES["measures"]
 ENTRY_NAMES = {
-    **LOSS_NAMES,
-    "near": "Near the threshold",
-    "far": "Far from the threshold",
-    **ROUTE_NAMES,
-    "naive": "Without robustness",
-    "robust": "With robustness",
+    **NAMES["losses"],
+    **NAMES["initialisations"],
+    **NAMES["others"],
     **{
-        f"{route} {place}": f"{name}, {words}"
-        for route, name in ROUTE_NAMES.items()
-        for place, words in _PLACES.items()
+        f"{initialisation} {depth}": f"{name}, {words}"
+        for initialisation, name in NAMES["initialisations"].items()
+        for depth, words in NAMES["depths"].items()
     },
 }
-TASK_NAMES = {
-    "losses": "Losses",
-    "classification": "Classification",
-    "maximization": "Activation maximization",
-    "inversion": "Network inversion",
-}
 _VERDICTS = ("reproduced", "not reproduced", "inconclusive", NOT_RUN)
-
-
-def list_claims(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """Plain rows for ``claims.json``: claim, verdict, reason, effects with their bounds."""
-    return [
-        {
-            **vars(decision.claim),
-            "verdict": decision.verdict,
-            "reason": decision.reason,
-            "effects": [
-                {
-                    name: None if isinstance(value, float) and np.isnan(value) else value
-                    for name, value in vars(effect).items()
-                }
-                for effect in decision.effects
-            ],
-        }
-        for decision in decisions
-    ]
+_EFFECT = "Effect [95 % bounds]"
 
 
 def read_decisions(path: Path) -> list[Decision]:
-    """Read what `list_claims` listed from a JSON file."""
-    names = {field.name for field in fields(Claim)}
-    return [
-        Decision(
-            make_claim({name: value for name, value in row.items() if name in names}),
-            row["verdict"],
-            row["reason"],
-            tuple(map(_read_effect, row["effects"])),
-        )
-        for row in json.loads(path.read_text(encoding="utf-8"))
-    ]
-
-
-def _read_effect(row: Mapping[str, Any]) -> Effect:
-    known: dict[str, Any] = {k: float("nan") if v is None else v for k, v in row.items()}
-    return Effect(**known)
+    """Read the decisions that a chapter wrote as JSON."""
+    return TypeAdapter(list[Decision]).validate_json(path.read_text(encoding="utf-8"))
 
 
 def effect_table(decisions: Sequence[Decision]) -> pd.DataFrame:
     """
-    Effects behind all claims, one row a claim and rival, for the forest plot.
+    Effects behind all claims, one row per claim and rival, for the forest plot.
 
     Returns
     -------
@@ -97,12 +43,11 @@ def effect_table(decisions: Sequence[Decision]) -> pd.DataFrame:
         table and of the blocks), ``mean``, ``low``, ``high``.
     """
     rows = [
-        {"statement": decision.claim.statement, "verdict": decision.verdict, **vars(effect)}
+        {"statement": decision.claim.statement, "verdict": decision.verdict, **asdict(effect)}
         for decision in decisions
         for effect in decision.effects
     ]
-    columns = ["statement", "verdict", "rival", "mean", "low", "high"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=["statement", "verdict", "rival", "mean", "low", "high"])
     rivals = pd.Categorical(table["rival"], categories=list(ENTRY_NAMES))
     table["rival"] = rivals.rename_categories(ENTRY_NAMES)
     return table
@@ -116,8 +61,8 @@ def format_claims(decisions: Iterable[Decision]) -> pd.DataFrame:
     -------
     DataFrame of str
         The effect is that of the closest rival: the smallest mean d, or for *beats* the largest,
-        with its one-sided 95 % bounds where there are at least two seeds. What the claim asks of it
-        stands beside it, where that is not 0. For *above* and *below* it is the score itself.
+        with its one-sided 95 % bounds where there are at least two seeds, and with what the claim
+        asks of it where that is not 0. For *above* and *below* it is the score itself.
     """
     return pd.DataFrame(
         {
@@ -125,7 +70,7 @@ def format_claims(decisions: Iterable[Decision]) -> pd.DataFrame:
             "Score": MEASURE_NAMES[decision.claim.measure],
             "Verdict": decision.verdict,
             "Why": decision.reason,
-            "Effect [95 % bounds]": _format_effect(decision),
+            _EFFECT: _format_effect(decision),
         }
         for decision in decisions
     )
@@ -206,20 +151,20 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
         chapters. ``verdicts``: how many claims of the thesis have which verdict.
     """
     found = list(collect_decisions(claims, folders).values())
-    rows = format_claims(decision for decision, _ in found)
+    decisions = [decision for decision, _ in found]
     table = pd.DataFrame(
         {
-            "Claim": rows["Claim"],
+            "Claim": [claim.statement for claim in claims],
             "Source": [claim.source for claim in claims],
             "Measure and rule": [_format_rule(claim) for claim in claims],
-            "Verdict": [_format_verdict(decision) for decision, _ in found],
-            "Effect [95 % bounds]": rows["Effect [95 % bounds]"],
+            "Verdict": [_format_verdict(decision) for decision in decisions],
+            _EFFECT: [_format_effect(decision) for decision in decisions],
             "Chapter": [_link(chapter) for _, chapter in found],
         }
     )
     own = np.array([claim.checks is None for claim in claims])
-    tasks = np.array([TASK_NAMES[claim.task] for claim in claims])[own]
-    verdicts = np.array([decision.verdict for decision, _ in found])[own]
+    tasks = np.array([NAMES["tasks"][claim.task] for claim in claims])[own]
+    verdicts = np.array([decision.verdict for decision in decisions])[own]
     counts = pd.crosstab(tasks, verdicts).reindex(
         index=pd.unique(tasks), columns=_VERDICTS, fill_value=0
     )

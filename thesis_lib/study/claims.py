@@ -1,21 +1,25 @@
 """The thesis' statements as claims that scores decide about."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import yaml
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from scipy import stats
 
-from thesis_lib._checks import check_choice
+from saltvolumes._checks import check_choice
 
 RULES = ("best", "worst", "beats", "rises", "above", "below")
 LEVEL = 0.05  # of each one-sided test
+Number = Annotated[
+    float, BeforeValidator(lambda value: np.nan if value is None else value)
+]  # JSON has no NaN
 MIN_SEEDS = 3  # fewer leave every claim inconclusive
 
 
@@ -37,6 +41,7 @@ class Claim:
     others: tuple[str, ...] = ()
     margin: float = 0.0
     checks: str | None = None
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:
         check_choice(f"rule of claim {self.id}", self.rule, RULES)
@@ -54,7 +59,7 @@ class Effect:
         *above* and *below*, which compare with a number, the entry itself.
     mean, low, high : float
         Mean of d and its one-sided 95 % bounds; d is turned so that above 0 speaks for the claim.
-        NaN where there are fewer than two seeds.
+        NaN without a seed; of the bounds, with fewer than two.
     low_corrected, high_corrected : float
         The bounds after Bonferroni's correction for the number of differences.
     n_seeds : int
@@ -62,11 +67,11 @@ class Effect:
     """
 
     rival: str
-    mean: float
-    low: float
-    high: float
-    low_corrected: float
-    high_corrected: float
+    mean: Number
+    low: Number
+    high: Number
+    low_corrected: Number
+    high_corrected: Number
     n_seeds: int
 
 
@@ -80,36 +85,29 @@ class Decision:
     effects: tuple[Effect, ...] = ()
 
 
-def make_claim(entry: Mapping[str, Any]) -> Claim:
-    """
-    Make a claim of its entry in a file.
-
-    Raises
-    ------
-    TypeError
-        If it has an unknown field or lacks one.
-    ValueError
-        If the rule is unknown.
-    """
-    return Claim(**{**entry, "others": tuple(entry.get("others", ()))})
-
-
 def read_claims(path: str | os.PathLike[str], *, task: str | None = None) -> list[Claim]:
     """
     Read claims from a YAML file, all of them or those of one task.
 
     Raises
     ------
-    TypeError
-        If a claim has an unknown field or lacks one.
     ValueError
-        If a rule is unknown or two claims have the same id.
+        If a claim has an unknown field or lacks one, a rule is unknown or two claims have the same
+        id.
     """
-    claims = [make_claim(entry) for entry in yaml.safe_load(Path(path).read_text(encoding="utf-8"))]
+    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    try:
+        claims = TypeAdapter(list[Claim]).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        number, *field = first["loc"]
+        raise ValueError(
+            f"Invalid claim {number} in {path}: {'.'.join(map(str, field))} {first['msg']}."
+        ) from error
     ids = [claim.id for claim in claims]
     for name in ids:
         if ids.count(name) > 1:
-            raise ValueError(f"Invalid claims in {path}: id {name!r} stands there more than once.")
+            raise ValueError(f"Invalid claims in {path}: contain duplicates of id {name!r}.")
     return [claim for claim in claims if task in (None, claim.task)]
 
 
@@ -119,9 +117,9 @@ def decide(
     r"""
     Decide about a claim.
 
-    An entry is what networks are compared by: a loss, a route, a block. With :math:`x_s` the score
-    of the claimed entry for seed s, :math:`y_s` that of another and :math:`\delta` the claim's
-    margin, every rule is about the mean of differences :math:`d_s`:
+    An entry is what networks are compared by: a loss, an initialisation, a block. With
+    :math:`x_s` the score of the claimed entry for seed s, :math:`y_s` that of another and
+    :math:`\delta` the claim's margin, every rule is about the mean of differences :math:`d_s`:
 
     - *best* about :math:`x_s - y_s - \delta`, *worst* about :math:`y_s - x_s - \delta`, for every
       other entry;
@@ -143,7 +141,7 @@ def decide(
     claim : Claim
         What the thesis says.
     scores : DataFrame
-        One row a trained network, with columns ``by``, ``seed`` and ``claim.measure``. A network
+        One row per network, with columns ``by``, ``seed`` and ``claim.measure``. A network
         without a value (NaN: an inversion that did not converge, say) leaves out its seed wherever
         it is compared, and the reason says how many seeds are left.
     entries : sequence of str
@@ -155,13 +153,13 @@ def decide(
     Returns
     -------
     Decision
-        Verdict, reason and an effect for every difference whose sides were run.
+        Verdict, reason and an effect for every difference, without values where a side was not run.
 
     Raises
     ------
     ValueError
-        If the measure is no column of scores, an entry and seed stand there twice, or there is
-        nothing to compare the claimed entry with.
+        If the measure is not a column of scores, these contain duplicates of an entry and seed, or
+        there is nothing to compare the claimed entry with.
     """
     check_choice(f"measure of claim {claim.id}", claim.measure, list(scores.columns))
     pairs = _list_pairs(claim, entries)
@@ -169,13 +167,15 @@ def decide(
     table = scores.pivot(index="seed", columns=by, values=claim.measure).astype(float)
     missing = [entry for entry in claimed if entry not in table]
     present = [pair for pair in pairs if not set(pair) & set(missing)]
-    if not present:
-        return Decision(claim, "inconclusive", f"not run: {', '.join(missing)}")
-    if table.reindex(columns=claimed).isna().all(axis=None):
-        return Decision(claim, "inconclusive", f"not measured: {claim.measure} is not known here")
+    table = table.reindex(columns=claimed)
     # Pairs count whether run or not: fewer runs correct no less.
-    effects = tuple(_effect(claim, table, pair, n_pairs=len(pairs)) for pair in present)
-    weakest = min(effect.n_seeds for effect in effects)
+    effects = tuple(_effect(claim, table, pair, n_pairs=len(pairs)) for pair in pairs)
+    if not present:
+        return Decision(claim, "inconclusive", f"not run: {', '.join(missing)}", effects)
+    if table.isna().all(axis=None):
+        reason = f"not measured: {claim.measure} is not known here"
+        return Decision(claim, "inconclusive", reason, effects)
+    weakest = min(effects[pairs.index(pair)].n_seeds for pair in present)
     too_few = f"{_count_seeds(weakest, len(table))}, fewer than {MIN_SEEDS}"
     counting = [effect for effect in effects if effect.n_seeds >= MIN_SEEDS]
     if not counting:
@@ -229,17 +229,15 @@ def _effect(
     zero = pd.Series(0.0, index=table.index)
     upper, lower = (table[entry] if entry else zero for entry in pair)
     d = (upper - lower - subtracted_margin(claim)).dropna().to_numpy()
-    low, high = _bounds(d, level=LEVEL)
-    low_corrected, high_corrected = _bounds(d, level=LEVEL / n_pairs)
-    mean = float(d.mean()) if d.size else float("nan")
     rival = (pair[1] if claim.rule == "best" else pair[0]) or pair[1]
-    return Effect(str(rival), mean, low, high, low_corrected, high_corrected, d.size)
+    bounds = (*_bounds(d, level=LEVEL), *_bounds(d, level=LEVEL / n_pairs))
+    return Effect(str(rival), float(d.mean()) if d.size else np.nan, *bounds, n_seeds=d.size)
 
 
 def _bounds(d: np.ndarray[Any, Any], *, level: float) -> tuple[float, float]:
     """One-sided lower and upper t-bounds of the mean of d, each at ``1 - level``."""
     if d.size < 2:
-        return float("nan"), float("nan")
+        return np.nan, np.nan
     half = stats.t.ppf(1.0 - level, d.size - 1) * d.std(ddof=1) / np.sqrt(d.size)
     return float(d.mean() - half), float(d.mean() + half)
 

@@ -1,12 +1,8 @@
-"""The task behind the explanations: a classifier by each of three routes, scored on patches."""
+"""Classification: a classifier by each of three initialisations, scored on unseen patches."""
 
-import json
-import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -20,33 +16,45 @@ from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
 )
 
-from thesis_lib._checks import check_choice, check_range
-from thesis_lib._files import replace_when_done
-from thesis_lib.data import Augmentation, LabelBatches, LabelledPatches
+from saltvolumes._checks import check_range
+from saltvolumes._files import replace_when_done
 from thesis_lib.model import SaltClassifier
-from thesis_lib.study.runs import Outcome, Run, complete, source_hash
-from thesis_lib.study.segmentation import load_model
-from thesis_lib.study.tensors import read_tensors, save_tensors
+from thesis_lib.patches import Augmentation, LabelBatches, LabelledPatches
+from thesis_lib.patches.classes import PatchSource
+from thesis_lib.study.segmentation import Train, load_model
+from thesis_lib.study.tasks import Outcome, Parents, Task, save_tensors
 from thesis_lib.training import TrainConfig, fit, predict_patches, resolve_precision
 from thesis_lib.training.config import resolve_device
 
-TASK = __name__
-source_hash(TASK)  # of the code that is loaded, whatever is edited from here on
-ROUTES = ("segmentation", "classification", "untrained")
-WEIGHTS, HISTORY, PREDICTIONS = "weights.safetensors", "history.csv", "predictions.csv"
+INITIALISATIONS = ("segmentation", "classification", "untrained")
+WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.csv"
 
 
 @dataclass(frozen=True)
-class ClassificationConfig:
+class Classify(Task):
     """
-    Settings that the classifiers of all routes share.
+    Train a classifier of patches, and score it.
+
+    With ``segmentation`` it starts from the encoder of a U-Net, with a new head and a lower
+    learning rate on the encoder; without, from random weights. Both see the same patches in the
+    same order for the same number of steps, and start with the same head. The control,
+    ``untrained``, keeps its random weights, with the statistics of its BatchNorm layers estimated
+    on the training patches.
 
     Parameters
     ----------
+    seed : int
+        Seed of weights, patch order and augmentation.
+    patches : SaltPatches, EarthClasses or LandmassBlock
+        What is trained on and scored.
+    segmentation : Train or None
+        Network whose encoder is taken over.
+    untrained : bool
+        Whether the weights stay as they are.
     train : TrainConfig
         Optimiser, schedule, precision. Its ``lr_factors`` stay empty.
     encoder_lr_ratio : float
-        Learning rate of the segmentation encoder as a share of that of the new head, in [0, 1].
+        Learning rate of a segmentation encoder as a fraction of that of the new head, in [0, 1].
     batch_size : int
         Patches per step.
     n_patches : int or None
@@ -54,23 +62,29 @@ class ClassificationConfig:
     augmentation : Augmentation
         Random changes of the patches that are trained on.
     encoder : str
-        Name of a timm encoder with four stages, that of the segmentation run.
+        Name of a timm encoder with four stages, that of the U-Net.
     pretrained : bool
-        Whether the encoder of route "classification" starts from timm's weights.
+        Whether an encoder from scratch starts from timm's weights.
 
     Raises
     ------
     ValueError
-        If the ratio lies outside [0, 1], or ``lr_factors`` are given.
+        If the ratio lies outside [0, 1], ``lr_factors`` are given, the encoder is not that of the
+        U-Net, or a network is both taken over and untrained.
     """
 
-    train: TrainConfig
+    seed: int
+    patches: PatchSource
+    segmentation: Train | None = None
+    untrained: bool = False
+    train: TrainConfig = field(default_factory=TrainConfig)
     encoder_lr_ratio: float = 0.1
     batch_size: int = 16
     n_patches: int | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     encoder: str = "resnet34"
     pretrained: bool = False
+    headline: ClassVar[tuple[str, ...]] = ("accuracy",)
 
     def __post_init__(self) -> None:
         check_range("encoder_lr_ratio", self.encoder_lr_ratio, low=0, high=1)
@@ -79,269 +93,112 @@ class ClassificationConfig:
                 f"Invalid lr_factors {dict(self.train.lr_factors)} of a classifier. Must be empty: "
                 "encoder_lr_ratio decides about them."
             )
-
-
-@dataclass(frozen=True)
-class ClassifierRun:
-    """
-    One classifier, trained and scored.
-
-    Parameters
-    ----------
-    route : {"segmentation", "classification", "untrained"}
-        How it came about.
-    seed : int
-        Seed of its head, its patch order, and of an encoder from scratch.
-    classes : tuple of str
-        What it tells apart.
-    outcome : Outcome
-        Its folder and scores: ``accuracy``, ``balanced_accuracy`` and ``auc`` (one class against
-        the rest, mean over the classes), both None where a class has no test patch,
-        ``calibration_error`` (expected, 15 bins) and ``confusion`` (rows: truth).
-    """
-
-    route: str
-    seed: int
-    classes: tuple[str, ...]
-    outcome: Outcome
-
-    def load(self) -> SaltClassifier:
-        """
-        Build the network with its last weights, in eval mode on the CPU.
-
-        Raises
-        ------
-        ValueError
-            If the file of its weights was damaged or deleted.
-        """
-        run = json.loads((self.outcome.folder / "config.json").read_text(encoding="utf-8"))
-        model = SaltClassifier(len(self.classes), run["config"]["encoder"])
-        model.load_state_dict(read_tensors(self.outcome.folder / WEIGHTS))
-        return model.eval()
+        if self.segmentation is not None and self.untrained:
+            raise ValueError("Invalid untrained with a segmentation network. Must be one of both.")
+        if self.segmentation is not None and self.segmentation.encoder != self.encoder:
+            raise ValueError(
+                f"Invalid encoder {self.encoder!r}. Must be {self.segmentation.encoder!r}, that of "
+                "the segmentation network."
+            )
+        resolved = replace(self.train, precision=resolve_precision(self.train))
+        object.__setattr__(self, "train", resolved)
 
     @property
-    def history(self) -> pd.DataFrame:
-        """One row an epoch: learning rate of the head, training loss; empty if untrained."""
-        path = self.outcome.folder / HISTORY
-        return pd.read_csv(path) if path.exists() else pd.DataFrame()
+    def initialisation(self) -> str:
+        """One of `INITIALISATIONS`."""
+        if self.segmentation is not None:
+            return "segmentation"
+        return "untrained" if self.untrained else "classification"
 
     @property
-    def predictions(self) -> pd.DataFrame:
-        """One row a test patch: label, share of salt where known, probability of each class."""
-        return pd.read_csv(self.outcome.folder / PREDICTIONS)
+    def title(self) -> str:
+        """Initialisation and seed."""
+        return f"Classify, {self.initialisation}, seed {self.seed}"
 
+    def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:
+        """
+        Train, or go on after the last finished epoch of a killed run, and score.
 
-def train_routes(
-    config: ClassificationConfig,
-    train: LabelledPatches,
-    test: LabelledPatches,
-    *,
-    seed: int,
-    segmentation: Path,
-    routes: Sequence[str] = ROUTES,
-    root: str | os.PathLike[str] = "runs",
-    progress: bool = True,
-) -> dict[str, ClassifierRun]:
-    """
-    Compute the classifiers of one seed that are not there yet, and return all of them.
-
-    Route "segmentation" starts from the encoder of a U-Net, with a new head and a lower learning
-    rate on the encoder; route "classification" from random weights. Both see the same patches in
-    the same order for the same number of steps, and start with the same head. Route "untrained"
-    is the control: the random weights that route "classification" would start from without
-    timm's, with the statistics of its BatchNorm layers estimated on the training patches.
-
-    Parameters
-    ----------
-    config : ClassificationConfig
-        Settings of all routes.
-    train, test : LabelledPatches
-        Patches to train on and to score, of the same classes.
-    seed : int
-        Seed of weights, patch order and augmentation.
-    segmentation : Path
-        Folder of the finished segmentation run whose encoder route "segmentation" takes.
-    routes : sequence of str
-        Which of `ROUTES`.
-    root : path
-        Folder of all runs.
-    progress : bool
-        Whether to print a line when a run ends, and draw progress bars inside of it.
-
-    Returns
-    -------
-    dict of str to ClassifierRun
-        In the order of ``routes``.
-
-    Raises
-    ------
-    ValueError
-        If a route is unknown, the classes differ, one has no training patch, or ``segmentation``
-        holds no finished run or one with another encoder.
-    """
-    _check_classes(train, test)
-    runs = {}
-    for route in routes:
-        check_choice("route", route, ROUTES)
-        run = make_run(config, train, test, route=route, seed=seed, segmentation=segmentation)
-        compute = partial(
-            train_and_score,
-            config,
-            train,
-            test,
-            route=route,
-            seed=seed,
-            segmentation=segmentation,
-            progress=progress,
-        )
-        outcome = complete(run, compute, root=root)
-        runs[route] = ClassifierRun(route, seed, train.classes, outcome)
-        if progress:
-            print(describe(runs[route]), flush=True)
-    return runs
-
-
-def _check_classes(train: LabelledPatches, test: LabelledPatches) -> None:
-    if train.classes != test.classes:
-        raise ValueError(
-            f"Invalid classes {train.classes} to train on and {test.classes} to test. Must be the "
-            "same."
-        )
-    for label, name in enumerate(train.classes):
-        if label not in train.labels:
-            raise ValueError(f"No training patch of class {name!r}. Must be at least one.")
-
-
-def describe(run: ClassifierRun) -> str:
-    """One line on a run: route, seed, accuracy, whether it was computed or found."""
-    origin = "computed" if run.outcome.computed else "found"
-    accuracy = run.outcome.scores["accuracy"]
-    where = run.outcome.folder.name
-    return f"{run.route}, seed {run.seed}: accuracy {accuracy:.4f} ({origin}, {where})"
-
-
-def make_run(
-    config: ClassificationConfig,
-    train: LabelledPatches,
-    test: LabelledPatches,
-    *,
-    route: str,
-    seed: int,
-    segmentation: Path,
-) -> Run:
-    """Run of one route; the segmentation run and the ratio count where they are of effect."""
-    settings = asdict(config) | {"train": asdict(_adapt(config, route)), "route": route}
-    del settings["encoder_lr_ratio"]  # stands in lr_factors
-    if route == "segmentation":
-        settings["segmentation"] = segmentation.name
-    return Run(TASK, settings, f"{train.content_hash}|{test.content_hash}", seed)
-
-
-def _adapt(config: ClassificationConfig, route: str) -> TrainConfig:
-    """Training of a route, in the precision that its settings stand for on this machine."""
-    slow = {"": config.encoder_lr_ratio, "head.": 1.0} if route == "segmentation" else {}
-    return replace(config.train, precision=resolve_precision(config.train), lr_factors=slow)
-
-
-def build_model(
-    config: ClassificationConfig, n_classes: int, *, route: str, seed: int, segmentation: Path
-) -> SaltClassifier:
-    """
-    Build the network that a route starts from.
-
-    Raises
-    ------
-    ValueError
-        If the encoder of the segmentation run is not that of the settings.
-    """
-    if route != "segmentation":
-        pretrained = config.pretrained and route == "classification"
-        return SaltClassifier(n_classes, config.encoder, pretrained=pretrained, seed=seed)
-    unet = load_model(segmentation)
-    if unet.encoder != config.encoder:
-        raise ValueError(
-            f"Invalid encoder {unet.encoder!r} of the segmentation run {segmentation.name}. Must "
-            f"be {config.encoder!r}, as in the other routes."
-        )
-    return SaltClassifier.from_segmentation(unet, n_classes, seed=seed)
-
-
-def train_and_score(
-    config: ClassificationConfig,
-    train: LabelledPatches,
-    test: LabelledPatches,
-    folder: Path,
-    *,
-    route: str,
-    seed: int,
-    segmentation: Path,
-    progress: bool = True,
-) -> dict[str, Any]:
-    """
-    Train one classifier and score it on the test patches.
-
-    A folder in which a killed run left its state is taken up from the last finished epoch.
-
-    Parameters
-    ----------
-    folder : Path
-        Where ``history.csv``, ``weights.safetensors`` and ``predictions.csv`` are written.
-    config, train, test, route, seed, segmentation, progress
-        As in `train_routes`.
-
-    Returns
-    -------
-    dict
-        Scores, see `ClassifierRun`.
-    """
-    model = build_model(
-        config, len(train.classes), route=route, seed=seed, segmentation=segmentation
-    )
-    settings = _adapt(config, route)
-    if route == "untrained":
-        _estimate_statistics(model, config, train, folder, seed=seed)
-    else:
+        Returns
+        -------
+        dict
+            ``accuracy``, ``balanced_accuracy`` and ``auc`` (one class against the rest, mean over
+            the classes), both None where a class has no test patch, ``calibration_error``
+            (expected, 15 bins), ``confusion`` (rows: truth) and the names of the ``classes``.
+            ``weights.safetensors``, ``history.csv`` (unless untrained) and ``predictions.csv``
+            are in the folder.
+        """
+        train, test = self.patches.train(self.seed), self.patches.test()
+        _check_classes(train, test)
+        model = self._build(len(train.classes), parents)
+        settings = replace(self.train, lr_factors=self._lr_factors)
         batches = LabelBatches(
             train,
-            batch_size=config.batch_size,
-            seed=seed,
-            n_patches=config.n_patches,
-            augmentation=config.augmentation,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            n_patches=None if self.untrained else self.n_patches,
+            augmentation=None if self.untrained else self.augmentation,
         )
-        fit(model, batches, cross_entropy, settings, folder=folder, progress=progress)
-    logits = predict_patches(
-        model,
-        test.tensors(),
-        batch_size=4 * config.batch_size,
-        precision=settings.precision,
-    )
-    probabilities = logits.softmax(dim=1)
-    _save_predictions(test, probabilities, folder)
-    return score_probabilities(probabilities, torch.from_numpy(test.labels))
+        if self.untrained:
+            device = resolve_device(settings)
+            update_bn(batches.epoch(0), model.to(device), device)
+            save_tensors(folder / WEIGHTS, model.state_dict())
+        else:
+            fit(model, batches, cross_entropy, settings, folder=folder)
+        logits = predict_patches(
+            model, test.tensors(), batch_size=4 * self.batch_size, precision=settings.precision
+        )
+        probabilities = logits.softmax(dim=1)
+        _save_predictions(test, probabilities, folder)
+        scores = score_probabilities(probabilities, torch.from_numpy(test.labels))
+        data = {"training": train.content_hash, "test": test.content_hash}
+        return {**scores, "classes": train.classes, "data": data}
+
+    @property
+    def _lr_factors(self) -> dict[str, float]:
+        if self.segmentation is None:
+            return {}
+        return {"": self.encoder_lr_ratio, "head.": 1.0}
+
+    def _build(self, n_classes: int, parents: Parents) -> SaltClassifier:
+        """Network that the training starts from."""
+        if self.segmentation is not None:
+            unet = load_model(parents["segmentation"])
+            return SaltClassifier.from_segmentation(unet, n_classes, seed=self.seed)
+        pretrained = self.pretrained and not self.untrained
+        return SaltClassifier(n_classes, self.encoder, pretrained=pretrained, seed=self.seed)
 
 
-def _estimate_statistics(
-    model: SaltClassifier,
-    config: ClassificationConfig,
-    patches: LabelledPatches,
-    folder: Path,
-    *,
-    seed: int,
-) -> None:
-    """Give BatchNorm the statistics of the patches as they are; every weight stays."""
-    batches = LabelBatches(patches, batch_size=config.batch_size, seed=seed)
-    device = resolve_device(config.train)
-    update_bn(batches.epoch(0), model.to(device), device)
-    save_tensors(folder / WEIGHTS, model.state_dict())
+def compare_initialisations(task: Classify, segmentation: Train) -> list[Classify]:
+    """Return a classifier from a segmentation encoder, one from scratch, and the control."""
+    return [
+        replace(task, segmentation=segmentation),
+        replace(task, segmentation=None),
+        replace(task, segmentation=None, untrained=True),
+    ]
 
 
-def _save_predictions(patches: LabelledPatches, probabilities: Tensor, folder: Path) -> None:
-    shares = patches.shares
-    columns: dict[str, Any] = {"label": patches.labels}
-    columns |= {} if shares is None else {"share": shares}
-    columns |= dict(zip(patches.classes, probabilities.double().numpy().T, strict=True))
-    with replace_when_done(folder / PREDICTIONS) as beside:
-        pd.DataFrame(columns).to_csv(beside, index=False)
+def load_classifier(outcome: Outcome) -> SaltClassifier:
+    """Network of a finished `Classify` with its last weights, in eval mode on the CPU."""
+    model = SaltClassifier(len(outcome.scores["classes"]), outcome.task.encoder)
+    model.load_state_dict(outcome.load_tensors("weights"))
+    return model.eval()
+
+
+def load_predictions(outcome: Outcome) -> pd.DataFrame:
+    """
+    Load what a finished `Classify` predicted.
+
+    Returns
+    -------
+    DataFrame
+        One row per test patch: ``label``, ``fraction`` of salt where known, the probability of
+        each class by its name, ``confidence``, the largest of them, and whether it is ``correct``.
+    """
+    table = pd.read_csv(outcome.folder / PREDICTIONS)
+    probabilities = table[outcome.scores["classes"]].to_numpy()
+    correct = probabilities.argmax(axis=1) == table["label"]
+    return table.assign(confidence=probabilities.max(axis=1), correct=correct)
 
 
 def score_probabilities(probabilities: Tensor, labels: Tensor) -> dict[str, Any]:
@@ -358,7 +215,7 @@ def score_probabilities(probabilities: Tensor, labels: Tensor) -> dict[str, Any]
     Returns
     -------
     dict
-        See `ClassifierRun`.
+        As `Classify` returns them.
     """
     n_classes = probabilities.shape[1]
     each_seen = bool(labels.bincount(minlength=n_classes).all())
@@ -371,3 +228,23 @@ def score_probabilities(probabilities: Tensor, labels: Tensor) -> dict[str, Any]
         "confusion": multiclass_confusion_matrix(*given),
     }
     return {name: None if score is None else score.tolist() for name, score in scores.items()}
+
+
+def _check_classes(train: LabelledPatches, test: LabelledPatches) -> None:
+    if train.classes != test.classes:
+        raise ValueError(
+            f"Invalid classes {train.classes} to train on and {test.classes} to test. Must be the "
+            "same."
+        )
+    for label, name in enumerate(train.classes):
+        if label not in train.labels:
+            raise ValueError(f"No training patch of class {name!r}. Must be at least one.")
+
+
+def _save_predictions(patches: LabelledPatches, probabilities: Tensor, folder: Path) -> None:
+    columns: dict[str, Any] = {"label": patches.labels}
+    if patches.fractions is not None:
+        columns["fraction"] = patches.fractions
+    columns |= dict(zip(patches.classes, probabilities.double().numpy().T, strict=True))
+    with replace_when_done(folder / PREDICTIONS) as partial:
+        pd.DataFrame(columns).to_csv(partial, index=False)

@@ -1,36 +1,25 @@
-"""The task behind Figure 4: images that one block of one network takes for given patches."""
+"""Network inversion: images that one block of a classifier cannot tell from given patches."""
 
-import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import Tensor
 
-from thesis_lib import xai
-from thesis_lib._checks import check_choice
-from thesis_lib.data.labels import LabelledPatches
+from saltvolumes._checks import check_choice, check_count
+from thesis_lib.patches import LabelledPatches
 from thesis_lib.patching import zscore
-from thesis_lib.study.classification import ClassifierRun
-from thesis_lib.study.explanation import (
-    load_network,
-    make_run,
-    pick_device,
-    predict_salt,
-    read_records,
-    to_records,
-)
-from thesis_lib.study.runs import Outcome, complete, source_hash
-from thesis_lib.study.tensors import read_tensors, save_tensors
+from thesis_lib.study.classification import Classify
+from thesis_lib.study.judging import load_network, pick_device, predict_salt
+from thesis_lib.study.segmentation import Train
+from thesis_lib.study.tasks import Outcome, Parents, Task, save_tensors
 from thesis_lib.training import pick_precision, predict_patches
-from thesis_lib.training.config import PRECISIONS
-from thesis_lib.xai import measures
+from thesis_lib.xai import invert, measures
 
-TASK = __name__
-source_hash(TASK)  # of the code that is loaded, whatever is edited from here on
 BLOCKS = ("block1", "block2", "block3", "block4")
 MEASURES = (
     "residual",
@@ -44,35 +33,46 @@ MEASURES = (
     "label_kept",
     "restart_correlation",
 )
-LABELS = ("block", "patch", "ni_seed")
-IMAGES = "images.safetensors"
+MAX_FRACTION = 0.8  # of salt in a patch that is inverted
+MIN_CONVERGED = (
+    0.5  # fraction of the images of a block that have to converge, or none of them count
+)
+LEVEL = 0.05  # of the two-sided intervals
 
 
 @dataclass(frozen=True)
-class InversionConfig:
+class Invert(Task):
     """
-    Settings of the inversion of one network.
+    Invert one block of one network, and compare the images with the patches.
 
     Parameters
     ----------
-    blocks : tuple of str
-        Of ``"block1"`` to ``"block4"``; each is a run of its own.
+    network : Classify
+        The network, whose unseen patches are inverted.
+    judge : Train or None
+        Segmentation network that finds salt in the images: one of another seed.
+    block : {"block1", "block2", "block3", "block4"}
+        What is inverted.
+    n_patches : int
+        Number of patches, half of them salt, see `pick_patches`.
     ni_seeds : tuple of int
         One image per patch and seed.
     steps, tolerance, optimizer, lr, norm_weight, variation_weight
-        As in :func:`thesis_lib.xai.invert`.
+        As in :func:`thesis_lib.xai.invert`; ``"adam"`` shows what a fixed number of steps does.
     precision : {"auto", "bf16-mixed", "32-true"}
-        ``"auto"`` is bf16 autocast where the hardware computes in bf16, else float32. In bf16
-        fewer images get to a small residual, which is the one in bf16. All other measures are in
-        float32.
+        ``"auto"`` becomes what it means on this machine. In bf16 fewer images get to a small
+        residual, which is the one in bf16. All other measures are in float32.
 
     Raises
     ------
     ValueError
-        If a block or the precision is unknown, or blocks or NI seeds are none or not distinct.
+        If the block or the precision is unknown, or NI seeds are empty or contain duplicates.
     """
 
-    blocks: tuple[str, ...] = BLOCKS
+    network: Classify
+    judge: Train | None
+    block: str = "block1"
+    n_patches: int = 2
     ni_seeds: tuple[int, ...] = (0,)
     steps: int = 300
     tolerance: float = 0.01
@@ -83,169 +83,201 @@ class InversionConfig:
     precision: str = "32-true"
 
     def __post_init__(self) -> None:
-        for block in self.blocks:
-            check_choice("block", block, BLOCKS)
-        check_choice("precision", self.precision, PRECISIONS)
-        for name, values in (("blocks", self.blocks), ("ni_seeds", self.ni_seeds)):
-            if not 0 < len(values) == len(set(values)):
-                raise ValueError(f"Invalid {name} {values}. Must be distinct, at least one.")
+        check_choice("block", self.block, BLOCKS)
+        object.__setattr__(self, "precision", pick_precision(self.precision, pick_device()))
+        if not 0 < len(self.ni_seeds) == len(set(self.ni_seeds)):
+            raise ValueError(f"Invalid ni_seeds {self.ni_seeds}. Must be distinct, at least one.")
+
+    @property
+    def title(self) -> str:
+        """Block and network."""
+        network = f"{self.network.initialisation}, seed {self.network.seed}"
+        return f"Invert {self.block} by {self.optimizer}, {network}"
+
+    def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:
+        """
+        Invert the block.
+
+        Returns
+        -------
+        dict
+            ``images``: one record per image, sorted by patch, then by NI seed: ``block``,
+            ``patch`` (its row among the picked ones), ``ni_seed`` and
+
+            - ``residual``: squared feature distance to the patch, over the squared norm of the
+              patch's features; ``distance``: its root; ``converged``: whether the residual is
+              below the tolerance; ``evaluations``: passes through the network;
+            - ``correlation`` with the patch; ``modification``: 1 - SSIM; ``spectral_distance_db``;
+            - ``boundary_f1``: of the boundary that the judge sees in the image, z-scored as all
+              that it sees, against the one in the patch; None without a judge;
+            - ``label_kept``: whether the network gives image and patch one class (1 or 0);
+            - ``restart_correlation``: mean correlation with the images of the same patch from
+              other seeds; None with one seed.
+
+            ``images.safetensors`` holds ``images`` (n, 1, H, W), amplitudes as those of the
+            z-scored patches, and ``history`` (n, steps + 1), the residual at the start and after
+            each step, until the last image is done.
+        """
+        patches = pick_patches(self.network.patches.test(), n_patches=self.n_patches)
+        model = load_network(parents["network"], self.precision)
+        data = patches.tensors().to(pick_device())
+        found = invert(
+            model,
+            self.block,
+            data,
+            seeds=self.ni_seeds,
+            steps=self.steps,
+            tolerance=self.tolerance,
+            optimizer=self.optimizer,
+            lr=self.lr,
+            norm_weight=self.norm_weight,
+            variation_weight=self.variation_weight,
+            precision=self.precision,
+        )
+        origins = list(found.patches)
+        kept, given = (
+            predict_patches(model, x, precision="32-true").argmax(dim=1)
+            for x in (found.images, data)
+        )
+        columns = {
+            "residual": found.residual,
+            "distance": found.residual.sqrt(),
+            "converged": found.converged,
+            "evaluations": found.evaluations,
+            **_compare(found.images, data[origins], parents.get("judge")),
+            "label_kept": kept == given[origins],
+            "restart_correlation": _correlate_restarts(found.images, len(self.ni_seeds)),
+        }
+        table = pd.DataFrame({"block": self.block, "patch": found.patches, "ni_seed": found.seeds})
+        for name, column in columns.items():
+            table[name] = column.double().cpu().numpy()
+        tensors = {"images": found.images, "history": found.history}
+        save_tensors(folder / "images.safetensors", tensors)
+        return {"images": table.to_dict("records"), "data": {"test": patches.content_hash}}
 
 
-@dataclass(frozen=True)
-class InvertedBlocks:
+def pick_patches(test: LabelledPatches, *, n_patches: int, seed: int = 0) -> LabelledPatches:
     """
-    Images that the blocks of one network take for patches, sorted by patch, then by NI seed.
+    Pick patches to look at: those of background first, then as many (or one more) of salt.
 
-    Attributes
-    ----------
-    route : str
-        Way in which the network was trained.
-    seed : int
-        Its seed.
-    config : InversionConfig
-        Settings.
-    images : dict of str to Tensor of shape (n, 1, H, W)
-        By block; amplitudes as those of the z-scored patches.
-    histories : dict of str to Tensor of shape (n, steps + 1)
-        Residual at the start and after each step, until the last image of the block is done.
-    table : DataFrame
-        One row an image: ``block``, ``patch`` (its row), ``ni_seed`` and
-
-        - ``residual``: squared feature distance to the patch, over the squared norm of the
-          patch's features; ``distance``: its root; ``converged``: whether the residual is below
-          the tolerance; ``evaluations``: passes through the network;
-        - ``correlation`` with the patch; ``modification``: 1 - SSIM; ``spectral_distance_db``;
-        - ``boundary_f1``: of the boundary that the segmenter sees in the image, z-scored as all
-          that it sees, against the one in the patch; NaN without a segmenter;
-        - ``label_kept``: whether the network gives image and patch one class (1 or 0);
-        - ``restart_correlation``: mean correlation with the images of the same patch from other
-          seeds; NaN with one seed.
-    outcomes : dict of str to Outcome
-        By block: folder of the run, and whether it was computed now.
-    """
-
-    route: str
-    seed: int
-    config: InversionConfig
-    images: dict[str, Tensor]
-    histories: dict[str, Tensor]
-    table: pd.DataFrame
-    outcomes: dict[str, Outcome]
-
-
-def invert_blocks(
-    network: ClassifierRun,
-    config: InversionConfig,
-    *,
-    patches: LabelledPatches,
-    segmenter: Path | None,
-    root: str | os.PathLike[str],
-    progress: bool = True,
-) -> InvertedBlocks:
-    """
-    Invert blocks of one network one by one, and compare the images with the patches.
+    Patches with salt are not full of it: at most four fifths. Each patch has a spectrum, so that
+    its inversions can be measured: it is not constant, for instance.
 
     Parameters
     ----------
-    network : ClassifierRun
-        Which network.
-    config : InversionConfig
-        Settings; an ``optimizer`` of ``"adam"`` shows what a fixed number of steps does.
-    patches : LabelledPatches
-        What is inverted, each of at least 11 x 11 pixels, and none without a spectrum, as constant
-        ones are.
-    segmenter : Path, optional
-        Folder of the segmentation run that finds salt in the images: one of another seed.
-    root : path
-        Folder of all runs. A block that is there is not repeated, so that a call that was killed
-        goes on with the block it was at.
-    progress : bool
-        Whether to draw progress bars.
+    test : LabelledPatches
+        Of two classes, with masks.
+    n_patches : int
+        Number of patches, at least 1.
+    seed : int
+        Decides which.
 
     Raises
     ------
-    TypeError, ValueError, FloatingPointError
-        As :func:`thesis_lib.xai.invert` and :func:`thesis_lib.xai.measures.structural_similarity`;
-        ValueError also if a patch has no spectrum, or a file of a run was damaged.
+    ValueError
+        If there are fewer of a class, or masks are not known.
     """
-    outcomes = {}
-    for block in config.blocks:
-        run = make_run(
-            TASK, network, config, patches.content_hash, segmenter, blocks=None, block=block
-        )
-        compute = partial(_invert, network, config, block, patches, segmenter, progress=progress)
-        outcomes[block] = complete(run, compute, root=root)
-    tensors = {block: read_tensors(outcomes[block].folder / IMAGES) for block in config.blocks}
-    tables = [
-        read_records(outcomes[block].scores["images"], LABELS, MEASURES) for block in config.blocks
-    ]
-    return InvertedBlocks(
-        route=network.route,
-        seed=network.seed,
-        config=config,
-        images={block: found["images"] for block, found in tensors.items()},
-        histories={block: found["history"] for block, found in tensors.items()},
-        table=pd.concat(tables, ignore_index=True),
-        outcomes=outcomes,
-    )
+    check_count("n_patches", n_patches)
+    if test.fractions is None:
+        raise ValueError("Invalid patches without masks. Must have masks.")
+    signal = measures.has_spectrum(test.tensors()).numpy() & (test.fractions <= MAX_FRACTION)
+    order = np.random.default_rng(seed).permutation(len(test))
+    chosen = []
+    for label, n_wanted in enumerate((n_patches // 2, -(-n_patches // 2))):
+        fitting = order[((test.labels == label) & signal)[order]]
+        check_count(f"number of {test.classes[label]} patches", n_wanted, low=0, high=len(fitting))
+        chosen.append(fitting[:n_wanted])
+    return test.take(np.concatenate(chosen))
 
 
-def _invert(
-    network: ClassifierRun,
-    config: InversionConfig,
-    block: str,
-    patches: LabelledPatches,
-    segmenter: Path | None,
-    folder: Path,
-    *,
-    progress: bool,
-) -> dict[str, Any]:
-    """Invert one block, save the images and return their measures."""
-    model = load_network(network, config.precision)
-    data = patches.tensors().to(pick_device())
-    found = xai.invert(
-        model,
-        block,
-        data,
-        seeds=config.ni_seeds,
-        steps=config.steps,
-        tolerance=config.tolerance,
-        optimizer=config.optimizer,
-        lr=config.lr,
-        norm_weight=config.norm_weight,
-        variation_weight=config.variation_weight,
-        precision=pick_precision(config.precision, data.device),
-        progress=progress,
-    )
-    origins = list(found.patches)
-    kept, given = (
-        predict_patches(model, x, precision="32-true").argmax(dim=1) for x in (found.images, data)
-    )
-    table = pd.DataFrame({"block": block, "patch": found.patches, "ni_seed": found.seeds})
-    columns = {
-        "residual": found.residual,
-        "distance": found.residual.sqrt(),
-        "converged": found.converged,
-        "evaluations": found.evaluations,
-        **_compare(found.images, data[origins], segmenter),
-        "label_kept": kept == given[origins],
-        "restart_correlation": _correlate_restarts(found.images, len(config.ni_seeds)),
-    }
-    for name, column in columns.items():
-        table[name] = column.double().cpu().numpy()
-    save_tensors(folder / IMAGES, {"images": found.images, "history": found.history})
-    return {"images": to_records(table)}
+def keep_converged(images: pd.DataFrame) -> pd.DataFrame:
+    """
+    Leave out the measures of images that did not converge: they show the optimiser.
+
+    Where fewer than half of a network's images of a block have converged, all of their measures
+    are left out: the few would be the easy patches.
+
+    Parameters
+    ----------
+    images : DataFrame
+        Records of `Invert`, with the columns ``initialisation`` and ``seed`` of their network.
+
+    Returns
+    -------
+    DataFrame
+        With NaN for every measure but ``converged``.
+    """
+    fraction = images.groupby(["initialisation", "seed", "block"])["converged"].transform("mean")
+    counts = (images["converged"] == 1) & (fraction >= MIN_CONVERGED)
+    judged = [measure for measure in MEASURES if measure != "converged"]
+    return images.assign(**{name: images[name].where(counts, np.nan) for name in judged})
 
 
-def _compare(images: Tensor, reference: Tensor, segmenter: Path | None) -> dict[str, Tensor]:
+def average_blocks(images: pd.DataFrame) -> pd.DataFrame:
+    """
+    Average the measures over patches and restarts: one row per network and depth.
+
+    Parameters
+    ----------
+    images : DataFrame
+        As in `keep_converged`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``entry``, which is ``"<initialisation> block<k>"`` or, the mean of blocks 1 and 2,
+        ``"<initialisation> shallow"``; ``seed``; and the measures.
+    """
+    rows = []
+    for (initialisation, seed), table in images.groupby(["initialisation", "seed"], sort=False):
+        means = table.groupby("block")[[*MEASURES]].mean()
+        if {*BLOCKS[:2]} <= {*means.index}:
+            means.loc["shallow"] = means.loc[[*BLOCKS[:2]]].mean(skipna=False)
+        means.insert(0, "entry", [f"{initialisation} {depth}" for depth in means.index])
+        means.insert(1, "seed", [seed] * len(means))
+        rows.append(means)
+    return pd.concat(rows, ignore_index=True)
+
+
+def summarise_depth(images: pd.DataFrame) -> pd.DataFrame:
+    """
+    Average the measures of each initialisation and block, with 95 % t-intervals.
+
+    A value is a patch of a network, averaged over its restarts.
+
+    Parameters
+    ----------
+    images : DataFrame
+        As in `keep_converged`.
+
+    Returns
+    -------
+    DataFrame
+        One row per initialisation and block. Columns ``initialisation``, ``block`` and of each
+        measure ``<measure>``, ``<measure>_low`` and ``<measure>_high``, the mean and its bounds:
+        NaN with fewer than one, or two, values.
+    """
+    keys = ["initialisation", "block"]
+    values = images.groupby([*keys, "seed", "patch"], sort=False, as_index=False)[
+        [*MEASURES]
+    ].mean()
+    groups = values.groupby(keys, sort=False)[[*MEASURES]]
+    means, counts = groups.mean(), groups.count()
+    half = groups.sem() * stats.t.ppf(1 - LEVEL / 2, counts - 1)
+    bounds = [(means - half).add_suffix("_low"), (means + half).add_suffix("_high")]
+    curves: pd.DataFrame = pd.concat([means, *bounds], axis=1).reset_index()
+    return curves
+
+
+def _compare(images: Tensor, reference: Tensor, judge: Outcome | None) -> dict[str, Tensor]:
     """Measures of images (n, 1, H, W) against the patch of each."""
     distances = [
         measures.log_spectral_distance(image[None], patch[None])
         for image, patch in zip(images, reference, strict=True)
     ]
     boundary = torch.full((len(images),), torch.nan)
-    if segmenter is not None:
-        masks, truth = (predict_salt(segmenter, x) > 0.5 for x in (zscore(images), reference))
+    if judge is not None:
+        masks, truth = (predict_salt(judge, x) > 0.5 for x in (zscore(images), reference))
         pairs = zip(masks[:, 0].cpu().numpy(), truth[:, 0].cpu().numpy(), strict=True)
         boundary = torch.tensor([measures.boundary_f1(mask, true) for mask, true in pairs])
     return {

@@ -1,45 +1,47 @@
-"""The task behind Table 1: one network, one loss, one seed, scored on unseen volumes."""
+"""Segmentation: training a network, and scoring it on unseen volumes or sections."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
-from safetensors.torch import load_file
 from torch import nn
 
-from thesis_lib import _volume
-from thesis_lib._checks import check_choice, check_range
-from thesis_lib.data import Augmentation, PatchBatches
+from saltvolumes import middle_section, spacing_m, vertical_dim
+from saltvolumes._checks import check_choice, check_count, check_range
+from saltvolumes._files import replace_when_done
+from saltvolumes.volume import LATERAL
 from thesis_lib.losses import LOSSES
 from thesis_lib.metrics import dice_score, score_volume
 from thesis_lib.model import SaltUNet
-from thesis_lib.study.runs import Run, source_hash
-from thesis_lib.study.splits import LATERAL, Splits, middle_section
+from thesis_lib.patches import Augmentation, Earths, PatchBatches
+from thesis_lib.patches.volumes import TEST_EARTH, Data
+from thesis_lib.patching import check_axes, grid_sections, section_dims
+from thesis_lib.study.tasks import Outcome, Parents, Task
 from thesis_lib.training import TrainConfig, fit, predict_volume, resolve_precision
 
-TASK = __name__
-source_hash(TASK)  # of the code that is loaded, whatever is edited from here on
 THRESHOLD = 0.5  # the same for every loss, so that no score selects it
 N_VALIDATION_SECTIONS = 8  # of the held-out volume, watched after every epoch
 SECTIONS = "sections.nc"
-WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
-class SegmentationConfig:
+class Train(Task):
     """
-    Settings of one segmentation run. Runs of a study differ in loss, seed and learning rate only.
+    Train one network. Networks of a study differ in loss, seed and learning rate only.
 
     Parameters
     ----------
+    seed : int
+        Seed of weights, patch order and augmentation, and of synthetic training earths.
     loss : str
         Key of :data:`thesis_lib.losses.LOSSES`.
+    data : Earths or Survey
+        Volumes to train on and to watch.
     train : TrainConfig
-        Optimiser, schedule, precision.
+        Optimiser, schedule, precision; ``"auto"`` becomes what it means on this machine.
     patch, stride : tuple of two int
         Height and width of patches and the steps between them, in samples.
     axes : tuple of str
@@ -54,14 +56,17 @@ class SegmentationConfig:
         Name of a timm encoder with four stages.
     pretrained : bool
         Whether the encoder starts from timm's weights.
-    tolerance_m : float
-        Tolerance of the surface Dice, in m.
-    velocity_m_s : float or None
-        Turns two-way time into metres; without it a time volume gets no distances.
+
+    Raises
+    ------
+    ValueError
+        If the loss or an axis is unknown, or there is no axis or one twice.
     """
 
+    seed: int
     loss: str
-    train: TrainConfig
+    data: Data
+    train: TrainConfig = field(default_factory=TrainConfig)
     patch: tuple[int, int] = (64, 64)
     stride: tuple[int, int] = (32, 32)
     axes: tuple[str, ...] = ("inline", "crossline")
@@ -70,272 +75,313 @@ class SegmentationConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     encoder: str = "resnet34"
     pretrained: bool = False
-    tolerance_m: float = 50.0
-    velocity_m_s: float | None = None
 
     def __post_init__(self) -> None:
         check_choice("loss", self.loss, tuple(LOSSES))
-        check_range("tolerance_m", self.tolerance_m, low=0)
-        if self.velocity_m_s is not None:
-            check_range("velocity_m_s", self.velocity_m_s, low=0, open_low=True)
-        if not 0 < len(self.axes) == len(set(self.axes)):
-            raise ValueError(f"Invalid axes {self.axes}. Must be one or two different ones.")
-        for axis in self.axes:
-            check_choice("axis", axis, tuple(LATERAL))
+        check_axes(self.axes)
+        resolved = replace(self.train, precision=resolve_precision(self.train))
+        object.__setattr__(self, "train", resolved)
 
+    @property
+    def title(self) -> str:
+        """Loss and seed."""
+        return f"Train {self.loss}, seed {self.seed}"
 
-def read_augmentation(changes: Mapping[str, Any]) -> Augmentation:
-    """
-    Return the default augmentation with some of its fields changed.
+    def check(self) -> None:
+        """Refuse a volume to watch that no patch fits into."""
+        if (volume := self.data.validation()) is not None:
+            grid_sections(volume, _pick_axis(volume, self), self.patch, self.stride)
 
-    Raises
-    ------
-    TypeError, ValueError
-        If a name is none of its fields, or a value is no number or out of its range.
-    """
-    for name in changes:
-        check_choice("name in augmentation", name, [field.name for field in fields(Augmentation)])
-    return Augmentation(**changes)
+    def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:  # noqa: ARG002
+        """
+        Train, or go on after the last finished epoch of a killed run.
 
-
-def make_run(config: SegmentationConfig, splits: Splits, *, seed: int) -> Run:
-    """Run that trains and scores one network on these volumes, in the precision found here."""
-    return Run(TASK, describe_config(config), splits.content_hash, seed)
-
-
-def describe_config(config: SegmentationConfig) -> dict[str, Any]:
-    """Settings as plain values, with the precision that they stand for on this machine."""
-    precision = resolve_precision(config.train)
-    return asdict(replace(config, train=replace(config.train, precision=precision)))
-
-
-def build_model(config: SegmentationConfig, *, seed: int) -> SaltUNet:
-    """Build the network of a run: the seed alone decides about its initial weights."""
-    return SaltUNet(config.encoder, pretrained=config.pretrained, seed=seed)
-
-
-def read_run(folder: Path) -> tuple[SegmentationConfig, int]:
-    """
-    Settings and seed of a finished run, from its folder.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds no finished segmentation run.
-    """
-    path = folder / "config.json"
-    run = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if run.get("task") != TASK or not (folder / WEIGHTS).is_file():
-        raise ValueError(
-            f"Invalid run {folder}. Must be the folder of a finished segmentation run."
+        Returns
+        -------
+        dict
+            ``train_loss`` and, where a volume is watched, ``validation_dice`` of the last epoch;
+            ``history.csv`` and ``weights.safetensors`` are in the folder.
+        """
+        volumes, watched = self.data.train(self.seed), self.data.validation()
+        batches = PatchBatches(
+            volumes,
+            patch=self.patch,
+            stride=self.stride,
+            axes=self.axes,
+            batch_size=self.batch_size,
+            n_patches=self.n_patches,
+            augmentation=self.augmentation,
+            seed=self.seed,
         )
-    return read_config(run["config"]), run["seed"]
+        history = fit(
+            build_model(self),
+            batches,
+            LOSSES[self.loss],
+            self.train,
+            validate=None if watched is None else _make_validator(self, watched),
+            folder=folder,
+        )
+        last = history.rows[-1]
+        scores = {name: last[name] for name in ("train_loss", "validation_dice") if name in last}
+        held_out = () if watched is None else (watched,)
+        return scores | {"data": _hash_data(training=volumes, validation=held_out)}
 
 
-def read_config(content: Mapping[str, Any]) -> SegmentationConfig:
-    """Settings from what JSON made of them."""
-    parts = {
-        "train": TrainConfig(**content["train"]),
-        "augmentation": Augmentation(**content["augmentation"]),
-    }
-    return SegmentationConfig(**(tuplify(content) | parts))
-
-
-def tuplify(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists of JSON as the tuples that they were."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
-    }
-
-
-def load_model(folder: Path) -> SaltUNet:
-    """Network of a finished run, with the last weights of its schedule."""
-    config, seed = read_run(folder)
-    model = build_model(replace(config, pretrained=False), seed=seed)  # nothing to fetch
-    model.load_state_dict(load_file(folder / WEIGHTS))
-    return model
-
-
-def train_and_score(
-    config: SegmentationConfig,
-    splits: Splits,
-    folder: Path,
-    *,
-    seed: int,
-    progress: bool = True,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Score(Task):
     """
-    Train one network and score it in 3-D on every test volume.
-
-    A folder in which a killed run left its state is taken up from the last finished epoch.
+    Score a network in 3-D on volumes that it never saw: a row of Table 1.
 
     Parameters
     ----------
-    config : SegmentationConfig
-        Settings.
-    splits : Splits
-        Volumes to train on, to watch and to score.
-    folder : Path
-        Where ``history.csv``, ``weights.safetensors`` and ``sections.nc`` (the middle sections
-        of the first test volume, for figures) are written.
-    seed : int
-        Seed of weights, patch order and augmentation.
-    progress : bool
-        Whether to draw progress bars.
-
-    Returns
-    -------
-    dict
-        ``volumes``: one dict of scores a test volume; ``mean``: their means.
+    network : Train
+        The network.
+    n_earths : int
+        Number of unseen earths; a survey has its test lines.
+    tolerance_m : float
+        Tolerance of the surface Dice, in m.
+    velocity_m_s : float or None
+        Turns two-way time into metres; without it a time volume gets no distances.
     """
-    for volume in splits.test:
-        check_fits(volume, config, config.axes)
-    validate = _validator(config, splits.validation)
-    model = train(config, splits.train, folder, seed=seed, validate=validate, progress=progress)
-    volumes = []
-    for index, volume in enumerate(splits.test):
-        predicted = predict(model, volume, config, progress=progress)
-        if index == 0:
-            _save_sections(predicted, config.axes, folder)
-        volumes.append(_score(predicted, volume, config))
-    return {"volumes": volumes, "mean": _mean(volumes)}
+
+    network: Train
+    n_earths: int = 1
+    tolerance_m: float = 50.0
+    velocity_m_s: float | None = None
+    headline: ClassVar[tuple[str, ...]] = ("dice", "perimetric_similarity")
+
+    def __post_init__(self) -> None:
+        check_count("n_earths", self.n_earths)
+        check_range("tolerance_m", self.tolerance_m, low=0)
+        if self.velocity_m_s is not None:
+            check_range("velocity_m_s", self.velocity_m_s, low=0, exclusive=True)
+
+    @property
+    def title(self) -> str:
+        """Loss and seed."""
+        return f"Score {self.network.loss}, seed {self.network.seed}"
+
+    def check(self) -> None:
+        """Refuse test volumes that no patch fits into."""
+        for volume in self.network.data.test(self.n_earths):
+            for axis in self.network.axes:
+                grid_sections(volume, axis, self.network.patch, self.network.stride)
+
+    def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:
+        """
+        Predict and score every test volume.
+
+        Returns
+        -------
+        dict
+            Means of the scores over the volumes, and ``volumes``, one dict of scores each. The
+            middle sections of the first volume are kept in ``sections.nc``, for figures.
+        """
+        model = load_model(parents["network"])
+        volumes = self.network.data.test(self.n_earths)
+        scores = []
+        for index, volume in enumerate(volumes):
+            predicted = predict(model, volume, self.network)
+            if index == 0:
+                _save_sections(_cut_middle(predicted, self.network.axes), folder)
+            scores.append(self._score(predicted, volume))
+        return {**_mean(scores), "volumes": scores, "data": _hash_data(test=volumes)}
+
+    def _score(self, predicted: xr.Dataset, volume: xr.Dataset) -> dict[str, float | None]:
+        dims = ("inline", "crossline", vertical_dim(volume))
+        volume, predicted = volume.transpose(*dims), predicted.transpose(*dims)
+        scores = score_volume(
+            (predicted["probability"] > THRESHOLD).values,
+            volume["salt"].values,
+            spacing_m=spacing_m(volume, velocity_m_s=self.velocity_m_s),
+            tolerance_m=self.tolerance_m,
+            valid=np.isfinite(volume["amplitude"].values),
+        )
+        return asdict(scores)
 
 
-def train(
-    config: SegmentationConfig,
-    volumes: Sequence[xr.Dataset],
-    folder: Path,
-    *,
-    seed: int,
-    validate: Callable[[nn.Module], dict[str, float]] | None = None,
-    progress: bool = True,
-) -> SaltUNet:
-    """Train one network on patches of volumes, as the study trains it, or find it in the folder."""
-    model = build_model(config, seed=seed)
-    batches = PatchBatches(
-        volumes,
-        patch=config.patch,
-        stride=config.stride,
-        axes=config.axes,
-        batch_size=config.batch_size,
-        n_patches=config.n_patches,
-        augmentation=config.augmentation,
-        seed=seed,
-    )
-    fit(
-        model,
-        batches,
-        LOSSES[config.loss],
-        config.train,
-        validate=validate,
-        folder=folder,
-        progress=progress,
-    )
+@dataclass(frozen=True)
+class ScoreSections(Task):
+    """
+    Score a network on sections of a volume of another kind: transfer to a survey.
+
+    Parameters
+    ----------
+    network : Train
+        The network.
+    target : Earths or Survey
+        Scored and never trained on. Of earths, the first unseen one.
+    axis : {"inline", "crossline"}
+        Direction of the sections; ``"crossline"`` means sections at a fixed crossline.
+    n_sections : int
+        Sections at most, evenly spaced among those with salt.
+    """
+
+    network: Train
+    target: Data
+    axis: str = "crossline"
+    n_sections: int = 8
+    headline: ClassVar[tuple[str, ...]] = ("dice",)
+
+    def __post_init__(self) -> None:
+        check_choice("axis", self.axis, tuple(LATERAL))
+        check_count("n_sections", self.n_sections)
+
+    @property
+    def title(self) -> str:
+        """Seed."""
+        return f"Transfer, {self.network.title.removeprefix('Train ')}"
+
+    def check(self) -> None:
+        """Refuse a target without a mask or salt, or that no patch fits into."""
+        self.open_target()
+
+    def open_target(self) -> xr.Dataset:
+        """
+        Sections of the target that are scored, as a volume of just these lines.
+
+        Raises
+        ------
+        ValueError
+            If it has no mask, no section with salt, or sections smaller than a patch.
+        """
+        is_earth = isinstance(self.target, Earths)
+        name = "earth" if isinstance(self.target, Earths) else self.target.path
+        volume = self.target.open(TEST_EARTH if is_earth else 0)
+        if "salt" not in volume:
+            raise ValueError(f"Invalid target {name} without a mask. Must have one.")
+        others = [dim for dim in volume["salt"].dims if dim != self.axis]
+        holding = np.flatnonzero((volume["salt"] & volume["amplitude"].notnull()).any(others))
+        if not holding.size:
+            raise ValueError(f"Invalid target {name} without salt. Must hold some.")
+        grid_sections(volume, self.axis, self.network.patch, self.network.stride)
+        chosen = np.linspace(0, holding.size - 1, min(self.n_sections, holding.size))
+        return volume.isel({self.axis: holding[chosen.round().astype(int)]}).load()
+
+    def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:
+        """
+        Predict and score every section.
+
+        Returns
+        -------
+        dict
+            ``dice``, the mean over the sections, and ``sections``, records of ``section`` (line
+            number) and ``dice``. Probabilities are kept in ``sections.nc``.
+        """
+        target = self.open_target()
+        model = load_model(parents["network"])
+        predicted = predict(model, target, replace(self.network, axes=(self.axis,)))
+        _save_sections(predicted, folder)
+        dims = section_dims(target, self.axis)
+        masks = (
+            predicted["probability"] > THRESHOLD,
+            target["salt"],
+            target["amplitude"].notnull(),
+        )
+        stacks = (mask.transpose(*dims).values for mask in masks)
+        sections = [
+            {"section": int(line), "dice": dice_score(prediction, truth, valid=valid)}
+            for line, prediction, truth, valid in zip(
+                target[self.axis].values, *stacks, strict=True
+            )
+        ]
+        mean = float(np.mean([section["dice"] for section in sections]))
+        return {"dice": mean, "sections": sections, "data": _hash_data(scored=(target,))}
+
+
+def build_model(task: Train) -> SaltUNet:
+    """Build the network of a task: the seed alone decides about its initial weights."""
+    return SaltUNet(task.encoder, pretrained=task.pretrained, seed=task.seed)
+
+
+def load_model(outcome: Outcome) -> SaltUNet:
+    """Network of a finished training, with the last weights of its schedule, on the CPU."""
+    model = build_model(replace(outcome.task, pretrained=False))  # nothing to fetch
+    model.load_state_dict(outcome.load_tensors("weights"))
     return model
 
 
 def predict(
-    model: nn.Module, volume: xr.Dataset, config: SegmentationConfig, *, progress: bool = False
+    model: nn.Module, volume: xr.Dataset, task: Train, *, progress: bool = False
 ) -> xr.Dataset:
     """Probability of salt in a whole volume, as the study predicts it."""
     return predict_volume(
         model,
         volume,
-        patch=config.patch,
-        stride=config.stride,
-        axes=config.axes,
-        batch_size=4 * config.batch_size,
-        precision=config.train.precision,
+        patch=task.patch,
+        stride=task.stride,
+        axes=task.axes,
+        batch_size=4 * task.batch_size,
+        precision=task.train.precision,
         progress=progress,
     )
 
 
-def _validator(
-    config: SegmentationConfig, volume: xr.Dataset | None
-) -> Callable[[nn.Module], dict[str, float]] | None:
-    """Watch the Dice score of a held-out volume; it selects nothing."""
-    if volume is None:
-        return None
+def load_sections(outcome: Outcome) -> xr.Dataset:
+    """
+    Load the probabilities that a `Score` or `ScoreSections` kept.
 
-    axis = _pick_axis(volume, config)
+    Returns
+    -------
+    Dataset
+        Of a `Score`: ``inline_section``, ``crossline_section`` or both, the axes that were
+        predicted, each of shape (n_vertical, n_lateral). Of `ScoreSections`: ``probability``.
+    """
+    with xr.open_dataset(outcome.folder / SECTIONS, engine="h5netcdf") as sections:
+        return sections.load()
+
+
+def _make_validator(task: Train, volume: xr.Dataset) -> Callable[[nn.Module], dict[str, float]]:
+    """Watch the Dice score of a held-out volume; it selects nothing."""
+    axis = _pick_axis(volume, task)
     step = -(-volume.sizes[axis] // N_VALIDATION_SECTIONS)
     sections = volume.isel({axis: slice(step // 2, None, step)}).load()
     known = np.isfinite(sections["amplitude"].values)
     truth = sections["salt"].values & known
 
     def validate(model: nn.Module) -> dict[str, float]:
-        predicted = predict(model, sections, replace(config, axes=(axis,)))
+        predicted = predict(model, sections, replace(task, axes=(axis,)))
         salt = (predicted["probability"] > THRESHOLD).values & known
         return {"validation_dice": dice_score(salt, truth)}
 
     return validate
 
 
-def _pick_axis(volume: xr.Dataset, config: SegmentationConfig) -> str:
+def _pick_axis(volume: xr.Dataset, task: Train) -> str:
     """Direction to watch a held-out volume along: a narrow block of lines has sections one way."""
-    for axis in config.axes[:-1]:
-        if volume.sizes[LATERAL[axis]] >= config.patch[1]:
-            return axis
-    check_fits(volume, config, config.axes[-1:])
-    return config.axes[-1]
-
-
-def check_fits(volume: xr.Dataset, config: SegmentationConfig, axes: Sequence[str]) -> None:
-    """Refuse held-out volumes that no patch fits into, before anything is trained."""
-    for axis in axes:
-        section = (volume.sizes[_volume.vertical_dim(volume)], volume.sizes[LATERAL[axis]])
-        if any(size > length for size, length in zip(config.patch, section, strict=True)):
-            raise ValueError(
-                f"Invalid patch {config.patch} for held-out sections along {axis} of shape "
-                f"{section}. Must fit: hold out more lines, or leave {axis!r} out of axes."
-            )
-
-
-def _score(
-    predicted: xr.Dataset, volume: xr.Dataset, config: SegmentationConfig
-) -> dict[str, float | None]:
-    dims = ("inline", "crossline", _volume.vertical_dim(volume))
-    volume, predicted = volume.transpose(*dims), predicted.transpose(*dims)
-    scores = score_volume(
-        (predicted["probability"] > THRESHOLD).values,
-        volume["salt"].values,
-        spacing_m=_volume.spacing_m(volume, velocity_m_s=config.velocity_m_s),
-        tolerance_m=config.tolerance_m,
-        valid=np.isfinite(volume["amplitude"].values),
-    )
-    return asdict(scores)
+    wide = [axis for axis in task.axes if volume.sizes[LATERAL[axis]] >= task.patch[1]]
+    return wide[0] if wide else task.axes[-1]
 
 
 def _mean(volumes: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     """Mean of every score over the test volumes; unknown where it is unknown for one of them."""
     means: dict[str, float | None] = {}
     for name in volumes[0]:
-        values = [scores[name] for scores in volumes]
-        known = [value for value in values if value is not None]
-        means[name] = float(np.mean(known)) if len(known) == len(values) else None
+        known = [scores[name] for scores in volumes if scores[name] is not None]
+        means[name] = float(np.mean(known)) if len(known) == len(volumes) else None  # type: ignore[arg-type]
     return means
 
 
-def load_sections(folder: Path) -> xr.Dataset:
-    """
-    Probability in the middle sections of the first test volume of a finished run.
-
-    Returns
-    -------
-    Dataset
-        ``inline_section``, ``crossline_section`` or both: the axes that were predicted, each of
-        shape (n_vertical, n_lateral).
-    """
-    with xr.open_dataset(folder / SECTIONS, engine="h5netcdf") as sections:
-        return sections.load()
+def _cut_middle(predicted: xr.Dataset, axes: Sequence[str]) -> xr.Dataset:
+    return xr.Dataset(
+        {
+            f"{axis}_section": middle_section(predicted, axis)["probability"].reset_coords(
+                drop=True
+            )
+            for axis in axes
+        }
+    )
 
 
-def _save_sections(predicted: xr.Dataset, axes: Sequence[str], folder: Path) -> None:
-    """Keep the probability of the middle section along each axis, for figures."""
-    sections = {
-        f"{axis}_section": middle_section(predicted, axis)["probability"].reset_coords(drop=True)
-        for axis in axes
+def _save_sections(sections: xr.Dataset, folder: Path) -> None:
+    with replace_when_done(folder / SECTIONS) as partial:
+        sections.to_netcdf(partial, engine="h5netcdf")
+
+
+def _hash_data(**volumes: Sequence[xr.Dataset]) -> dict[str, str]:
+    """Content hashes of volumes, by what they served for."""
+    return {
+        name: " ".join(str(volume.attrs["content_hash"]) for volume in part)
+        for name, part in volumes.items()
+        if part
     }
-    temporary = folder / f".{SECTIONS}"
-    xr.Dataset(sections).to_netcdf(temporary, engine="h5netcdf")
-    temporary.replace(folder / SECTIONS)

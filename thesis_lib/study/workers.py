@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from thesis_lib._checks import check_count
+from saltvolumes._checks import check_count
 
 
 @contextmanager
@@ -21,28 +21,22 @@ def open_workers(n_workers: int) -> Iterator[Any | None]:
     Yields
     ------
     dask.distributed.Client or None
-        For the argument ``client`` of :func:`~thesis_lib.study.run_losses`.
+        For the argument ``client`` of :func:`~thesis_lib.study.run_all`.
 
     Raises
     ------
     TypeError, ValueError
-        If the number is not a whole one of at least 1.
-    ImportError
-        If several are asked for without the extra ``scale``.
+        If the number is not a whole number of at least 1.
     """
     if check_count("n_workers", n_workers) == 1:
         yield None
         return
-    try:
-        from dask.distributed import Client, LocalCluster  # an extra: few need it
-    except ImportError as error:
-        raise ImportError(
-            f"n_workers={n_workers} needs dask: install the extra 'scale', or use n_workers=1."
-        ) from error
+    from dask.distributed import Client, LocalCluster  # slow to import, and few need it
+
     cluster = LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=n_workers,
-        threads_per_worker=1,  # a run at a time
-        dashboard_address="127.0.0.1:0",  # any free port; None is 8787, for all the world to see
+        threads_per_worker=1,  # one run at a time
+        dashboard_address="127.0.0.1:0",  # any free port; None is 8787, open to other machines
         memory_limit=0,
     )
     with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]

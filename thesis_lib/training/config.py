@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 import torch
 
-from thesis_lib._checks import check_choice, check_count, check_range
+from saltvolumes._checks import check_choice, check_count, check_range
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -26,7 +26,7 @@ class TrainConfig:
     lr : float
         Learning rate at the peak of the one-cycle schedule [1]_.
     warmup : float
-        Share of the steps before the peak, in (0, 0.9].
+        Fraction of the steps before the peak, in (0, 0.9].
     beta2 : float
         Memory of AdamW's second moments, in [0, 0.9999]. The usual 0.999 remembers a thousand
         steps: in a short schedule the large first gradients of a loss such as Hausdorff's would
@@ -38,9 +38,8 @@ class TrainConfig:
     precision : {"auto", "bf16-mixed", "32-true"}
         ``"auto"`` is bf16 autocast where the hardware computes in bf16, else float32.
     accelerator : {"auto", "cpu", "cuda", "gpu", "mps"}
-        Where to train.
-    devices : int
-        Devices that share every epoch, each with batches and a process of its own.
+        Where to train, on one device: ``"gpu"`` is CUDA or MPS, whichever the machine has, and
+        ``"auto"`` the CPU where it has neither.
     lr_factors : mapping of str to float
         Factors of the learning rate, at least 0, of the parameters whose names begin with a key;
         the longest key counts, and ``""`` means all. Parameters that no key names have factor 1.
@@ -70,19 +69,17 @@ class TrainConfig:
     gradient_clip: float = 1.0
     precision: str = "auto"
     accelerator: str = "auto"
-    devices: int = 1
     lr_factors: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         check_count("epochs", self.epochs)
-        check_range("lr", self.lr, low=0, open_low=True)
-        check_range("warmup", self.warmup, low=0, high=0.9, open_low=True)
+        check_range("lr", self.lr, low=0, exclusive=True)
+        check_range("warmup", self.warmup, low=0, high=0.9, exclusive=True)
         check_range("beta2", self.beta2, low=0, high=0.9999)
         check_range("weight_decay", self.weight_decay, low=0)
-        check_range("gradient_clip", self.gradient_clip, low=0, open_low=True)
+        check_range("gradient_clip", self.gradient_clip, low=0, exclusive=True)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("accelerator", self.accelerator, ACCELERATORS)
-        check_count("devices", self.devices)
         for name, factor in self.lr_factors.items():
             check_range(f"lr factor of {name!r}", factor, low=0)
 
@@ -104,7 +101,7 @@ def pick_precision(precision: str, device: torch.device) -> Precision:
     Raises
     ------
     ValueError
-        If the precision is none of the three.
+        If the precision is unknown.
     """
     if check_choice("precision", precision, PRECISIONS) != "auto":
         return cast(Precision, precision)
@@ -118,14 +115,32 @@ def pick_precision(precision: str, device: torch.device) -> Precision:
     return "bf16-mixed" if fast else "32-true"
 
 
+def mix_precision(precision: str, device: torch.device) -> torch.autocast:
+    """Return the context in which a network computes in a precision, see `pick_precision`."""
+    mixed = pick_precision(precision, device) == "bf16-mixed"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)
+
+
 def resolve_precision(config: TrainConfig) -> Precision:
-    """Precision that a configuration stands for on this machine, on the device that it asks for."""
+    """Precision of a configuration on this machine, on the device that it asks for."""
     return pick_precision(config.precision, resolve_device(config))
 
 
 def resolve_device(config: TrainConfig) -> torch.device:
-    """Device of this machine that a configuration asks for; its first one of several."""
-    # Lightning takes seconds to import: who only predicts does not wait.
-    from lightning.fabric import Fabric
+    """
+    Device of this machine that a configuration asks for.
 
-    return Fabric(accelerator=config.accelerator, devices=config.devices).device
+    Raises
+    ------
+    ValueError
+        If the machine does not have it.
+    """
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if config.accelerator == "cpu" or (config.accelerator == "auto" and found is None):
+        return torch.device("cpu")
+    if found is None or config.accelerator not in ("auto", "gpu", found.type):
+        raise ValueError(
+            f"Invalid accelerator {config.accelerator!r}. Must be available; this machine has "
+            f"{'no accelerator' if found is None else found.type}."
+        )
+    return torch.device(found.type, 0)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias, cast
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,11 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
-from thesis_lib.training.config import TrainConfig, resolve_device, resolve_precision
+from thesis_lib.training.config import TrainConfig, mix_precision, resolve_device
 from thesis_lib.training.folder import History, Row, RunFolder
-
-if TYPE_CHECKING:
-    from lightning.fabric import Fabric
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Validate = Callable[[nn.Module], dict[str, float]]
-Bar: TypeAlias = "tqdm[NoReturn]"
 
 
 class Batches(Protocol):
@@ -51,9 +47,9 @@ def fit(
     Train a network with AdamW and a one-cycle learning rate.
 
     The last weights of the schedule are the result: no score selects them. With a ``folder``, a
-    finished run is never repeated, and a killed one goes on after its last finished epoch and
-    ends, on CPU, with the very bits that it would have had. Layers that draw random numbers
-    (dropout) draw them from the number of the epoch; global random states are left alone.
+    finished run is never repeated, and a killed one goes on after its last finished epoch. Layers
+    that draw random numbers (dropout) draw them from the number of the epoch; global random states
+    are left alone.
 
     Parameters
     ----------
@@ -64,9 +60,9 @@ def fit(
     loss : callable
         ``loss(logits, targets)``, a scalar Tensor; smaller is better. The logits are float32.
     config : TrainConfig
-        Optimiser, schedule, precision, devices.
+        Optimiser, schedule, precision, device.
     validate : callable, optional
-        ``validate(model)`` gives named scores after each epoch. They are written down, no more.
+        ``validate(model)`` gives named scores after each epoch, which the history records.
     folder : Path, optional
         Where ``history.csv`` grows epoch by epoch, ``resume.safetensors`` holds the state of the
         last finished one, and ``weights.safetensors`` the result.
@@ -76,7 +72,7 @@ def fit(
     Returns
     -------
     History
-        One row an epoch.
+        One row per epoch.
 
     Raises
     ------
@@ -84,19 +80,24 @@ def fit(
         If the loss or its gradient is NaN or infinite.
     ValueError
         If the folder belongs to a run with another configuration, a file in it is damaged, there
-        are fewer batches than devices, or a name in ``lr_factors`` begins no parameter's.
+        are no batches, the machine lacks the device, or no parameter's name begins with a name in
+        ``lr_factors``.
     RuntimeError
         If an epoch yields fewer batches than ``len(batches)``.
 
     Notes
     -----
-    With several devices, each process that Fabric starts runs the calling script up to here, takes
-    its share of the batches and ends with the same weights; the first one writes, and the history
-    holds its losses.
+    A resumed run starts from the bits of its last epoch: weights, statistics, moments, rates. What
+    it computes from them, and what another run with the same seed computes, is the same bits where
+    the arithmetic repeats itself: on a CPU, with the same processor, releases of torch and number
+    of threads, in batches of two patches or more. PyTorch convolves these by oneDNN; a single small
+    float32 patch goes through the BLAS, whose order of sums may depend on where its arrays lie in
+    memory. In that case, on another processor and on a GPU, results agree to rounding.
     """
     run = None if folder is None else RunFolder(folder, config)
-    if run is not None and (finished := run.load_finished(model)) is not None:
-        model.to(resolve_device(config))  # where the training would have left it
+    finished = None if run is None else run.load_finished(model)
+    model.to(resolve_device(config))  # a finished network too: what follows is computed there
+    if finished is not None:
         return finished
     trainer = _Trainer(model, batches, loss, config)
     rows = [] if run is None else run.load_epoch(model, trainer.optimizer, trainer.schedule)
@@ -105,34 +106,28 @@ def fit(
             start = perf_counter()
             row = trainer.train_epoch(epoch, bar) | (validate(model) if validate else {})
             rows.append(row | {"seconds": round(perf_counter() - start, 3)})
-            if run is not None and trainer.fabric.is_global_zero:
-                if len(rows) < config.epochs:
-                    run.save_epoch(model, trainer.optimizer, trainer.schedule, rows)
-                else:
-                    run.save_finished(model, rows)
-    trainer.fabric.barrier()
+            if run is None:
+                continue
+            if len(rows) < config.epochs:
+                run.save_epoch(model, trainer.optimizer, trainer.schedule, rows)
+            else:
+                run.save_finished(model, rows)
     return History(tuple(rows))
 
 
 class _Trainer:
-    """Network, optimiser and schedule on their devices."""
+    """Network, optimiser and schedule on one device."""
 
     def __init__(self, model: nn.Module, batches: Batches, loss: Loss, config: TrainConfig) -> None:
-        self.batches, self.loss, self.config = batches, loss, config
-        self.fabric = _launch_fabric(config)
-        self.n_steps = len(batches) // self.fabric.world_size
+        self.model, self.batches, self.loss, self.config = model, batches, loss, config
+        self.device = next(model.parameters()).device
+        self.n_steps = len(batches)
         if not self.n_steps:
-            raise ValueError(
-                f"{len(batches)} batches for {self.fabric.world_size} device(s). Must be at least "
-                "one batch per device."
-            )
+            raise ValueError("Invalid batches: there are none. Must be at least one.")
         groups = _group_parameters(model, config)
+        self.parameters = [parameter for group in groups for parameter in group["params"]]
         self.optimizer = AdamW(
-            groups,
-            lr=config.lr,
-            betas=(0.9, config.beta2),
-            weight_decay=config.weight_decay,
-            fused=True,
+            groups, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True
         )
         total = config.epochs * self.n_steps
         self.schedule = OneCycleLR(
@@ -143,28 +138,22 @@ class _Trainer:
             pct_start=config.warmup if total == 1 else max(config.warmup, 1.5 / total),
             cycle_momentum=False,
         )
-        self.network, self.stepper = self.fabric.setup(model, self.optimizer)
 
-    def make_bar(self, *, n_finished: int, hidden: bool) -> Bar:
+    def make_bar(self, *, n_finished: int, hidden: bool) -> tqdm[NoReturn]:
         total, initial = (n * self.n_steps for n in (self.config.epochs, n_finished))
-        hidden = hidden or not self.fabric.is_global_zero
         return tqdm(total=total, initial=initial, unit="step", disable=hidden)
 
-    def train_epoch(self, epoch: int, bar: Bar) -> Row:
+    def train_epoch(self, epoch: int, bar: tqdm[NoReturn]) -> Row:
         """Train on the batches of one epoch and return its row of the history."""
-        self.network.train()
+        self.model.train()
         losses: list[float] = []
-        share = islice(
-            self.batches.epoch(epoch), self.fabric.global_rank, None, self.fabric.world_size
-        )
-        with _draw_from(epoch, self.fabric.device):
-            for images, targets in islice(share, self.n_steps):
-                place = f"epoch {epoch + 1}, step {len(losses) + 1}"
+        with _draw_from(epoch, self.device):
+            for images, targets in islice(self.batches.epoch(epoch), self.n_steps):
+                position = f"epoch {epoch + 1}, step {len(losses) + 1}"
                 lr = self.schedule.get_last_lr()[0]
-                losses.append(self._step(images, targets, place))
+                losses.append(self._step(images.to(self.device), targets.to(self.device), position))
                 bar.set_postfix(epoch=epoch + 1, loss=losses[-1], refresh=False)
                 bar.update()
-        self._share_statistics()
         if len(losses) < self.n_steps:
             raise RuntimeError(
                 f"Epoch {epoch + 1} has {len(losses)} batches. Must be {self.n_steps}."
@@ -176,28 +165,18 @@ class _Trainer:
             "train_loss": math.fsum(losses) / len(losses),
         }
 
-    def _share_statistics(self) -> None:
-        """Give the buffers of the first process, such as those of BatchNorm, to all others."""
-        if self.fabric.world_size > 1:
-            for buffer in self.network.buffers():
-                buffer.copy_(self.fabric.broadcast(buffer))
-
-    def _step(self, images: Tensor, targets: Tensor, place: str) -> float:
-        images, targets = self.fabric.to_device((images, targets))
-        value: Tensor = self.loss(self.network(images), targets)
-        found = _check_finite("loss", value.item(), place)
-        self.fabric.backward(value)
-        norm = self.fabric.clip_gradients(
-            self.network,
-            self.stepper,
-            max_norm=self.config.gradient_clip,
-            error_if_nonfinite=False,
-        )
-        _check_finite("gradient", cast(Tensor, norm).item(), place)
-        self.stepper.step()
-        self.stepper.zero_grad()
+    def _step(self, images: Tensor, targets: Tensor, position: str) -> float:
+        with mix_precision(self.config.precision, self.device):
+            logits = self.model(images)
+        value = self.loss(logits.float(), targets)
+        _check_finite("loss", value, position)
+        value.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+        _check_finite("gradient", norm, position)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         self.schedule.step()
-        return found
+        return value.item()
 
 
 def _group_parameters(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
@@ -212,38 +191,23 @@ def _group_parameters(model: nn.Module, config: TrainConfig) -> list[dict[str, A
     for key in config.lr_factors:
         if not any(name.startswith(key) for name in names):
             raise ValueError(
-                f"Invalid name {key!r} in lr_factors. Must begin the name of a parameter, such as "
+                f"Invalid name {key!r} in lr_factors. Must begin the name of a parameter: "
                 f"{', '.join(dict.fromkeys(name.partition('.')[0] for name in names))}."
             )
     return [{"params": groups[f], "lr": config.lr * f} for f in sorted(groups, reverse=True)]
 
 
-def _launch_fabric(config: TrainConfig) -> Fabric:
-    # Lightning takes seconds to import: who only predicts does not wait.
-    from lightning.fabric import Fabric
-    from lightning.fabric.plugins import MixedPrecision
-
-    where: dict[str, Any] = {"accelerator": config.accelerator, "devices": config.devices}
-    if resolve_precision(config) == "bf16-mixed":
-        device = resolve_device(config)
-        where["plugins"] = MixedPrecision("bf16-mixed", device.type)  # by name, Fabric logs a line
-    fabric = Fabric(**where)
-    fabric.launch()
-    return fabric
-
-
-def _check_finite(name: str, value: float, place: str) -> float:
-    if not math.isfinite(value):
+def _check_finite(name: str, value: Tensor, position: str) -> None:
+    if not value.isfinite():
         raise FloatingPointError(
-            f"The {name} is {value} at {place}. Must be finite: lower the learning rate, or "
-            "look for the cause in the patches or the loss."
+            f"The {name} is {value.item()} at {position}. Must be finite: lower the learning rate, "
+            "or look for the cause in the patches or the loss."
         )
-    return value
 
 
 @contextmanager
 def _draw_from(seed: int, device: torch.device) -> Iterator[None]:
-    """Let layers draw from a seed of their own, then give the global random states back."""
+    """Let layers draw from generators of this seed and leave the global random states alone."""
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         torch.default_generator.manual_seed(seed)

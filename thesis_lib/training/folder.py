@@ -2,10 +2,10 @@
 
 import csv
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from thesis_lib._files import replace_when_done
+from saltvolumes._files import replace_when_done
 from thesis_lib.training.config import TrainConfig
 
 Row = dict[str, float]
@@ -29,7 +29,7 @@ class History:
     ----------
     rows : tuple of dicts
         One per epoch: ``epoch`` and ``step`` finished so far, the learning rate ``lr`` of the last
-        step (the largest, where they differ), the mean ``train_loss``, the scores of the
+        step (the largest one, where they differ), the mean ``train_loss``, the scores of the
         validation, and ``seconds``.
     """
 
@@ -93,16 +93,21 @@ class RunFolder:
     def load_epoch(
         self, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler
     ) -> list[Row]:
-        """Take the last finished epoch up again; no rows where there is none."""
+        """Restore the last finished epoch and return its rows; an empty list without one."""
         if not self.resume.exists():
             return []
         tensors, metadata = self._load(self.resume)
         progress = json.loads(metadata["progress"])
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name in [name for name in tensors if name.startswith("optimizer.")]:
-            _, index, kind = name.split(".")
-            moments.setdefault(int(index), {})[kind] = tensors.pop(name)
-        model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items()})
+        weights: dict[str, Tensor] = {}
+        moments: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
+        for name, value in tensors.items():
+            owner, _, name = name.partition(".")
+            if owner == "model":
+                weights[name] = value
+            else:
+                index, _, kind = name.partition(".")
+                moments[int(index)][kind] = value
+        model.load_state_dict(weights)
         optimizer.load_state_dict({"state": moments, "param_groups": progress["groups"]})
         schedule.load_state_dict(progress["schedule"])
         return list(progress["rows"])
@@ -114,29 +119,29 @@ class RunFolder:
         self.resume.unlink(missing_ok=True)
 
     def load_finished(self, model: nn.Module) -> History | None:
-        """Load the weights of a finished run, and its history; None where it is not finished."""
+        """Load the weights of a finished run and return its history; None while it is under way."""
         if not self.weights.exists():
             return None
         tensors, _ = self._load(self.weights)
         model.load_state_dict(tensors)
         self.resume.unlink(missing_ok=True)  # killed between the last two lines of the run
         with self.history_csv.open(newline="") as file:
-            return History(tuple(_read_row(row) for row in csv.DictReader(file)))
+            rows = [
+                {name: float(value) for name, value in row.items()} for row in csv.DictReader(file)
+            ]
+        return History(tuple(row | {name: int(row[name]) for name in COUNTS} for row in rows))
 
     def _save_history(self, rows: Sequence[Row]) -> None:
-        with (
-            replace_when_done(self.history_csv) as temporary,
-            temporary.open("w", newline="") as file,
-        ):
+        with replace_when_done(self.history_csv) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
 
     def _save(self, path: Path, tensors: dict[str, Tensor], **metadata: str) -> None:
         tensors = {name: value.contiguous() for name, value in tensors.items()}
-        with replace_when_done(path) as beside:
-            save_file(tensors, beside, metadata={"config": self.config, **metadata})
-            beside.chmod(0o644)  # safetensors makes files that only their owner reads
+        with replace_when_done(path) as partial:
+            save_file(tensors, partial, metadata={"config": self.config, **metadata})
+            partial.chmod(0o644)  # safetensors makes files that only their owner reads
 
     def _load(self, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         try:
@@ -154,7 +159,3 @@ class RunFolder:
                 f"{self.config}. Must be the same; use a folder per run."
             )
         return tensors, metadata
-
-
-def _read_row(row: dict[str, Any]) -> Row:
-    return {name: int(value) if name in COUNTS else float(value) for name, value in row.items()}

@@ -1,25 +1,29 @@
 """Prediction of whole volumes, section by section, in one direction or two."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from thesis_lib._checks import check_choice, check_count
-from thesis_lib._volume import vertical_dim
-from thesis_lib.patching import PatchGrid, Stitcher, zscore
-from thesis_lib.training.config import pick_precision
-
-AXES = ("inline", "crossline")
-Floats = NDArray[np.float32]
-Bar: TypeAlias = "tqdm[NoReturn]"
+from saltvolumes._checks import check_count
+from saltvolumes.volume import AXES
+from thesis_lib.patching import (
+    Floats,
+    Stitcher,
+    check_axes,
+    grid_sections,
+    section_dims,
+    zscore,
+)
+from thesis_lib.training.config import mix_precision
 
 
 def predict_volume(
@@ -70,27 +74,34 @@ def predict_volume(
     Raises
     ------
     ValueError
-        If a patch does not fit the sections, a direction is unknown, doubled or missing, or
+        If a patch does not fit the sections, a direction is unknown, repeated or missing, or
         another argument is out of its range.
     """
-    axes = _check_axes(axes)
+    axes = check_axes(axes)
     check_count("batch_size", batch_size)
-    amplitude = volume["amplitude"].transpose(*AXES, vertical_dim(volume)).values
-    missing = np.isnan(amplitude)
-    amplitude = np.where(missing, np.float32(0), amplitude)
-    grids = [_make_grid(volume, axis, patch, stride) for axis in axes]
-    n_batches = sum(-(-len(grid) // batch_size) for grid in grids)
+    amplitude = volume["amplitude"].compute()
+    grids = {axis: grid_sections(volume, axis, patch, stride) for axis in axes}
+    n_batches = sum(-(-len(grid) // batch_size) for grid in grids.values())
+    found = []
     with (
         _evaluating(model, precision),
         tqdm(total=n_batches, unit="batch", disable=not progress) as bar,
     ):
-        found = [
-            _predict(model, amplitude, axis, grid, window, batch_size, bar)
-            for axis, grid in zip(axes, grids, strict=True)
-        ]
-    for probability in found:
-        probability[missing] = np.nan
-    return _assemble(volume, found)
+        for axis, grid in grids.items():
+            sections = amplitude.fillna(np.float32(0)).transpose(*section_dims(volume, axis))
+            blended = _predict(model, sections.values, Stitcher(grid, window), batch_size, bar)
+            found.append(sections.copy(data=blended).transpose(*amplitude.dims).values)
+    predicted = {"probability": ("probability of salt", np.mean(found, axis=0, dtype=np.float32))}
+    if len(found) == 2:
+        predicted["disagreement"] = ("difference between directions", np.abs(np.subtract(*found)))
+    return xr.Dataset(
+        {
+            name: xr.DataArray(
+                values, amplitude.coords, amplitude.dims, attrs={"long_name": text, "units": "1"}
+            ).where(amplitude.notnull())
+            for name, (text, values) in predicted.items()
+        }
+    )
 
 
 def predict_patches(
@@ -118,7 +129,7 @@ def predict_patches(
     Raises
     ------
     ValueError
-        If there is no patch, or ``precision`` is none of the three.
+        If there is no patch, or ``precision`` is unknown.
     """
     check_count("number of patches", len(images))
     device = next(model.parameters()).device
@@ -129,79 +140,37 @@ def predict_patches(
     return torch.cat(found)  # outside, so that it is no inference tensor
 
 
-def _check_axes(axes: Sequence[str]) -> tuple[str, ...]:
-    for axis in axes:
-        check_choice("axis", axis, AXES)
-    if not 0 < len(axes) == len(set(axes)):
-        raise ValueError(f"Invalid axes {tuple(axes)}. Must be one or two different ones.")
-    return tuple(axes)
-
-
-def _make_grid(
-    volume: xr.Dataset, axis: str, patch: tuple[int, int], stride: tuple[int, int]
-) -> PatchGrid:
-    """Grid of patches over the sections (line, vertical, lateral) of one direction."""
-    vertical, lateral = vertical_dim(volume), AXES[1 - AXES.index(axis)]
-    n_lines, *section = (volume.sizes[name] for name in (axis, vertical, lateral))
-    if any(size > length for size, length in zip(patch, section, strict=True)):
-        raise ValueError(
-            f"Invalid patch {tuple(patch)} for sections along {axis} of shape {tuple(section)} "
-            f"({vertical}, {lateral}). Must fit, or leave {axis!r} out of axes."
-        )
-    return PatchGrid((n_lines, *section), (1, *patch), (1, *stride))
-
-
 def _predict(
     model: nn.Module,
-    amplitude: Floats,
-    axis: str,
-    grid: PatchGrid,
-    window: str,
+    sections: Floats,
+    stitcher: Stitcher,
     batch_size: int,
-    bar: Bar,
+    bar: tqdm[NoReturn],
 ) -> Floats:
-    """Blended probabilities (inline, crossline, vertical) from the sections of one direction."""
-    order = (0, 2, 1) if axis == AXES[0] else (1, 2, 0)  # (line, vertical, lateral)
-    stitcher = Stitcher(grid, window=window)
+    """Blended probabilities of sections (line, vertical, lateral)."""
     device = next(model.parameters()).device
-    patches = grid.extract(np.ascontiguousarray(amplitude.transpose(order)))
+    patches = stitcher.grid.extract(sections)
     while batch := list(islice(patches, batch_size)):
         windows, views = zip(*batch, strict=True)
         images = torch.from_numpy(zscore(np.stack(views)))  # (B, 1, H, W)
         probabilities = torch.sigmoid(model(images.to(device)).float()).cpu().numpy()
-        for place, values in zip(windows, probabilities, strict=True):
-            stitcher.add(place, values)
+        for position, values in zip(windows, probabilities, strict=True):
+            stitcher.add(position, values)
         bar.update()
-    blended: Floats = stitcher.merge()
-    return blended.transpose(np.argsort(order))
+    return stitcher.merge()
 
 
 @contextmanager
 def _evaluating(model: nn.Module, precision: str) -> Iterator[None]:
     """Eval mode without gradients in the precision asked for; every module gets its mode back."""
-    device = next(model.parameters()).device
-    mixed = pick_precision(precision, device) == "bf16-mixed"
-    casting: AbstractContextManager[object] = (
-        torch.autocast(device.type, dtype=torch.bfloat16) if mixed else nullcontext()
-    )
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.inference_mode(), casting:
+        with (
+            torch.inference_mode(),
+            mix_precision(precision, next(model.parameters()).device),
+        ):
             yield
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def _assemble(volume: xr.Dataset, found: Sequence[Floats]) -> xr.Dataset:
-    dims = (*AXES, vertical_dim(volume))
-    names = {"probability": ("probability of salt", np.mean(found, axis=0, dtype=np.float32))}
-    if len(found) == 2:
-        names["disagreement"] = ("difference between directions", np.abs(found[0] - found[1]))
-    variables = {
-        name: (dims, values, {"long_name": text, "units": "1"})
-        for name, (text, values) in names.items()
-    }
-    coords = {name: volume.coords[name] for name in volume["amplitude"].coords}
-    return xr.Dataset(variables, coords=coords).transpose(*volume["amplitude"].dims)

@@ -1,34 +1,31 @@
-"""Look into a network and leave it, and everything global, as it was."""
+"""Look into a network and leave it as it was."""
 
 import difflib
-import random
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-Layer = str | nn.Module
-Activations = dict[str, Tensor]
-
+PRECISIONS = ("32-true", "bf16-mixed")
 OUTPUT = ""  # name under which torch lists a network itself: its activation is the output
+
+Layer = str | nn.Module
 
 
 class _Reached(Exception):  # noqa: N818 - no error: it ends a forward pass that has gone far enough
-    """All layers asked for have run."""
+    """The layer asked for has run."""
 
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """
-    Put a network into eval mode with constant weights, then restore it.
+    Put a network into eval mode with constant weights, then restore it, also after an exception.
 
-    What comes back, after an exception as well: the mode of every submodule, ``requires_grad``
-    and ``.grad`` of every parameter, every buffer (BatchNorm's statistics), and the global random
-    states of torch (on the CPU and the GPUs of the network), NumPy and Python. Gradients are
-    enabled inside, wherever the caller is. Inputs alone get gradients.
+    Inside, gradients are enabled, wherever the caller is, and only inputs receive them: the
+    ``.grad`` of the weights stays, and in eval mode so do the statistics of BatchNorm. Restored
+    are the mode of every submodule and ``requires_grad`` of every parameter.
 
     Parameters
     ----------
@@ -38,176 +35,120 @@ def frozen(model: nn.Module) -> Iterator[None]:
     ------
     None
     """
-    with ExitStack() as stack:
-        stack.enter_context(_global_random_states(model))
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(_modes(model))
-        stack.enter_context(_buffers(model))
-        stack.enter_context(_gradients(model))
-        yield
-
-
-@contextmanager
-def _modes(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
+    required = [(weight, weight.requires_grad) for weight in model.parameters()]
     try:
-        model.eval()
-        yield
+        model.eval().requires_grad_(False)
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
     finally:
         for module, mode in modes:
             module.training = mode
+        for weight, was_required in required:
+            weight.requires_grad_(was_required)
 
 
-@contextmanager
-def _buffers(model: nn.Module) -> Iterator[None]:
-    saved = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, values in saved:
-                if not torch.equal(buffer, values):  # a copy would upset graphs that hold it
-                    buffer.copy_(values)
-
-
-@contextmanager
-def _gradients(model: nn.Module) -> Iterator[None]:
-    saved = [(weight, weight.requires_grad, weight.grad) for weight in model.parameters()]
-    try:
-        for weight, _, _ in saved:
-            weight.grad = None
-            weight.requires_grad_(False)
-        yield
-    finally:
-        for weight, required, gradient in saved:
-            weight.requires_grad_(required)
-            weight.grad = gradient
-
-
-@contextmanager
-def _global_random_states(model: nn.Module) -> Iterator[None]:
-    gpus = {weight.device.index for weight in model.parameters() if weight.device.type == "cuda"}
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(sorted(gpus)):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
-
-
-def resolve_layer(model: nn.Module, layer: Layer) -> tuple[str, nn.Module]:
+def resolve_layer(model: nn.Module, layer: Layer) -> str:
     """
-    Name and module of a layer given by either.
+    Name of a layer given by its name or module.
 
     Parameters
     ----------
     model : Module
     layer : str or Module
-        Such as ``"block4"`` or ``model.block4``; ``""`` is the network itself.
+        Such as ``"block4"`` or ``model.block4``; ``OUTPUT`` is the network itself.
 
     Returns
     -------
-    tuple of (str, Module)
+    str
 
     Raises
     ------
-    TypeError
-        If ``layer`` is neither.
     ValueError
         If the network has no such layer.
 
     Examples
     --------
-    >>> resolve_layer(nn.Sequential(nn.ReLU()), "0")
-    ('0', ReLU())
+    >>> model = nn.Sequential(nn.ReLU())
+    >>> resolve_layer(model, "0"), resolve_layer(model, model[0])
+    ('0', '0')
     """
-    modules = dict(model.named_modules(remove_duplicate=False))
+    modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
     if isinstance(layer, nn.Module):
-        for name, module in modules.items():
-            if module is layer:
-                return name, module
-        raise ValueError(f"Invalid layer {type(layer).__name__}: it is no part of the network.")
-    if not isinstance(layer, str):
-        raise TypeError(f"Invalid layer {layer!r}. Must be a name or a Module.")
+        names = [name for name, module in modules.items() if module is layer]
+        if not names:
+            raise ValueError(
+                f"Invalid layer {type(layer).__name__}. Must be a module of the network."
+            )
+        return names[0]
     if layer not in modules:
-        near = difflib.get_close_matches(layer, modules, n=5, cutoff=0.4)
+        near = difflib.get_close_matches(str(layer), modules, n=5, cutoff=0.4)
         known = near or [name for name, _ in model.named_children()]
-        raise ValueError(f"Invalid layer {layer!r}. Near names: {', '.join(known) or 'none'}.")
-    return layer, modules[layer]
+        raise ValueError(
+            f"Invalid layer {layer!r}. Must be a layer of the network, such as: {', '.join(known)}."
+        )
+    return layer
 
 
-@contextmanager
-def record(
-    model: nn.Module, layers: Iterable[Layer], *, stop: bool = False
-) -> Iterator[Activations]:
+def match_network(values: Tensor, model: nn.Module) -> Tensor:
     """
-    Collect what layers put out, in every forward pass inside the ``with``.
+    Convert values to the device and dtype of a network, but to float32 at least.
 
     Parameters
     ----------
+    values : Tensor
     model : Module
-    layers : iterable of str or Module
-        As for `resolve_layer`.
-    stop : bool
-        Whether a pass ends, by an exception that `activate` catches, once all layers have run.
 
-    Yields
-    ------
-    dict of str to Tensor
-        Filled by each pass with copies that carry gradients: a ReLU that works in place behind a
-        layer does not reach them. A layer that runs twice in a pass leaves its last output.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `resolve_layer`; TypeError also where a layer puts out something else than a Tensor.
+    Returns
+    -------
+    Tensor
     """
-    found: Activations = {}
-    parts = dict(resolve_layer(model, layer) for layer in layers)
-
-    def keep(name: str, output: Any) -> None:
-        if not isinstance(output, Tensor):
-            raise TypeError(f"Layer {name!r} puts out a {type(output).__name__}. Must be a Tensor.")
-        found[name] = output.clone()
-        if stop and len(found) == len(parts):
-            raise _Reached
-
-    with ExitStack() as stack:
-        for name, module in parts.items():
-            hook = module.register_forward_hook(
-                lambda _module, _inputs, output, name=name: keep(name, output)
-            )
-            stack.callback(hook.remove)
-        yield found
+    weight = next(model.parameters(), values)
+    return values.to(weight.device, torch.promote_types(torch.float32, weight.dtype))
 
 
-def activate(model: nn.Module, layers: Iterable[Layer], x: Tensor) -> Activations:
+def activate(model: nn.Module, layer: str, images: Tensor, *, precision: str) -> Tensor:
     """
-    Run a network as far as some layers need, and no further.
+    Run a network as far as one of its layers, and no further.
 
     Parameters
     ----------
     model : Module
         Its mode and gradients are the caller's business: see `frozen`.
-    layers : iterable of str or Module
-        As for `resolve_layer`.
-    x : Tensor of shape (B, 1, H, W)
+    layer : str
+        From `resolve_layer`.
+    images : Tensor of shape (n, 1, H, W)
+        Converted to the dtype of the network.
+    precision : {"32-true", "bf16-mixed"}
+        Arithmetic of the network: its own or bf16 autocast.
 
     Returns
     -------
-    dict of str to Tensor
-        Outputs of the layers by name.
+    Tensor of shape (n, ...)
+        What the layer returns when it runs first, in the dtype of the images.
 
     Raises
     ------
-    TypeError, ValueError
-        As `record`; ValueError also where a layer does not run in the forward pass.
+    TypeError
+        If the layer does not return a Tensor.
+    ValueError
+        If the layer does not run in the forward pass.
     """
-    names = [resolve_layer(model, layer)[0] for layer in layers]
-    with record(model, names, stop=True) as found, suppress(_Reached):
-        model(x)
-    if idle := [name for name in names if name not in found]:
-        raise ValueError(f"Invalid layer {idle[0]!r}: it does not run in the forward pass.")
-    return found
+    found: list[Any] = []
+
+    def stop(_module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
+        found.append(output)
+        raise _Reached
+
+    weight = next(model.parameters(), images)
+    with (
+        model.get_submodule(layer).register_forward_hook(stop),
+        suppress(_Reached),
+        torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"),
+    ):
+        model(images.to(weight.dtype))
+    if not found:
+        raise ValueError(f"Invalid layer {layer!r}. Must run in the forward pass.")
+    if not isinstance(found[0], Tensor):
+        raise TypeError(f"Layer {layer!r} returns a {type(found[0]).__name__}. Must be a Tensor.")
+    return found[0].to(images.dtype)

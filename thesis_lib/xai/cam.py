@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thesis_lib._checks import check_count, check_same_shape
+from saltvolumes._checks import check_count, check_same_shape
 from thesis_lib.xai._hooks import frozen
 from thesis_lib.xai.measures import correlation, find_band
-
-
-class Classifier(Protocol):
-    """A network whose logits are a linear ``head`` on the means of the maps of ``features``."""
-
-    head: nn.Linear
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """Maps (B, C, h, w) of each block."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Logits (B, n_classes)."""
 
 
 @dataclass(frozen=True)
 class Cam:
     """
-    What `cam` found. Signed: positive where a place speaks for the class, negative against it.
+    What `cam` found. Signed: positive where the patch speaks for the class, negative against it.
 
     Attributes
     ----------
@@ -60,32 +48,34 @@ class Curves:
 
     Attributes
     ----------
-    shares : Tensor of shape (steps + 1,)
-        Share of pixels deleted or inserted, from 0 to 1.
+    fractions : Tensor of shape (steps + 1,)
+        Fraction of pixels deleted or inserted, from 0 to 1.
     deletion, insertion : Tensors of shape (n, steps + 1)
-        Probability of the class as the pixels go or come, those of the largest map first.
+        Probability of the class as pixels are deleted or inserted, largest values first.
     deletion_area, insertion_area : Tensors of shape (n,)
         Areas under the curves. A map that finds what decides has a small and a large one.
     """
 
-    shares: Tensor
+    fractions: Tensor
     deletion: Tensor
     insertion: Tensor
     deletion_area: Tensor
     insertion_area: Tensor
 
 
-def cam(model: Classifier, patches: Tensor, class_index: int) -> Cam:
+def cam(model: nn.Module, patches: Tensor, class_index: int) -> Cam:
     r"""
     Class activation maps :math:`C = \sum_k w_k f_k` of patches [1]_.
 
     For a classifier on several blocks, as `SaltClassifier`, each block has a map made of its own
-    channels and weights; up-sampled (bilinear) they add up.
+    channels and weights; up-sampled (bilinear, pixels are areas) they add up.
 
     Parameters
     ----------
-    model : Classifier
-        Used in eval mode, on its own device and with its own dtype; left as it was.
+    model : Module
+        Classifier whose logits are a linear ``head`` on the means of the maps (n, C, h, w) that
+        ``features(x)`` lists, as `SaltClassifier`. Used in eval mode, on its own device and with
+        its own dtype; left as it was.
     patches : Tensor of shape (n, 1, H, W)
         Z-scored, as the network was trained on.
     class_index : int
@@ -108,25 +98,26 @@ def cam(model: Classifier, patches: Tensor, class_index: int) -> Cam:
     .. [1] Zhou et al. (2016). Learning deep features for discriminative localization.
        https://doi.org/10.1109/CVPR.2016.319
     """
-    head = _get_head(model)
-    check_count("class_index", class_index, low=0, high=head.out_features - 1)
-    with frozen(cast(nn.Module, model)), torch.no_grad():
-        features = model.features(patches.to(head.weight))
+    compute_features, head = _split_classifier(model, class_index)
+    with frozen(model), torch.no_grad():
+        features = compute_features(patches.to(head.weight))
         dtype = torch.promote_types(torch.float32, head.weight.dtype)
         weights = head.weight[class_index].to(dtype)
         bias = 0.0 if head.bias is None else float(head.bias[class_index])
         sizes = [maps.shape[1] for maps in features]
         if sum(sizes) != head.in_features:
             raise ValueError(
-                f"Invalid model: blocks of {sizes} channels, head of {head.in_features} inputs. "
-                "Must be as many."
+                f"Invalid model: {head.in_features} inputs of the head. Must be as many as the "
+                f"channels of the blocks, {sizes}."
             )
         blocks = tuple(
-            torch.einsum("k,nkhw->nhw", share, maps.to(dtype))[:, None]
-            for share, maps in zip(torch.split(weights, sizes), features, strict=True)
+            torch.einsum("k,nkhw->nhw", part, maps.to(dtype))[:, None]
+            for part, maps in zip(torch.split(weights, sizes), features, strict=True)
         )
+    size = tuple(patches.shape[2:])
+    large = [F.interpolate(block, size=size, mode="bilinear") for block in blocks]
     return Cam(
-        maps=torch.stack([upsample(block, patches.shape[2:]) for block in blocks]).sum(dim=0),
+        maps=torch.stack(large).sum(dim=0),
         blocks=blocks,
         logits=torch.stack([block.mean(dim=(1, 2, 3)) for block in blocks]).sum(dim=0) + bias,
         bias=bias,
@@ -134,21 +125,11 @@ def cam(model: Classifier, patches: Tensor, class_index: int) -> Cam:
     )
 
 
-def upsample(maps: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """
-    Bring maps (n, 1, h, w) to the (H, W) of their patches, bilinearly.
-
-    Pixels stand for areas (``align_corners=False``), so that a block's pixel lands on the middle
-    of what it covers where sizes divide evenly.
-    """
-    return F.interpolate(maps, size=tuple(shape), mode="bilinear", align_corners=False)
-
-
 def randomize_cascade(
-    model: Classifier, patches: Tensor, class_index: int, *, seed: int
+    model: nn.Module, patches: Tensor, class_index: int, *, seed: int
 ) -> dict[str, Tensor]:
     """
-    Sanity check: how like its old self a map is as weights are destroyed from the head down [1]_.
+    Sanity check: how similar a map stays as weights are destroyed from the head down [1]_.
 
     Stage by stage, the entries of each weight tensor of a copy of the model are shuffled, so that
     activations keep their order of magnitude. A map that explains the network has to change.
@@ -158,7 +139,7 @@ def randomize_cascade(
     model, patches, class_index
         As for `cam`. The model stays as it is.
     seed : int
-        Decides about the shuffles.
+        Decides the shuffles.
 
     Returns
     -------
@@ -180,7 +161,7 @@ def randomize_cascade(
     intact = cam(model, patches, class_index).maps
     shuffled = copy.deepcopy(model)
     found = {"intact": correlation(intact, intact)}
-    for name, part in reversed(list(cast(nn.Module, shuffled).named_children())):
+    for name, part in reversed(list(shuffled.named_children())):
         for weight in part.parameters():
             order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
             weight.data = weight.data.flatten()[order].reshape(weight.shape)
@@ -189,7 +170,7 @@ def randomize_cascade(
 
 
 def trace_curves(
-    model: Classifier,
+    model: nn.Module,
     patches: Tensor,
     maps: Tensor,
     class_index: int,
@@ -200,8 +181,8 @@ def trace_curves(
     """
     Probability of a class as pixels are deleted from a patch, or inserted, by the order of a map.
 
-    A deleted pixel takes the mean of its surroundings [1]_: zeros would put in edges that no
-    seismic image has.
+    A deleted pixel becomes the mean of its surroundings [1]_: zeros would add edges that no seismic
+    image has.
 
     Parameters
     ----------
@@ -221,16 +202,15 @@ def trace_curves(
     Raises
     ------
     TypeError, ValueError
-        If a count is no whole number or too small, the window is even, shapes differ, or there is
-        no such class.
+        If a count is not a whole number or too small, the window is even, shapes differ, or there
+        is no such class.
 
     References
     ----------
     .. [1] Petsiuk et al. (2018). RISE: randomized input sampling for explanation of black-box
        models. https://arxiv.org/abs/1806.07421
     """
-    head = _get_head(model)
-    check_count("class_index", class_index, low=0, high=head.out_features - 1)
+    _, head = _split_classifier(model, class_index)
     check_count("steps", steps)
     if check_count("window_px", window_px) % 2 == 0:
         raise ValueError(f"Invalid window_px {window_px}. Must be odd.")
@@ -239,26 +219,26 @@ def trace_curves(
     mean = F.avg_pool2d(images, window_px, 1, window_px // 2, count_include_pad=False)
     order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1).reshape(maps.shape).to(images.device)
-    shares = torch.linspace(0, 1, steps + 1, device=images.device)
+    fractions = torch.linspace(0, 1, steps + 1, device=images.device)
     deletion: list[Tensor] = []
     insertion: list[Tensor] = []
-    with frozen(cast(nn.Module, model)), torch.no_grad():
-        for share in shares.tolist():
-            first = rank < round(share * rank[0].numel())
+    with frozen(model), torch.no_grad():
+        for fraction in fractions.tolist():
+            first = rank < round(fraction * rank[0].numel())
             for curve, inside, outside in ((deletion, mean, images), (insertion, images, mean)):
                 logits = model(torch.where(first, inside, outside)).float()
                 curve.append(logits.softmax(dim=1)[:, class_index])
     curves = torch.stack(deletion, dim=1), torch.stack(insertion, dim=1)
-    areas = (torch.trapezoid(curve, shares, dim=1) for curve in curves)
-    return Curves(shares, *curves, *areas)
+    areas = (torch.trapezoid(curve, fractions, dim=1) for curve in curves)
+    return Curves(fractions, *curves, *areas)
 
 
 def split_energy(maps: Tensor, masks: Tensor, *, width_px: int = 5) -> dict[str, Tensor]:
     """
-    Share of a map's energy along the perimeter of salt, inside and outside of it.
+    Fractions of a map's energy along the perimeter of salt, inside and outside of it.
 
-    Energy is the square of a map: evidence for and against the class both count. The shares of a
-    constant map are those of the areas, which is what to compare with.
+    Energy is the square of a map: evidence for and against the class both count. The fractions of
+    a constant map are those of the areas, which is what to compare with.
 
     Parameters
     ----------
@@ -266,7 +246,7 @@ def split_energy(maps: Tensor, masks: Tensor, *, width_px: int = 5) -> dict[str,
     masks : bool Tensor of the same shape
         True inside salt.
     width_px : int
-        Pixels of the band on each side of the perimeter. The patch's edge is no perimeter.
+        Pixels of the band on each side of the perimeter. The patch's edge is not a perimeter.
 
     Returns
     -------
@@ -276,7 +256,7 @@ def split_energy(maps: Tensor, masks: Tensor, *, width_px: int = 5) -> dict[str,
     Raises
     ------
     TypeError
-        If the masks are not boolean or the width no whole number.
+        If the masks are not boolean or the width is not a whole number.
     ValueError
         If shapes differ, the width is below 1 or a map is zero.
     """
@@ -291,11 +271,15 @@ def split_energy(maps: Tensor, masks: Tensor, *, width_px: int = 5) -> dict[str,
     return {name: (energy * part).sum(dim=(1, 2, 3)) / total for name, part in parts.items()}
 
 
-def _get_head(model: Classifier) -> nn.Linear:
-    head = getattr(model, "head", None)
-    if not isinstance(head, nn.Linear) or not callable(getattr(model, "features", None)):
+def _split_classifier(
+    model: nn.Module, class_index: int
+) -> tuple[Callable[[Tensor], list[Tensor]], nn.Linear]:
+    """Features and head of a classifier that has the class."""
+    features, head = getattr(model, "features", None), getattr(model, "head", None)
+    if not isinstance(head, nn.Linear) or not callable(features):
         raise TypeError(
             f"Invalid model {type(model).__name__}. Must have features(x) and a linear head on "
             "their means, as SaltClassifier."
         )
-    return head
+    check_count("class_index", class_index, low=0, high=head.out_features - 1)
+    return features, head

@@ -1,14 +1,27 @@
-"""Numbers that an optimiser moves, the images that they stand for, and how rough those are."""
+"""Numbers that an optimiser moves, and the images that they make."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from thesis_lib._checks import check_range, check_same_shape
+from saltvolumes._checks import check_range, check_same_shape
+
+
+def check_images(name: str, images: Tensor) -> None:
+    """
+    Refuse what is not a batch of images of one channel.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (n, 1, H, W), or empty.
+    """
+    if images.ndim != 4 or images.shape[1] != 1 or not images.numel():
+        raise ValueError(f"Invalid {name} of shape {tuple(images.shape)}. Must be (n, 1, H, W).")
 
 
 class Parametrization(Protocol):
@@ -24,12 +37,12 @@ class Parametrization(Protocol):
 @dataclass(frozen=True)
 class Pixels:
     """
-    One parameter a pixel. Without robustness this is naive activation maximization.
+    One parameter per pixel. Without robustness this is naive activation maximization.
 
     Parameters
     ----------
     std : float
-        Standard deviation of the noise at the start; 0 starts from nothing.
+        Standard deviation of the noise at the start; 0 starts from zeros.
     """
 
     std: float = 0.01
@@ -42,14 +55,14 @@ class Pixels:
         return self.std * torch.randn(shape, generator=generator)
 
     def render(self, parameters: Tensor, shape: tuple[int, int]) -> Tensor:  # noqa: ARG002
-        """Give the parameters an axis for the channel."""
+        """Add an axis for the channel."""
         return parameters[:, None]
 
 
 @dataclass(frozen=True)
 class Fourier:
     """
-    Coefficients of the Fourier transform, small ones standing for large low frequencies [1]_.
+    Coefficients of the Fourier transform, weighted in favour of low frequencies [1]_.
 
     A coefficient at f cycles per pixel is multiplied by f^-decay (f is at least 1/max(H, W)), so
     that steps of equal length change low frequencies more.
@@ -57,7 +70,7 @@ class Fourier:
     Parameters
     ----------
     decay : float
-        Exponent; 0 weighs all frequencies alike.
+        Exponent; 0 weights all frequencies alike.
     std : float
         Standard deviation of the coefficients at the start.
 
@@ -85,8 +98,8 @@ class Fourier:
         return torch.view_as_real(torch.fft.rfft2(noise, norm="ortho"))
 
     def render(self, parameters: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Weigh the coefficients and transform them back."""
-        spectrum = torch.view_as_complex(parameters) * self._weigh(parameters, shape)
+        """Weight the coefficients and transform them back."""
+        spectrum = torch.view_as_complex(parameters) * self._weight(parameters, shape)
         images: Tensor = torch.fft.irfft2(spectrum, s=shape, norm="ortho")
         return images[:, None]
 
@@ -104,9 +117,9 @@ class Fourier:
         """
         spectrum = torch.fft.rfft2(images[:, 0], norm="ortho")
         height, width = images.shape[2:]
-        return torch.view_as_real(spectrum / self._weigh(images, (height, width)))
+        return torch.view_as_real(spectrum / self._weight(images, (height, width)))
 
-    def _weigh(self, like: Tensor, shape: tuple[int, int]) -> Tensor:
+    def _weight(self, like: Tensor, shape: tuple[int, int]) -> Tensor:
         """Weight of each coefficient, (H, W // 2 + 1)."""
         height, width = shape
         fy = torch.fft.fftfreq(height, dtype=like.dtype, device=like.device)[:, None]
@@ -114,7 +127,6 @@ class Fourier:
         return torch.hypot(fy, fx).clamp_min(1 / max(shape)) ** -self.decay
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Phase:
     """
     Phases alone; the magnitude spectrum is that of the data, and stays (MaCo [1]_).
@@ -137,7 +149,7 @@ class Phase:
     Raises
     ------
     ValueError
-        If ``patches`` has another number of axes or channels, or none in it.
+        If ``patches`` is not (B, 1, H, W) or empty.
 
     References
     ----------
@@ -145,23 +157,17 @@ class Phase:
        constrained optimization. https://doi.org/10.48550/arXiv.2306.06805
     """
 
-    patches: Tensor
-    magnitude: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        if self.patches.ndim != 4 or self.patches.shape[1] != 1 or not len(self.patches):
-            raise ValueError(
-                f"Invalid patches of shape {tuple(self.patches.shape)}. Must be (B, 1, H, W)."
-            )
-        magnitude = torch.fft.rfft2(self.patches[:, 0]).abs().mean(dim=0)
-        object.__setattr__(self, "magnitude", magnitude)
+    def __init__(self, patches: Tensor) -> None:
+        check_images("patches", patches)
+        self.shape = tuple(patches.shape)
+        self.magnitude: Tensor = torch.fft.rfft2(patches[:, 0]).abs().mean(dim=0)
 
     def __repr__(self) -> str:
-        return f"Phase(patches={tuple(self.patches.shape)})"
+        return f"Phase(patches={self.shape})"
 
     def start(self, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Draw the phases of white noise, (H, W // 2 + 1)."""
-        check_same_shape("image", shape, "patches of the phase", self.patches.shape[2:])
+        check_same_shape("image", shape, "patches of the phase", self.shape[2:])
         phase: Tensor = torch.fft.rfft2(torch.randn(shape, generator=generator)).angle()
         return phase
 
@@ -182,52 +188,3 @@ def _mirror(phase: Tensor, shape: tuple[int, int]) -> Tensor:
     single = (columns == 0) | (2 * columns == width)  # columns that hold both ky and -ky
     phase = torch.where(single & (rows > mirrored), -phase[:, mirrored[:, 0]], phase)
     return torch.where(single & (rows == mirrored), phase.detach(), phase)
-
-
-def measure_variation(images: Tensor, beta: float = 2.0) -> Tensor:
-    r"""
-    Total variation :math:`\sum (d_x^2 + d_y^2)^{\beta/2}` of each image [1]_.
-
-    Differences run forward, from the last row and column to a copy of themselves. Where an image
-    is flat its gradient is 0, also for beta below 2.
-
-    Parameters
-    ----------
-    images : Tensor of shape (n, 1, H, W)
-    beta : float
-        Exponent, above 0.
-
-    Returns
-    -------
-    Tensor of shape (n,)
-
-    References
-    ----------
-    .. [1] Mahendran & Vedaldi (2015). Understanding deep image representations by inverting them.
-       https://doi.org/10.1109/CVPR.2015.7299155
-    """
-    check_range("beta", beta, low=0, open_low=True)
-    dy = images.diff(dim=2, append=images[:, :, -1:])
-    dx = images.diff(dim=3, append=images[..., -1:])
-    squared = dx**2 + dy**2
-    rough = squared > 0  # the power has an infinite slope at 0
-    powers = torch.where(rough, squared, 1) ** (beta / 2)
-    return torch.where(rough, powers, 0).sum(dim=(1, 2, 3))
-
-
-def measure_norm(images: Tensor, alpha: float = 6.0) -> Tensor:
-    r"""
-    Alpha-norm :math:`\sum |x|^\alpha` of each image, which holds outliers down.
-
-    Parameters
-    ----------
-    images : Tensor of shape (n, 1, H, W)
-    alpha : float
-        Exponent, at least 1.
-
-    Returns
-    -------
-    Tensor of shape (n,)
-    """
-    check_range("alpha", alpha, low=1)
-    return (images.abs() ** alpha).sum(dim=(1, 2, 3))

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thesis_lib._checks import check_count
+from saltvolumes._checks import check_count
 
-MEMORY = 10  # pairs of steps and gradient changes that stand for the curvature
+MEMORY = 10  # pairs of steps and gradient changes that approximate the curvature
 TRIALS = 20  # evaluations that one line search may take
 DECREASE, FLATNESS = 1e-4, 0.9  # of the weak Wolfe conditions
 
@@ -36,8 +36,8 @@ def lbfgs(evaluate: Evaluate, start: Tensor, *, steps: int, tolerance: float) ->
     """
     Minimise n problems, each as if it were alone, by limited-memory BFGS [1]_.
 
-    A problem leaves the batch as soon as its residual is below the tolerance, or as no step along
-    its negative gradient lowers its loss any more. The line search looks for a weak Wolfe point by
+    A problem leaves the batch as soon as its residual is below the tolerance, or no step along its
+    negative gradient lowers its loss any more. The line search looks for a weak Wolfe point by
     doubling and halving, which suits networks, whose gradient jumps at every ReLU [2]_.
 
     Parameters
@@ -71,30 +71,29 @@ def lbfgs(evaluate: Evaluate, start: Tensor, *, steps: int, tolerance: float) ->
        https://doi.org/10.1007/s10107-012-0514-2
     """
     check_count("steps", steps)
-    points, rows = start.clone(), torch.arange(len(start), device=start.device)
-    now, counts = evaluate(points, rows), torch.ones_like(rows)
-    residual, curvature = now.residual.clone(), _Curvature(start)
-    yield State(points, residual, counts)
+    points, rows = start, torch.arange(len(start), device=start.device)
+    now, evaluations = evaluate(points, rows), torch.ones_like(rows)
+    residual, curvature = now.residual, _Curvature(start)
+    yield State(points, residual, evaluations)
     active = now.residual >= tolerance
     for _ in range(steps):
-        rows, now = rows[active], _pick(now, active)
+        rows, now = rows[active], Evaluation(*(values[active] for values in now))
         if not len(rows):
             return
         directions = curvature.direct(now.gradient, rows)
-        moves, after, spent = _search(evaluate, points[rows], directions, now, rows)
-        shifts = moves[:, None] * directions
-        stuck = (moves == 0) & curvature.is_empty(rows)
+        lengths, after, spent = _search(evaluate, points[rows], directions, now, rows)
+        shifts = lengths[:, None] * directions
+        stuck = (lengths == 0) & curvature.is_empty(rows)
         curvature.update(rows, shifts, after.gradient - now.gradient)
-        points, residual, counts = points.clone(), residual.clone(), counts.clone()
-        points[rows] += shifts
-        residual[rows] = after.residual
-        counts[rows] += spent
-        yield State(points, residual, counts)
+        points = points.index_add(0, rows, shifts)
+        residual = residual.index_copy(0, rows, after.residual)
+        evaluations = evaluations.index_add(0, rows, spent)
+        yield State(points, residual, evaluations)
         now, active = after, (after.residual >= tolerance) & ~stuck
 
 
 class _Curvature:
-    """The last pairs of each problem, newest first; pairs of weight 0 count for nothing."""
+    """The last pairs of each problem, newest first; pairs of weight 0 have no effect."""
 
     def __init__(self, like: Tensor) -> None:
         self.shifts = like.new_zeros(MEMORY, *like.shape)
@@ -106,7 +105,7 @@ class _Curvature:
 
     def update(self, rows: Tensor, shifts: Tensor, changes: Tensor) -> None:
         """Add a pair to each problem; one without positive curvature clears the memory."""
-        products = _dot(shifts, changes)
+        products = torch.linalg.vecdot(shifts, changes)
         useful = products > 0
         self.weights[:, rows[~useful]] = 0
         kept = rows[useful]
@@ -118,36 +117,29 @@ class _Curvature:
     def direct(self, gradient: Tensor, rows: Tensor) -> Tensor:
         """Two loops over the pairs: minus the inverse Hessian times the gradient."""
         shifts, changes = self.shifts[:, rows], self.changes[:, rows]
-        weights, direction, shares = self.weights[:, rows], -gradient, []
+        weights, direction, alphas = self.weights[:, rows], -gradient, []
         for shift, change, weight in zip(shifts, changes, weights, strict=True):
-            shares.append(weight * _dot(shift, direction))
-            direction = direction - shares[-1][:, None] * change
-        direction = direction * self._scale(gradient, rows)[:, None]
-        for i in reversed(range(MEMORY)):
-            share = shares[i] - weights[i] * _dot(changes[i], direction)
-            direction = direction + share[:, None] * shifts[i]
-        return direction
-
-    def _scale(self, gradient: Tensor, rows: Tensor) -> Tensor:
-        """Inverse curvature along the newest shift; without one, a first step of length 1."""
-        newest = self.changes[0, rows]
-        measured = 1 / (self.weights[0, rows] * _dot(newest, newest))
-        first = 1 / _dot(gradient, gradient).sqrt()
+            alphas.append(weight * torch.linalg.vecdot(shift, direction))
+            direction = direction - alphas[-1][:, None] * change
+        # Inverse curvature along the newest shift; without one, a first step of length 1.
+        measured = 1 / (weights[0] * torch.linalg.vecdot(changes[0], changes[0]))
+        first = 1 / torch.linalg.vecdot(gradient, gradient).sqrt()
         scale = torch.where(self.is_empty(rows), first, measured)
-        return torch.where(scale.isfinite(), scale, 1.0)
+        direction = direction * torch.where(scale.isfinite(), scale, 1.0)[:, None]
+        for i in reversed(range(MEMORY)):
+            beta = weights[i] * torch.linalg.vecdot(changes[i], direction)
+            direction = direction + (alphas[i] - beta)[:, None] * shifts[i]
+        return direction
 
 
 def _search(
     evaluate: Evaluate, points: Tensor, directions: Tensor, now: Evaluation, rows: Tensor
 ) -> tuple[Tensor, Evaluation, Tensor]:
     """Steps (k,), 0 where none lowers the loss, what was found there, evaluations (k,) spent."""
-    slope = _dot(now.gradient, directions)
+    slope = torch.linalg.vecdot(now.gradient, directions)
     low, high = torch.zeros_like(slope), torch.full_like(slope, torch.inf)
-    trial, after, spent = (
-        torch.ones_like(slope),
-        Evaluation(*(values.clone() for values in now)),
-        torch.zeros_like(rows),
-    )
+    trial, spent = torch.ones_like(slope), torch.zeros_like(rows)
+    after = Evaluation(*(values.clone() for values in now))
     left = torch.arange(len(rows), device=rows.device)
     for _ in range(TRIALS):
         step = trial[left]
@@ -155,21 +147,12 @@ def _search(
         spent[left] += 1
         lower = found.loss <= now.loss[left] + DECREASE * step * slope[left]
         lower &= found.loss < now.loss[left]  # by more than rounding
-        done = lower & (_dot(found.gradient, directions[left]) >= FLATNESS * slope[left])
+        flat = torch.linalg.vecdot(found.gradient, directions[left]) >= FLATNESS * slope[left]
         for values, new in zip(after, found, strict=True):
             values[left[lower]] = new[lower]
         low[left[lower]], high[left[~lower]] = step[lower], step[~lower]
         trial = torch.where(high.isinf(), 2 * low, (low + high) / 2)
-        left = left[~done]
+        left = left[~(lower & flat)]
         if not len(left):
             break
     return low, after, spent
-
-
-def _pick(found: Evaluation, rows: Tensor) -> Evaluation:
-    return Evaluation(*(values[rows] for values in found))
-
-
-def _dot(first: Tensor, second: Tensor) -> Tensor:
-    products: Tensor = torch.linalg.vecdot(first, second)  # one for each problem
-    return products

@@ -7,11 +7,12 @@ from scipy import ndimage
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from thesis_lib._checks import check_range, check_same_shape
+from saltvolumes._checks import check_count, check_range, check_same_shape
 from thesis_lib.metrics import Mask, perimeter
+from thesis_lib.xai.images import check_images
 
 WINDOW = 11  # pixels of the window of SSIM
-FLOOR = 1e-12  # share of an image's power below which a frequency counts as empty: -120 dB
+FLOOR = 1e-12  # fraction of an image's power below which a frequency counts as empty: -120 dB
 
 
 def correlation(images: Tensor, reference: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ def structural_similarity(images: Tensor, reference: Tensor) -> Tensor:
     images, reference = _check_pair(images, reference)
     if min(images.shape[2:]) < WINDOW:
         raise ValueError(
-            f"Invalid images of {tuple(images.shape[2:])} pixels. Must be at least 11."
+            f"Invalid images of {tuple(images.shape[2:])} pixels. Must be at least {WINDOW}."
         )
     span = reference.amax((1, 2, 3), keepdim=True) - reference.amin((1, 2, 3), keepdim=True)
     if not (span > 0).all():
@@ -85,7 +86,7 @@ def structural_similarity(images: Tensor, reference: Tensor) -> Tensor:
 
 def spectrum(images: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Share of each image's power at each radial frequency.
+    Fraction of each image's power at each radial frequency.
 
     Under a Hann window, without the mean, averaged over rings that are as wide as the lowest
     frequency of the shorter side.
@@ -120,9 +121,9 @@ def spectrum(images: Tensor) -> tuple[Tensor, Tensor]:
     n_rings = min(height, width) // 2
     ring = (radius * min(height, width)).round().long()
     kept = (ring >= 1) & (ring <= n_rings)
-    shares = (power / power.sum(dim=1, keepdim=True))[:, kept]
-    rings = shares.new_zeros(len(shares), n_rings)
-    rings.index_add_(1, ring[kept] - 1, shares)
+    fractions = (power / power.sum(dim=1, keepdim=True))[:, kept]
+    rings = fractions.new_zeros(len(fractions), n_rings)
+    rings.index_add_(1, ring[kept] - 1, fractions)
     frequencies = torch.arange(1, n_rings + 1, dtype=power.dtype, device=power.device)
     counts = torch.bincount(ring[kept] - 1, minlength=n_rings)
     return frequencies / min(height, width), rings / counts
@@ -153,7 +154,7 @@ def has_spectrum(images: Tensor) -> Tensor:
 
 def _taper(images: Tensor) -> tuple[Tensor, Tensor]:
     """Images (n, H, W) under a Hann window, without the mean, and whether (n,) anything is left."""
-    _check_images("images", images)
+    check_images("images", images)
     x = images[:, 0].double()
     window = torch.outer(
         *(torch.hann_window(n, dtype=x.dtype, device=x.device) for n in x.shape[1:])
@@ -164,15 +165,15 @@ def _taper(images: Tensor) -> tuple[Tensor, Tensor]:
     return tapered, power > FLOOR * x.square().sum((1, 2))
 
 
-def band_limit(data: Tensor, *, share: float = 0.99) -> float:
+def band_limit(data: Tensor, *, fraction: float = 0.99) -> float:
     """
     Frequency below which the power of data lies, the top of their band.
 
     Parameters
     ----------
     data : Tensor of shape (n, 1, H, W)
-        Real patches.
-    share : float
+        Patches.
+    fraction : float
         Of the power within 0.5 cycles per pixel, in (0, 1].
 
     Returns
@@ -183,12 +184,12 @@ def band_limit(data: Tensor, *, share: float = 0.99) -> float:
     Raises
     ------
     ValueError
-        As `spectrum`, or if the share is out of its range.
+        As `spectrum`, or if the fraction is out of its range.
     """
-    check_range("share", share, low=0, high=1, open_low=True)
+    check_range("fraction", fraction, low=0, high=1, exclusive=True)
     frequencies, power = spectrum(data)
     energy = (power.mean(dim=0) * frequencies).cumsum(dim=0)  # rings grow with their radius
-    reached = energy >= share * energy[-1] * (1 - FLOOR)
+    reached = energy >= fraction * energy[-1] * (1 - FLOOR)
     return float(frequencies[reached][0])
 
 
@@ -196,15 +197,15 @@ def log_spectral_distance(
     images: Tensor, data: Tensor, *, above: float = 0.0, excess: bool = False
 ) -> Tensor:
     r"""
-    Distance of the spectrum of each image to the mean one of data, in dB.
+    Distance of the spectrum of each image to the mean spectrum of data, in dB.
 
     The root mean square of :math:`10 \log_{10} P_x(f) - 10 \log_{10} P_{data}(f)` over the rings
-    of `spectrum`. A factor on an image does not matter: spectra are shares of power.
+    of `spectrum`. A factor on an image does not matter: spectra are fractions of power.
 
     Parameters
     ----------
     images, data : Tensors of shape (n, 1, H, W) and (m, 1, H, W)
-        Images, and real patches of the same size.
+        Images, and patches of the same size.
     above : float
         Only frequencies above it, in cycles per pixel, such as `band_limit` of the data, count.
     excess : bool
@@ -221,7 +222,7 @@ def log_spectral_distance(
     ValueError
         As `spectrum`, or if the sizes differ or no frequency lies above.
     """
-    _check_images("images", images)
+    check_images("images", images)
     check_same_shape("images", images.shape[1:], "data", data.shape[1:])
     frequencies, found = spectrum(images)
     counted = frequencies > check_range("above", above, low=0)
@@ -259,7 +260,7 @@ def gradient_sparsity(images: Tensor) -> Tensor:
     .. [1] Hoyer (2004). Non-negative matrix factorization with sparseness constraints.
        https://www.jmlr.org/papers/v5/hoyer04a.html
     """
-    _check_images("images", images)
+    check_images("images", images)
     if images.shape[2] < 2 or images.shape[3] < 2 or images.shape[2] + images.shape[3] < 5:
         raise ValueError(f"Invalid images of shape {tuple(images.shape)}. Must be at least 2 x 3.")
     dy, dx = images.diff(dim=2)[..., :-1], images.diff(dim=3)[:, :, :-1]
@@ -270,44 +271,43 @@ def gradient_sparsity(images: Tensor) -> Tensor:
     return (root - ratio) / (root - 1)
 
 
-def nearest_distance(features: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+def nearest_distance(features: Tensor, data: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Distance of images to the nearest real patch, relative to that between real patches.
+    Distance of images to the nearest patch of the data, relative to that between patches.
 
     Parameters
     ----------
     features : Tensor of shape (n, ...)
         Features of the images.
-    real : Tensor of shape (m, ...)
-        Features of at least two real patches.
+    data : Tensor of shape (m, ...)
+        Features of at least two patches.
 
     Returns
     -------
     tuple of (Tensor of shape (n,), int Tensor of shape (n,))
-        Distance over the mean one of a real patch to its nearest other: about 1 for what lies
-        among the data; and the numbers of the nearest real patches.
+        Distance over the mean distance of a patch to its nearest other: about 1 for what lies
+        among the data; and the numbers of the nearest patches.
 
     Raises
     ------
     ValueError
-        If the features differ in shape, or real patches are fewer than two or all the same.
+        If the features differ in shape, or patches are fewer than two or all the same.
     """
-    check_same_shape("features", features.shape[1:], "real", real.shape[1:])
-    if len(real) < 2:
-        raise ValueError(f"Invalid real of {len(real)} patches. Must be at least 2.")
+    check_same_shape("features", features.shape[1:], "data", data.shape[1:])
+    check_count("number of patches", len(data), low=2)
     exact = "donot_use_mm_for_euclid_dist"  # the fast form loses small distances
-    real = real.flatten(1)
-    among = torch.cdist(real, real, compute_mode=exact)
+    data = data.flatten(1)
+    among = torch.cdist(data, data, compute_mode=exact)
     scale = among.fill_diagonal_(torch.inf).amin(dim=1).mean()
     if not scale > 0:
-        raise ValueError("Invalid real: each patch has a copy. Must differ, to scale distances by.")
-    nearest = torch.cdist(features.flatten(1), real, compute_mode=exact).min(dim=1)
+        raise ValueError("Invalid data: each patch has a copy. Must differ, to scale distances by.")
+    nearest = torch.cdist(features.flatten(1), data, compute_mode=exact).min(dim=1)
     return nearest.values / scale, nearest.indices
 
 
 def boundary_f1(prediction: Mask, truth: Mask, *, tolerance_px: float = 2.0) -> float:
     """
-    F1 score of the pixels of two perimeters that lie close to the other one [1]_.
+    F1 score of the pixels of two perimeters that lie close to the other perimeter [1]_.
 
     Parameters
     ----------
@@ -318,7 +318,7 @@ def boundary_f1(prediction: Mask, truth: Mask, *, tolerance_px: float = 2.0) -> 
     Returns
     -------
     float
-        In [0, 1]. Two masks without perimeters score 1, one alone 0.
+        In [0, 1]. Two masks without perimeters score 1; if only one has none, the score is 0.
 
     Raises
     ------
@@ -349,14 +349,14 @@ def contour_sharpness(images: Tensor, probability: Tensor, *, width_px: int = 2)
     Mean slope in a band along the contour of probability 0.5, over the mean slope of the whole
     image; a pixel's slope is the root mean square of the differences to its neighbours on either
     side, both axes added. An even slope scores 1, noise without an edge about 1, and a step that
-    crosses an image of W columns, the only one there, W / (2 ``width_px``), the most that such a
-    contour can have. A factor on an image and a constant added do not matter.
+    crosses an image of W columns and is its only slope W / (2 ``width_px``), the maximum for such a
+    contour. A factor on an image and a constant added do not matter.
 
     Parameters
     ----------
     images : Tensor of shape (n, 1, H, W)
     probability : Tensor of shape (n, 1, H, W)
-        Of salt, from a segmenter that has no part in how the images were made.
+        Of salt, from a segmenter that was not used to make the images.
     width_px : int
         Pixels of the band on each side of the contour.
 
@@ -368,7 +368,7 @@ def contour_sharpness(images: Tensor, probability: Tensor, *, width_px: int = 2)
     Raises
     ------
     TypeError
-        If the width is no whole number.
+        If the width is not a whole number.
     ValueError
         If shapes differ or are not (n, 1, H, W) with H and W at least 2, a probability is outside
         of [0, 1], or the width is below 1.
@@ -383,7 +383,7 @@ def contour_sharpness(images: Tensor, probability: Tensor, *, width_px: int = 2)
     return torch.where(everywhere > 0, along / everywhere, 0)
 
 
-def count_bodies(probability: Tensor, *, min_share: float = 0.01) -> Tensor:
+def count_bodies(probability: Tensor, *, min_fraction: float = 0.01) -> Tensor:
     """
     Number of salt bodies that a segmenter sees in each image.
 
@@ -393,8 +393,8 @@ def count_bodies(probability: Tensor, *, min_share: float = 0.01) -> Tensor:
     ----------
     probability : Tensor of shape (n, 1, H, W)
         Of salt.
-    min_share : float
-        Of the image that a body fills at least, in [0, 1]; smaller ones are specks.
+    min_fraction : float
+        Of the image that a body fills at least, in [0, 1]; smaller bodies are specks.
 
     Returns
     -------
@@ -403,20 +403,20 @@ def count_bodies(probability: Tensor, *, min_share: float = 0.01) -> Tensor:
     Raises
     ------
     ValueError
-        If the shape is not (n, 1, H, W), a probability is outside of [0, 1], or the share is.
+        If the shape is not (n, 1, H, W), a probability is outside of [0, 1], or the fraction is.
     """
-    _check_images("probability", probability)
-    check_range("min_share", min_share, low=0, high=1)
+    check_images("probability", probability)
+    check_range("min_fraction", min_fraction, low=0, high=1)
     salt = _find_salt(probability)[:, 0].cpu().numpy()
     labels = [ndimage.label(mask, np.ones((3, 3)))[0] for mask in salt]
     sizes = [np.bincount(label.ravel())[1:] for label in labels]  # without the background, 0
-    counts = [int((size >= min_share * salt[0].size).sum()) for size in sizes]
+    counts = [int((size >= min_fraction * salt[0].size).sum()) for size in sizes]
     return torch.tensor(counts, device=probability.device)
 
 
 def find_band(masks: Tensor, *, width_px: int) -> Tensor:
     """
-    Band along the perimeters of masks; the edge of an image is no perimeter.
+    Band along the perimeters of masks; the edge of an image is not a perimeter.
 
     Parameters
     ----------
@@ -431,7 +431,7 @@ def find_band(masks: Tensor, *, width_px: int) -> Tensor:
     Raises
     ------
     TypeError
-        If the masks are not boolean or the width no whole number.
+        If the masks are not boolean or the width is not a whole number.
     ValueError
         If the width is below 1.
     """
@@ -451,19 +451,14 @@ def _find_salt(probability: Tensor) -> Tensor:
 
 
 def _square_slopes(images: Tensor) -> Tensor:
-    """Mean square of the differences to the rows before and after, where there are such."""
+    """Mean square of the differences to the rows before and after, where they exist."""
     squares = F.pad(images.diff(dim=2).square(), (0, 0, 1, 1), mode="replicate")
     return F.avg_pool2d(squares, (2, 1), stride=1)
 
 
-def _check_images(name: str, images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] != 1 or not images.numel():
-        raise ValueError(f"Invalid {name} of shape {tuple(images.shape)}. Must be (n, 1, H, W).")
-
-
 def _check_pair(images: Tensor, other: Tensor, name: str = "reference") -> tuple[Tensor, Tensor]:
     """Both in at least float32 on one device, after a check of their shapes."""
-    _check_images("images", images)
+    check_images("images", images)
     check_same_shape("images", images.shape, name, other.shape)
     images = images.to(torch.promote_types(images.dtype, torch.float32))
     return images, other.to(images)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thesis_lib._checks import check_range
+from saltvolumes._checks import check_range
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,190 @@
+"""Volumes in Zarr and NetCDF: read by blocks, written by CF conventions."""
+
+import logging
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import h5py
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from saltvolumes.errors import DataError, as_data_error
+from saltvolumes.volume import AXES, BLOCK_LINES, VERTICAL_UNITS
+
+CONVENTIONS = "CF-1.11"
+ZARR_FORMAT = 2  # 3 has no consolidated metadata, without which xarray's defaults warn
+CHUNKS = (BLOCK_LINES, BLOCK_LINES, 1024)
+MAX_RATIO = 10**5  # of the samples that a store declares to its bytes; compressed zeros reach 1e4
+_READERS: dict[str, dict[str, Any]] = {
+    ".zarr": {"engine": "zarr", "backend_kwargs": {"consolidated": False}},
+    ".nc": {"engine": "h5netcdf", "backend_kwargs": {"phony_dims": "access"}},
+}
+_OWN_ATTRS = ("Conventions", "content_hash", "n_missing_traces")
+_CF_ATTRS: dict[str, dict[str, Any]] = {
+    "inline": {"axis": "Y", "units": "1"},
+    "crossline": {"axis": "X", "units": "1"},
+    "depth": {"standard_name": "depth", "long_name": "depth"},
+    "time": {"long_name": "two-way travel time"},  # no CF time: it counts from no date
+    "inline_m": {"long_name": "distance from the first inline"},
+    "crossline_m": {"long_name": "distance from the first crossline"},
+    "amplitude": {"units": "1"},
+}
+# CF knows no booleans; xarray turns integers with these attributes into booleans again.
+_MASK_ATTRS = {
+    "flag_values": np.array([0, 1], np.int8),
+    "flag_meanings": "background salt",
+    "dtype": "bool",
+}
+logger = logging.getLogger(__name__)
+
+
+class _StoredArray:
+    """An array of a store that names its file where a chunk cannot be read."""
+
+    def __init__(self, path: Path, variable: xr.Variable) -> None:
+        self.path, self.variable = path, variable
+        self.shape, self.dtype = variable.shape, variable.dtype
+
+    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
+        with as_data_error(f"{self.path.name} is damaged"):
+            values: NDArray[Any] = self.variable[key].values
+        return values
+
+
+def open_store(
+    path: Path, dims: Sequence[str] | None
+) -> tuple[dict[str, xr.DataArray], dict[str, Any]]:
+    """
+    Open the arrays of three dimensions of a Zarr or NetCDF store lazily, and its attributes.
+
+    Parameters
+    ----------
+    path : Path
+    dims : sequence of str, optional
+        Names for the dims of arrays whose own names are not those of a volume.
+
+    Raises
+    ------
+    DataError
+        If the store is damaged, declares many more samples than it has bytes, or needs ``dims``.
+    """
+    ending = path.suffix.lower()
+    with as_data_error(f"{path.name} is not {ending[1:]}, or damaged"):
+        if ending == ".nc":
+            h5py.File(path).close()  # h5netcdf leaves half an object of a file that is not HDF5
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Object at .* not recognized")  # nor is it read
+            store = xr.open_dataset(path, cache=False, decode_times=False, **_READERS[ending])
+        _check_size(path, store.nbytes)
+        store = store.assign_coords({n: (c.dims, c.values) for n, c in store.coords.items()})
+        stored = {str(name): array for name, array in store.data_vars.items() if array.ndim == 3}
+        if ending == ".zarr":
+            _report_chunks(path, stored)
+        cubes = {name: _open_array(path, array, dims) for name, array in stored.items()}
+    attrs = {
+        str(key): value.item() if isinstance(value, np.generic) else value
+        for key, value in store.attrs.items()
+        if key not in _OWN_ATTRS
+    }
+    return cubes, attrs
+
+
+def _open_array(path: Path, array: xr.DataArray, dims: Sequence[str] | None) -> xr.DataArray:
+    """Open an array in blocks of chunks of its store, or of whole traces where it has none."""
+    names = array.dims if dims is None or are_volume_dims(array.dims) else dims
+    if not are_volume_dims(names):
+        raise DataError(f"{path.name}: {array.name} has dims {array.dims}. Name them by dims.")
+    stored = array.encoding.get("preferred_chunks", {})
+    blocks = [BLOCK_LINES if name in AXES else -1 for name in names]
+    if stored:  # so many chunks that tiny ones do not make millions of blocks
+        chunks = [stored[own] for own in array.dims]
+        blocks = [-(-BLOCK_LINES // n) * n for n in chunks]
+    lazy = da.from_array(  # type: ignore[no-untyped-call]
+        _StoredArray(path, array.variable),
+        tuple(blocks),
+        name=False,
+        meta=np.empty((0, 0, 0), array.dtype),
+    )
+    return array.copy(data=lazy).rename(dict(zip(array.dims, names, strict=True)))
+
+
+def are_volume_dims(names: Iterable[Any]) -> bool:
+    """Whether these are inline, crossline, and depth or time, in any order."""
+    return sorted(map(str, names)) in [sorted((*AXES, vertical)) for vertical in VERTICAL_UNITS]
+
+
+def _check_size(path: Path, n_declared: int) -> None:
+    files = path.rglob("*") if path.is_dir() else [path]
+    n_bytes = sum(file.stat().st_size for file in files)
+    if n_declared > MAX_RATIO * n_bytes:
+        declared = f"{n_declared / 1e9:.3g} GB of samples in {n_bytes} bytes"
+        raise DataError(f"{path.name} declares {declared}. Must be at most {MAX_RATIO} times that.")
+
+
+def _report_chunks(path: Path, cubes: Mapping[str, xr.DataArray]) -> None:
+    """Warn of missing chunks, which read as a fill value: 0 or False for labels, NaN for floats."""
+    group = zarr.open_group(path, mode="r")
+    for name in cubes:
+        stored = group[name]
+        assert isinstance(stored, zarr.Array)
+        n_missing = stored.nchunks - stored.nchunks_initialized
+        if n_missing:
+            lost = f"{n_missing} of {stored.nchunks} chunks of {name}"
+            logger.warning("%s: %s are missing, and read as fill values.", path.name, lost)
+
+
+def write_store(volume: xr.Dataset, path: Path, *, ending: str) -> None:
+    """
+    Write a volume block by block; what there is of that name is replaced.
+
+    Masks are compressed. Amplitudes are not: noise in the last bits leaves 5 to 50 % to gain, for
+    a third of the speed.
+
+    Parameters
+    ----------
+    volume : Dataset
+        A volume, lazy or not.
+    path : Path
+        Of any name.
+    ending : {".zarr", ".nc"}
+        Format to write.
+    """
+    volume = _follow_cf(volume)
+    encoding = {name: _encode(array, ending) for name, array in volume.variables.items()}
+    with dask.config.set(scheduler="single-threaded"):  # one block in memory at a time
+        if ending == ".nc":
+            volume.to_netcdf(path, engine="h5netcdf", encoding=encoding)
+        else:
+            whole: dict[str, Any] = {"write_empty_chunks": True}  # so that a lost one is missed
+            volume.to_zarr(path, mode="w", zarr_format=ZARR_FORMAT, encoding=encoding, **whole)
+
+
+def _follow_cf(volume: xr.Dataset) -> xr.Dataset:
+    """Add attributes, turn masks into integers, and samples into blocks of whole traces."""
+    volume = volume.drop_encoding().transpose(*AXES, *VERTICAL_UNITS, ..., missing_dims="ignore")
+    for name, array in volume.variables.items():
+        attrs = _CF_ATTRS.get(str(name), {})
+        if array.dtype == np.bool_:
+            array, attrs = array.astype(np.int8), _MASK_ATTRS
+        if array.ndim == 3:
+            array = array.chunk(dict(zip(array.dims, (BLOCK_LINES, BLOCK_LINES, -1), strict=True)))
+        samples = array.data if array.ndim == 3 else array.values
+        volume[name] = volume[name].copy(data=samples).assign_attrs(attrs)
+    return volume.assign_attrs(Conventions=CONVENTIONS)
+
+
+def _encode(array: xr.Variable, ending: str) -> dict[str, Any]:
+    compressed = array.dtype == np.int8
+    if ending == ".nc":
+        name, encoding = "chunksizes", {"zlib": compressed}
+    else:
+        name, encoding = "chunks", {"compressors": "auto" if compressed else None}
+    if array.ndim < 3:  # only samples may be missing: coordinates have no value for it
+        return {**encoding, name: array.shape, "_FillValue": None}
+    return {**encoding, name: tuple(map(min, array.shape, CHUNKS))}

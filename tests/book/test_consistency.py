@@ -1,0 +1,209 @@
+"""Files that say the same thing in two places say the same thing."""
+
+import os
+import re
+import runpy
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from thesis_lib import __version__, chapters
+
+
+@pytest.fixture(scope="module")
+def project(repository: Path) -> dict[str, Any]:
+    """Content of pyproject.toml."""
+    return tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def lock(repository: Path) -> str:
+    """Text of requirements.lock."""
+    return (repository / "requirements.lock").read_text(encoding="utf-8")
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML file."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def list_requirements(project: dict[str, Any], *, extras: bool) -> list[Requirement]:
+    """Direct requirements, with those of all extras if asked for."""
+    groups = [project["project"]["dependencies"]]
+    if extras:
+        groups += project["project"]["optional-dependencies"].values()
+    return [Requirement(line) for group in groups for line in group]
+
+
+def list_pins(lock: str) -> dict[str, list[str]]:
+    """Locked versions by name."""
+    pins: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE):
+        pins.setdefault(name, []).append(version)
+    return pins
+
+
+def list_entries(lock: str) -> list[str]:
+    """Cut the lock into one text a pin."""
+    return re.findall(r"^[\w.-]+==.*?(?=^[\w.-]+==|\Z)", lock, re.MULTILINE | re.DOTALL)
+
+
+def test_environment_names_the_dependencies_of_the_project(
+    repository: Path, project: dict[str, Any]
+) -> None:
+    """Conda and Binder get the names and bounds of pyproject.toml."""
+    *conda, pip = read_yaml(repository / "environment.yml")["dependencies"]
+    named = [Requirement(line) for line in pip["pip"] if not line.startswith("-")]
+    assert set(map(str, named)) == set(map(str, list_requirements(project, extras=False)))
+    assert f"python{project['project']['requires-python']}" in conda
+
+
+def test_lock_holds_what_the_project_asks_for(project: dict[str, Any], lock: str) -> None:
+    """Every direct and every build requirement has a pin, and each pin is within its bounds."""
+    pins = list_pins(lock)
+    build = [Requirement(line) for line in project["build-system"]["requires"]]
+    for requirement in list_requirements(project, extras=True) + build:
+        versions = pins.get(requirement.name.lower().replace("_", "-"), [])
+        assert versions, f"{requirement.name} is not locked: call make lock"
+        assert all(version in requirement.specifier for version in versions), requirement
+
+
+def test_lock_holds_nothing_that_the_project_dropped(project: dict[str, Any], lock: str) -> None:
+    """A pin that says it is there for the project is still asked for."""
+    asked = {
+        requirement.name.lower().replace("_", "-")
+        for requirement in list_requirements(project, extras=True)
+    }
+    entries = [entry for entry in list_entries(lock) if "thesis-lib (pyproject.toml)" in entry]
+    assert {entry.split("==")[0] for entry in entries} == asked
+
+
+def test_each_package_is_pinned_once(lock: str) -> None:
+    """Every supported Python gets the same versions, and so the same arithmetic."""
+    assert {name: found for name, found in list_pins(lock).items() if len(found) > 1} == {}
+
+
+def test_every_pin_has_hashes_and_no_address(lock: str) -> None:
+    """The lock fixes files by their hashes, wherever they are fetched from."""
+    entries = list_entries(lock)
+    assert len(entries) > 100
+    assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+    assert re.findall(r"https?://|file://|--index-url|--find-links", lock) == []
+
+
+def test_version_is_said_once(repository: Path, project: dict[str, Any]) -> None:
+    """The library, pyproject.toml and CITATION.cff have the same version."""
+    citation = read_yaml(repository / "CITATION.cff")
+    assert project["project"]["version"] == __version__ == citation["version"]
+
+
+def test_citation_names_companion_and_thesis(repository: Path) -> None:
+    """CITATION.cff has the fields that its format requires and cites the thesis."""
+    citation = read_yaml(repository / "CITATION.cff")
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    (thesis,) = citation["references"]
+    assert thesis["authors"] == [{"given-names": "Francesco", "family-names": "Maffezzoli"}]
+    assert thesis["institution"] == {"name": "Politecnico di Milano"}
+
+
+def test_documents_name_doors_that_exist(repository: Path) -> None:
+    """Every make target that a page, a hook or CI names is in the Makefile, explained."""
+    doors = re.findall(r"^([a-z]+):.*  ## ", (repository / "Makefile").read_text(), re.MULTILINE)
+    pages = [*repository.glob("*.md"), *(repository / "book").glob("*.md")]
+    others = [repository / ".ci" / "run", repository / ".pre-commit-config.yaml"]
+    named = {
+        target
+        for path in pages + others
+        for code in re.findall(r"`[^`]+`|^(?:exec |.*entry: )?make .*", path.read_text(), re.M)
+        for target in re.findall(r"\bmake ([a-z]+)", code)
+    }
+    assert {"book", "test", "ci", "check"} <= named <= set(doors)
+
+
+def test_makefile_has_the_doors_of_the_design(repository: Path) -> None:
+    """Help, install, format, check, test, smoke, book, site, bench, ci and clean are explained."""
+    doors = re.findall(r"^([a-z]+):.*  ## ", (repository / "Makefile").read_text(), re.MULTILINE)
+    wanted = "help install format check test smoke book site bench ci clean"
+    assert set(wanted.split()) <= set(doors)
+
+
+def test_targets_are_phony(repository: Path) -> None:
+    """A folder named like a target, book or site say, never passes for its result."""
+    text = (repository / "Makefile").read_text()
+    (phony,) = re.findall(r"^\.PHONY: (.*)", text, re.MULTILINE)
+    assert set(re.findall(r"^([a-z]+):", text, re.MULTILINE)) == set(phony.split())
+
+
+def test_ci_script_can_be_called(repository: Path) -> None:
+    """The CI script is executable and enters by the Makefile."""
+    script = repository / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert "make ci" in script.read_text()
+
+
+def test_hooks_are_local_and_enter_by_the_makefile(repository: Path) -> None:
+    """Hooks fetch nothing and call make alone."""
+    (source,) = read_yaml(repository / ".pre-commit-config.yaml")["repos"]
+    assert source["repo"] == "local"
+    assert all(hook["entry"].startswith("make ") for hook in source["hooks"])
+
+
+def test_book_has_a_page_for_every_chapter(repository: Path) -> None:
+    """The table of contents names the chapters that are there, in order, and nothing missing."""
+    contents = read_yaml(repository / "_toc.yml")
+    files = [entry["file"] for part in contents["parts"] for entry in part["chapters"]]
+    staged = [Path(name).name for name in files if name.startswith("book/chapters/")]
+    written = [name for name in files if not name.startswith("book/chapters/")]
+    assert staged == chapters.list_chapters(repository)
+    assert [name for name in written if not (repository / f"{name}.md").is_file()] == []
+
+
+def test_library_page_lists_every_module(repository: Path) -> None:
+    """The library page documents each public module."""
+    package = repository / "thesis_lib"
+    modules = {path.stem for path in package.glob("[a-z]*.py")}
+    modules |= {path.parent.name for path in package.glob("[a-z]*/__init__.py")}
+    page = (repository / "book" / "api.md").read_text(encoding="utf-8")
+    documented = re.findall(r"automodule:: thesis_lib\.(\w+)", page)
+    assert set(documented) == modules
+    assert {"saltearth", "saltvolumes"} <= set(re.findall(r"automodule:: (\w+)$", page, re.M))
+
+
+def test_readme_shows_what_is_published(repository: Path) -> None:
+    """Table and figure of the README are those of published/."""
+    if not (repository / "published").is_dir():
+        pytest.skip("nothing is published yet")
+    script = runpy.run_path(str(repository / "book" / "readme.py"))
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    assert script["format_table"](repository) in text
+    (figure,) = re.findall(r"!\[.+?\]\((.+?)\)", text)
+    assert (repository / figure).read_bytes() == script["read_figure"](repository)
+
+
+def test_readme_script_wants_its_marks(repository: Path) -> None:
+    """A README without marks is refused, not left as it is."""
+    script = runpy.run_path(str(repository / "book" / "readme.py"))
+    with pytest.raises(ValueError, match="Must hold <!-- table 1 -->"):
+        script["replace_table"]("no marks", "| a |")
+
+
+def test_readme_script_replaces_only_the_table(repository: Path) -> None:
+    """The text around the marks stays."""
+    script = runpy.run_path(str(repository / "book" / "readme.py"))
+    text = "before\n<!-- table 1: x -->\nold\n<!-- end of table 1 -->\nafter\n"
+    expected = "before\n<!-- table 1: x -->\nnew\n<!-- end of table 1 -->\nafter\n"
+    assert script["replace_table"](text, "new\n") == expected
+
+
+def test_readme_script_wants_an_executed_chapter(repository: Path, tmp_path: Path) -> None:
+    """A published chapter without its figure is refused."""
+    script = runpy.run_path(str(repository / "book" / "readme.py"))
+    folder = tmp_path / "published" / "02_loss_study"
+    folder.mkdir(parents=True)
+    (folder / "02_loss_study.ipynb").write_text('{"cells": []}')
+    with pytest.raises(ValueError, match="shows no fig-predictions"):
+        script["read_figure"](tmp_path)

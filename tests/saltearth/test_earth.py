@@ -1,0 +1,100 @@
+"""The state of an earth: random maps and fields in closed form, counts, refused grids."""
+
+import numpy as np
+import pytest
+from flat_earths import flat_earth
+
+from saltearth import PRESETS, make_volume
+from saltearth.earth import Earth, Grid, draw_position, ramp, random_field, random_map, rotate
+
+
+def test_random_map_statistics() -> None:
+    """A random map has mean 0, variance 1, and is smoother the larger its Hurst exponent."""
+    grid = Grid((256, 256, 16), (25.0, 25.0, 20.0))
+    rough, smooth = (
+        np.stack([random_map(np.random.default_rng(s), grid, 200.0, hurst=h) for s in range(8)])
+        for h in (0.5, 2.0)
+    )
+    for maps in (rough, smooth):
+        assert abs(maps.mean()) < 0.1
+        assert maps.var() == pytest.approx(1, abs=0.15)
+    assert np.diff(rough, axis=1).std() > 2 * np.diff(smooth, axis=1).std()
+
+
+def test_random_field_statistics() -> None:
+    """A Gaussian field of length a has covariance exp(-d^2 / 4 a^2)."""
+    grid = Grid((64, 64, 64), (10.0, 10.0, 10.0))
+    values = random_field(np.random.default_rng(0), grid, (20.0, 20.0, 20.0))
+    assert values.std() == pytest.approx(1, abs=1e-3)
+    assert np.mean(values[:-2] * values[2:]) == pytest.approx(np.exp(-0.25), abs=0.05)
+
+
+def test_ramp() -> None:
+    """The step is 0, 1/2 and 1 half a width before, at, and half a width after its position."""
+    np.testing.assert_allclose(ramp(np.float32([-5, -1, 0, 1, 5]), 2.0), [0, 0, 0.5, 1, 1])
+
+
+def test_rotate() -> None:
+    """A point in the direction of the azimuth lies along it, one a quarter turn on across it."""
+    along, across = rotate(
+        np.array([np.cos(0.3), -np.sin(0.3)]), np.sin([0.3, np.pi / 2 + 0.3]), 0.3
+    )
+    np.testing.assert_allclose(along, [1, 0], atol=1e-7)
+    np.testing.assert_allclose(across, [0, 1], atol=1e-7)
+
+
+def test_draw_position() -> None:
+    """Even numbers may lie anywhere, odd ones around the points given in turn, if there are any."""
+    earth, points = flat_earth((80, 80, 100)), np.float32([[500, 500], [1500, 1000]])
+    rng = np.random.default_rng(0)
+    drawn = np.array([draw_position(earth, rng, n, near=points, spread=0.01) for n in range(400)])
+    np.testing.assert_allclose(drawn[0::2].std(axis=0), 2000 / np.sqrt(12), rtol=0.1)
+    np.testing.assert_allclose(drawn[1::2].mean(axis=0), points[1], atol=10)
+    np.testing.assert_allclose(drawn[1::2].std(axis=0), 0.01 * earth.body_spacing_m, rtol=0.2)
+    anywhere = [draw_position(earth, rng, 1, near=points[:0], spread=0.01) for _ in range(200)]
+    assert np.std(anywhere) > 400
+
+
+def test_slabs_cover_the_grid() -> None:
+    """Slabs take every inline once, in order."""
+    grid = Grid((100, 256, 256), (25.0, 25.0, 20.0))
+    lines = np.arange(100)
+    np.testing.assert_array_equal(np.concatenate([lines[here] for here in grid.slabs()]), lines)
+
+
+def test_count_follows_the_area() -> None:
+    """Things are counted per squared distance between bodies, within the bounds."""
+    earth = flat_earth((80, 80, 100), body_spacing_m=2000.0)
+    assert earth.count(8.0) == 8  # 2 km by 2 km
+    assert earth.count(0.1, least=1) == 1
+    assert earth.count(1e3, most=30) == 30
+
+
+@pytest.mark.parametrize(("spacing_m", "kept_m"), [(100.0, 1e3), (1500.0, 1.5e3), (9000.0, 2e3)])
+def test_distance_between_bodies_follows_the_depth(spacing_m: float, kept_m: float) -> None:
+    """The distance between bodies is kept between half and all of the depth covered."""
+    assert flat_earth((16, 16, 100), body_spacing_m=spacing_m).body_spacing_m == kept_m
+
+
+def test_streams_are_separate() -> None:
+    """Each step has its own random stream, which the seed alone decides."""
+    earth = flat_earth()
+    again = Earth(earth.grid, PRESETS["north_sea"], earth.seed)
+    assert earth.rng("salt").random() == again.rng("salt").random()
+    assert earth.rng("salt").random() != earth.rng("fold").random()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"shape": (15, 32, 32)}, "Invalid shape 15. Must be from 16 to 512"),
+        ({"shape": (32, 513, 32)}, "Invalid shape 513. Must be from 16 to 512"),
+        ({"shape": (32, 32)}, r"Invalid shape \(32, 32\). Must have 3 axes"),
+        ({"spacing_m": (25.0, 20.0)}, r"Invalid spacing_m \(25.0, 20.0\). Must have 3 axes"),
+        ({"spacing_m": (0.0, 25.0, 20.0)}, r"Invalid spacing_m 0"),
+    ],
+)
+def test_refuse_grid(wrong: dict, message: str) -> None:
+    """A grid has three axes of 16 to 512 samples, at spacings above 0."""
+    with pytest.raises(ValueError, match=message):
+        make_volume(seed=0, **wrong)

@@ -1,0 +1,333 @@
+"""Tests of volumes from SEG-Y; segyio is the referee."""
+
+import logging
+
+import numpy as np
+import pytest
+import segyio
+import xarray as xr
+from segy_files import N_SAMPLES, REAL, make_cube, overwrite, rotate, write_segy
+from segyio import BinField, TraceField
+
+from saltvolumes import DataError, find_missing, open_volume
+from saltvolumes._io.segy_layout import HEADER_BYTES
+from saltvolumes.volume import spacing_m
+
+
+def test_opening_reads_nothing_into_memory(path, cube):
+    """The volume stays lazy, and so do its parts, transposed or not."""
+    volume = open_volume(write_segy(path, cube))
+    part = volume.isel(inline=slice(0, 2)).transpose("time", "crossline", "inline")
+    assert part.amplitude.chunks
+    assert (part.amplitude.values == cube[:2].T).all()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        (1, 2, 3),
+        (1, slice(None), slice(2, 7, 2)),
+        (slice(None), 3, -1),
+        (slice(None, None, -1), slice(1, 3), slice(None)),
+        ([2, 0], [3, 1], [0, 5, 6]),
+        (0, [1, 1], slice(6, 1, -3)),
+    ],
+)
+def test_lazy_reading_indexes_as_in_memory(path, cube, key):
+    """Numbers, slices and lists of either direction select what they select of an array."""
+    amplitude = open_volume(write_segy(path, cube, missing=[(2, 3)])).amplitude
+    assert np.array_equal(amplitude[key], amplitude.load()[key], equal_nan=True)
+
+
+def test_vertical_axis_is_time_unless_depth_is_given(path, cube, caplog):
+    """An interval field of 20000 is 20 ms or 20 m, and what was assumed is logged."""
+    write_segy(path, cube, bin_fields={BinField.Interval: 20000})
+    with caplog.at_level(logging.INFO):
+        volume = open_volume(path)
+    assert "taken as time" in caplog.text
+    assert volume.time.values.tolist() == [0, 20, 40, 60, 80, 100, 120, 140]
+    assert volume.time.attrs["units"] == "ms"
+    depth = open_volume(path, vertical="depth").depth
+    assert depth.values.tolist() == volume.time.values.tolist()
+    assert depth.attrs["units"] == "m"
+    dims = ("inline", "crossline", "depth")
+    assert "depth" in open_volume(path, dims=dims).dims
+    with pytest.raises(ValueError, match="Invalid vertical or dims 'depth' for"):
+        open_volume(path, vertical="time", dims=dims)
+    with pytest.raises(ValueError, match=r"Invalid vertical 'dept'. Must be one of: 'depth', 't"):
+        open_volume(path, vertical="dept")
+
+
+def test_samples_start_at_the_delay(path, cube):
+    """A recording delay of 400 ms shifts the time axis, also where the interval is given."""
+    write_segy(path, cube, trace_fields={TraceField.DelayRecordingTime: 400})
+    assert open_volume(path).time.values[:2].tolist() == [400, 404]
+    assert open_volume(path, sample_interval=2.5).time.values[:3].tolist() == [400, 402.5, 405]
+
+
+@pytest.mark.parametrize("intervals", [(0, 0), (-4, -4), (4000, 2000)])
+def test_intervals_that_are_not_known_have_to_be_given(path, cube, intervals):
+    """No interval is invented, and which of two is right, nobody guesses."""
+    fields = {TraceField.TRACE_SAMPLE_INTERVAL: intervals[1]}
+    write_segy(path, cube, bin_fields={BinField.Interval: intervals[0]}, trace_fields=fields)
+    with pytest.raises(ValueError, match="Invalid sample_interval None"):
+        open_volume(path)
+    assert open_volume(path, sample_interval=2.0).time.values[1] == 2.0
+
+
+def test_distances_follow_the_lines_of_a_rotated_survey(path, cube):
+    """Coordinates of bins of 25 x 12.5 m, turned by 30 degrees, give distances along lines."""
+    write_segy(path, cube, place=rotate, trace_fields={TraceField.SourceGroupScalar: -10})
+    volume = open_volume(path)
+    assert np.allclose(volume.inline_m, [0, 25, 50], atol=0.1)
+    assert np.allclose(volume.crossline_m, [0, 12.5, 25, 37.5], atol=0.1)
+    assert np.allclose(spacing_m(volume, velocity_m_s=2000), (25, 12.5, 4), atol=0.1)
+
+
+def test_distances_of_a_survey_in_feet_are_metres(path, cube):
+    """Measurement system 2 means feet, for coordinates and depths."""
+    fields = {BinField.MeasurementSystem: 2, BinField.Interval: 10000}
+    write_segy(path, cube, place=lambda i, j: (100 * j, 50 * i), bin_fields=fields)
+    volume = open_volume(path, vertical="depth")
+    assert np.allclose(spacing_m(volume), (30.48, 30.48, 3.048))
+
+
+@pytest.mark.parametrize(
+    ("place", "unit", "reason"),
+    [
+        (None, 1, "coordinates are all the same"),
+        (lambda _, j: (100 * j, 100 * j), 1, "lines of different numbers have the same position"),
+        (lambda i, j: (100 * j + 50 * i, 50 * i), 1, "inlines and crosslines do not cross at righ"),
+        (lambda i, j: (j * j % 97, 100 * i), 1, "traces lie up to 1 m off a regular grid"),
+        (rotate, 3, "coordinates are not lengths: unit 3"),
+    ],
+    ids=["none", "all inlines in one position", "skew", "scattered", "degrees"],
+)
+def test_coordinates_without_a_rectangular_grid_give_no_distances(path, cube, place, unit, reason):
+    """Where coordinates do not make sense, the volume has no distances, and states why."""
+    write_segy(path, cube, place=place, trace_fields={TraceField.CoordinateUnits: unit})
+    volume = open_volume(path)
+    assert "inline_m" not in volume.coords
+    assert volume.attrs["trace_coordinates"].startswith(reason)
+    assert "inline_bearing_deg" not in volume.attrs
+    assert spacing_m(volume, velocity_m_s=2000) is None
+
+
+def test_spacing_that_is_given_goes_by_line_number(path, cube):
+    """Inline numbers in steps of 2, 12.5 m for a step of one, lie 25 m apart."""
+    volume = open_volume(write_segy(path, cube, place=rotate), spacing_m=(12.5, 20.0))
+    assert volume.inline_m.values.tolist() == [0, 25, 50]
+    assert volume.crossline_m.values.tolist() == [0, 20, 40, 60]
+
+
+@pytest.mark.parametrize("crossing", [1, -1])
+def test_bearings_give_azimuth_and_handedness(path, cube, crossing):
+    """Inlines rise toward 330 degrees from north, crosslines 90 degrees to either side of it."""
+    scalar = {TraceField.SourceGroupScalar: -10}
+    write_segy(path, cube, place=lambda i, j: rotate(i, crossing * j), trace_fields=scalar)
+    attrs = open_volume(path).attrs
+    assert attrs["inline_bearing_deg"] == pytest.approx(330, abs=0.2)
+    assert attrs["crossline_bearing_deg"] == pytest.approx((330 + 90 * crossing) % 360, abs=0.2)
+    assert attrs["trace_coordinates"] == "CDP coordinates"
+
+
+def test_each_trace_has_its_own_unit_of_coordinates(path, cube):
+    """Some writers fit the scalar to each trace: here every second one counts decimetres."""
+    write_segy(path, cube, place=lambda i, j: (25 * j, 50 * i))
+    for first in range(HEADER_BYTES, path.stat().st_size, 2 * (240 + 4 * N_SAMPLES)):
+        positions = np.frombuffer(path.read_bytes()[first + 180 : first + 188], ">i4")
+        overwrite(path, first + 180, (10 * positions).astype(">i4").tobytes())
+        overwrite(path, first + 70, (-10).to_bytes(2, "big", signed=True))
+    assert np.allclose(spacing_m(open_volume(path), velocity_m_s=2000), (100, 25, 4))
+
+
+def test_coordinates_of_sources_serve_where_there_are_no_others(path, cube):
+    """Files before revision 1 have no field for coordinates of midpoints."""
+    write_segy(path, cube)
+    for trace, (x, y) in enumerate(rotate(i, j) for i in (10, 12, 14) for j in range(100, 104)):
+        first = HEADER_BYTES + trace * (240 + 4 * N_SAMPLES) + 70
+        fields = (-10).to_bytes(2, "big", signed=True), x.to_bytes(4, "big"), y.to_bytes(4, "big")
+        overwrite(path, first, b"".join(fields))
+    volume = open_volume(path)
+    assert volume.attrs["trace_coordinates"] == "source coordinates"
+    assert np.allclose(spacing_m(volume, velocity_m_s=2000), (25, 12.5, 4), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (lambda pair: pair, "by inline"),
+        (lambda pair: pair[::-1], "by crossline"),
+        (lambda pair: (pair[0], (-1) ** pair[0] * pair[1]), "by inline"),  # to and fro
+        (lambda pair: (sum(pair), pair), "neither"),
+    ],
+)
+def test_order_of_traces_is_found(path, cube, caplog, order, expected):
+    """Which number changes fastest in a file is an attribute, and a line of the log."""
+    pairs = sorted(((i, j) for i in range(3) for j in range(4)), key=order)
+    write_segy(path, cube, order=pairs)
+    with caplog.at_level(logging.INFO):
+        volume = open_volume(path)
+    assert volume.attrs["trace_order"] == expected
+    assert f"3 inlines (byte 189) and 4 crosslines (byte 193), sorted {expected}" in caplog.text
+    assert (volume.amplitude.values == cube).all()
+
+
+def test_exchanged_bytes_exchange_the_axes(path, cube):
+    """What one survey calls inlines, another calls crosslines."""
+    write_segy(path, cube, place=rotate, trace_fields={TraceField.SourceGroupScalar: -10})
+    volume = open_volume(path)
+    swapped = open_volume(path, iline_byte=193, xline_byte=189)
+    names = {"inline": "crossline", "crossline": "inline"}
+    names |= {f"{old}_m": f"{new}_m" for old, new in names.items()}
+    back = swapped.rename(names).transpose(*volume.dims)
+    xr.testing.assert_allclose(back.drop_attrs(), volume.drop_attrs())
+    assert swapped.attrs["trace_order"] == "by crossline"
+    assert swapped.attrs["inline_bearing_deg"] == volume.attrs["crossline_bearing_deg"]
+
+
+def test_a_single_line_is_a_volume_of_one_inline(path):
+    """On request a 2-D line is inline 1, with distances along it, however it bends."""
+    cube = make_cube(1, 6)
+    corners = {1: (0, 0), 2: (30, 40), 3: (60, 80), 5: (60, 130), 8: (60, 180), 9: (110, 180)}
+    lines = {"inlines": (0,), "crosslines": tuple(corners), "line_bytes": (189, 21)}
+    write_segy(path, cube, **lines, place=lambda _, cdp: corners[cdp])
+    with pytest.raises(DataError, match=r"6 traces at 1 of 1 x 1 positions .* single_line=True"):
+        open_volume(path)
+    volume = open_volume(path, single_line=True)
+    assert volume.inline.values.tolist() == [1]
+    assert volume.crossline.values.tolist() == list(corners)
+    assert volume.crossline_m.values.tolist() == [0, 50, 100, 150, 200, 250]
+    assert spacing_m(volume, velocity_m_s=2000) == (50, 50, 4)
+    assert volume.attrs["trace_order"] == "single line"
+    assert (volume.amplitude.values == cube).all()
+
+
+@pytest.mark.parametrize(
+    ("cdps", "crosslines", "order"),
+    [((9, 7, 4, 1), [1, 4, 7, 9], [3, 2, 1, 0]), ((1, 3, 3, 4), [1, 2, 3, 4], [0, 1, 2, 3])],
+)
+def test_crosslines_of_a_single_line(path, cube, cdps, crosslines, order):
+    """They are its CDP numbers, rising, where each comes once and in order; else traces counted."""
+    write_segy(path, cube[:1], inlines=(0,), crosslines=cdps, line_bytes=(189, 21))
+    volume = open_volume(path, single_line=True)
+    assert volume.crossline.values.tolist() == crosslines
+    assert (volume.amplitude.values == cube[:1, order]).all()
+    assert "crossline_m" not in volume.coords
+    assert volume.attrs["trace_coordinates"] == "coordinates are all the same"
+
+
+def test_line_numbers_far_apart_make_no_huge_grid(path):
+    """Corners of 4 billion by 4 billion positions are no grid, nor is a diagonal."""
+    far = (-(2**31), 2**31 - 1)
+    diagonal = [(0, 1), (1, 0)]
+    write_segy(path, make_cube(2, 2), inlines=far, crosslines=far, missing=diagonal)
+    volume = open_volume(path)
+    assert volume.amplitude.shape == (2, 2, N_SAMPLES)
+    numbers = np.random.default_rng(0).choice(2**31, (2, 40), replace=False)
+    off = [(i, j) for i in range(40) for j in range(40) if i != j]
+    write_segy(path, make_cube(40, 40), inlines=numbers[0], crosslines=numbers[1], missing=off)
+    with pytest.raises(DataError, match=r"40 traces at 40 of 40 x 40 positions .* single_line"):
+        open_volume(path)
+
+
+def test_missing_traces_are_nan_and_reported(path, cube, caplog):
+    """A missing trace is NaN as a whole, is counted and logged."""
+    volume = open_volume(write_segy(path, cube, missing=[(0, 1), (2, 2)]))
+    missing = np.isnan(volume.amplitude.values)
+    assert np.argwhere(missing.all(axis=2)).tolist() == [[0, 1], [2, 2]]
+    assert missing.sum() == 2 * N_SAMPLES
+    assert volume.attrs["n_missing_traces"] == 2
+    assert "2 of 12 traces are missing" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("crosslines", "filled"),
+    [((1, 2, 4, 5), [1, 2, 3, 4, 5]), ((61, 211, 231, 281), [61, 211, 231, 281])],
+)
+def test_lines_missing_as_a_whole_are_missing_traces(path, cube, crosslines, filled):
+    """In a regular survey a gap is a line of NaN; a few lines far apart are not a survey."""
+    volume = open_volume(write_segy(path, cube, crosslines=crosslines))
+    assert volume.crossline.values.tolist() == filled
+    assert volume.attrs["n_missing_traces"] == 3 * (len(filled) - 4)
+    assert np.isnan(volume.amplitude.sel(crossline=np.setdiff1d(filled, crosslines))).all()
+
+
+def test_line_numbers_are_read_from_the_bytes_given(path, cube):
+    """Other header bytes hold the line numbers of other files."""
+    write_segy(path, cube, line_bytes=(9, 21))
+    assert open_volume(path, iline_byte=9, xline_byte=21).inline.values.tolist() == [10, 12, 14]
+    with pytest.raises(DataError, match="no 3-D geometry: 12 traces at 1 of 1 x 1 positions"):
+        open_volume(path)
+
+
+@pytest.mark.parametrize("name", ["iline_byte", "xline_byte"])
+@pytest.mark.parametrize("byte", [190, "189"])
+def test_bytes_inside_a_field_are_refused(path, cube, name, byte):
+    """Line numbers start where a field of the header does."""
+    with pytest.raises(ValueError, match=f"Invalid {name} {byte!r}. Must be the first byte"):
+        open_volume(write_segy(path, cube), **{name: byte})
+
+
+@pytest.mark.parametrize(
+    ("where", "bad", "message"),
+    [
+        ((1, 2, 3), np.nan, "NaN or infinite amplitude at inline 12, crossline 102"),
+        ((1, 2, 3), -np.inf, "NaN or infinite amplitude at inline 12, crossline 102"),
+        ((1, 2), np.inf, "NaN or infinite amplitude at inline 12, crossline 102"),
+        ((...,), np.nan, "every trace is missing"),
+    ],
+)
+def test_only_whole_traces_of_nan_are_missing(path, cube, where, bad, message):
+    """One bad sample, a trace of infinity and a volume of NaN are refused."""
+    cube[where] = bad
+    with pytest.raises(DataError, match=message):
+        open_volume(write_segy(path, cube))
+
+
+def test_a_second_file_is_the_mask(tmp_path, cube):
+    """Labels are compared sample by sample; traces that the mask lacks are missing in all."""
+    amplitude = write_segy(tmp_path / "image.sgy", cube)
+    mask = write_segy(tmp_path / "mask.segy", np.round(cube / 50), code=1, missing=[(0, 0)])
+    volume = open_volume(amplitude, mask=mask, salt_label=2)
+    expected = np.round(cube / 50) == 2
+    expected[0, 0] = False
+    assert volume.salt.chunks
+    assert volume.amplitude.chunks
+    assert (volume.salt.values == expected).all()
+    assert np.argwhere(find_missing(volume)).tolist() == [[0, 0]]
+    assert volume.attrs["n_missing_traces"] == 1
+    cube[0, 0] = np.nan
+    assert np.array_equal(volume.amplitude, cube, equal_nan=True)
+    write_segy(mask, cube % 2, inlines=(20, 22, 24))
+    with pytest.raises(DataError, match=r"inline: 3 from 20 to 24. Must be .* 3 from 10 to 14"):
+        open_volume(amplitude, mask=mask)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", REAL)
+def test_real_files_hold_what_segyio_reads(real_data, name):
+    """Each trace of a real file has its line numbers."""
+    path = real_data / "segy" / name
+    volume = open_volume(path, vertical="depth" if "depth" in name else "time")
+    shape, n_missing = REAL[name]
+    assert volume.amplitude.shape == shape
+    assert volume.attrs["n_missing_traces"] == n_missing
+    amplitude = volume.amplitude.load()
+    with segyio.open(path, ignore_geometry=True) as file:
+        for trace in range(0, file.tracecount, 7):
+            header = file.header[trace]
+            stored = amplitude.sel(inline=header[189], crossline=header[193])
+            assert (stored.values == file.trace[trace]).all()
+
+
+@pytest.mark.real_data
+def test_real_surveys_have_their_bins(real_data):
+    """F3 has bins of 25 m, Volve lines 50 m and samples 20 m apart; Viking Graben has no lines."""
+    folder = real_data / "segy"
+    f3 = open_volume(folder / "segyio_f3.sgy")
+    assert np.allclose(spacing_m(f3, velocity_m_s=2000), (25, 25, 4), atol=0.01)
+    volve = open_volume(folder / "volve10-migvel-depth-sub3d.sgy", vertical="depth")
+    assert np.allclose(spacing_m(volve), (50, 50, 20), atol=0.01)
+    with pytest.raises(DataError, match=r"viking_small.segy has no 3-D geometry: 480 traces at 1"):
+        open_volume(folder / "viking_small.segy")

@@ -1,0 +1,227 @@
+"""Tests of SEG-Y out; segyio is the referee."""
+
+import numpy as np
+import pytest
+import segyio
+import xarray as xr
+from segy_files import REAL, overwrite, rotate, write_segy
+from segyio import BinField, TraceField
+
+from saltvolumes import DataError, open_volume, save_volume, select_lines
+from saltvolumes._io.segy_layout import HEADER_BYTES
+from saltvolumes.volume import build_volume
+
+
+def test_original_headers_come_back_byte_for_byte(tmp_path, cube):
+    """Written like an original, only sample format and samples change, missing traces or not."""
+    original = write_segy(
+        tmp_path / "original.sgy",
+        cube,
+        code=3,
+        by_crossline=True,
+        missing=[(1, 1)],
+        place=rotate,
+        trace_fields={TraceField.SourceGroupScalar: -10, TraceField.CDP_TRACE: 7},
+    )
+    volume = open_volume(original)
+    volume["probability"] = volume.amplitude / 100
+    written = tmp_path / "written.sgy"
+    save_volume(volume, written, variable="probability", like=original)
+    first, second = original.read_bytes(), written.read_bytes()
+    assert first[:3224] + b"\x00\x05" + first[3226:HEADER_BYTES] == second[:HEADER_BYTES]
+    with (
+        segyio.open(original, ignore_geometry=True) as old,
+        segyio.open(written, ignore_geometry=True) as new,
+    ):
+        assert [header.buf for header in old.header] == [header.buf for header in new.header]
+        assert (new.trace.raw[:] == (old.trace.raw[:] / np.float32(100))).all()
+    again = open_volume(written)
+    xr.testing.assert_equal(again.amplitude, volume.probability.rename("amplitude"))
+
+
+def test_masks_are_written_as_zero_and_one(tmp_path, cube):
+    """A mask that went through SEG-Y is the same mask."""
+    original = write_segy(tmp_path / "image.sgy", cube)
+    volume = open_volume(original).assign(salt=lambda volume: volume.amplitude > 50)
+    save_volume(volume, tmp_path / "mask.sgy", variable="salt", like=original)
+    again = open_volume(original, mask=tmp_path / "mask.sgy")
+    assert again.salt.equals(volume.salt)
+
+
+def test_new_headers_hold_the_geometry(tmp_path, cube):
+    """Without an original, lines, distances, samples and missing traces are the same again."""
+    path = write_segy(
+        tmp_path / "image.sgy",
+        cube,
+        missing=[(0, 3)],
+        place=rotate,
+        trace_fields={TraceField.SourceGroupScalar: -10, TraceField.DelayRecordingTime: 40},
+    )
+    volume = open_volume(path, spacing_m=(12.5, 12.5))
+    save_volume(volume, tmp_path / "new.sgy")
+    again = open_volume(tmp_path / "new.sgy")
+    xr.testing.assert_allclose(again, volume)
+    assert np.array_equal(again.amplitude, volume.amplitude, equal_nan=True)
+    with segyio.open(tmp_path / "new.sgy", ignore_geometry=True) as file:
+        assert (
+            file.bin[BinField.Interval] == file.header[0][TraceField.TRACE_SAMPLE_INTERVAL] == 4000
+        )
+        assert file.tracecount == 11
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.assign_coords(time=10 * v.time), "a time from 0 in steps of 40"),
+        (lambda v: v.assign_coords(time=20000.1 + v.time), "a time from 20000"),
+        (lambda v: v.assign_coords(inline=v.inline + 0.5), "inline number 10.5. Must be whole"),
+        (lambda v: v * np.nan, "a volume without traces"),
+    ],
+)
+def test_axes_that_headers_cannot_hold_are_refused(path, cube, tmp_path, change, message):
+    """Large or uneven steps, a start and fractional lines are not rounded into their fields."""
+    volume = change(open_volume(write_segy(path, cube)))
+    with pytest.raises(DataError, match=f"SEG-Y cannot hold {message}"):
+        save_volume(volume, tmp_path / "x.sgy")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_lines_than_those_of_the_original_are_refused(path, cube, tmp_path):
+    """A part of a volume does not fit the headers of the whole."""
+    volume = open_volume(write_segy(path, cube))
+    part = select_lines(volume, "inline", [10, 12])
+    with pytest.raises(DataError, match=r"inline: 2 from 10 to 12. Must be those of sel été.sgy"):
+        save_volume(part, tmp_path / "part.sgy", like=path)
+    with pytest.raises(DataError, match=r"along time: 7 from 4 to 28. Must be those of sel"):
+        save_volume(volume.isel(time=slice(1, None)), tmp_path / "part.sgy", like=path)
+
+
+@pytest.mark.parametrize("like", [False, True])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.nan, "cannot hold NaN or infinity in amplitude at inline 12, crossline 102"),
+        (np.inf, "cannot hold NaN or infinity in amplitude at inline 12, crossline 102"),
+        (1e300, "cannot hold NaN or infinity in amplitude at inline 12, crossline 102"),
+        (1j, "of dtype complex128"),
+    ],
+)
+def test_samples_that_are_not_floats_are_refused(path, cube, tmp_path, like, value, message):
+    """What could not be read back is not written, nor is a trace left out for one bad sample."""
+    volume = open_volume(write_segy(path, cube))
+    samples = volume.amplitude.values.astype(type(value))
+    samples[1, 2, 3] = value
+    bad = volume.assign(amplitude=volume.amplitude.copy(data=samples))
+    with pytest.raises(DataError, match=message):
+        save_volume(bad, tmp_path / "x.sgy", like=path if like else None)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_original_of_a_wrong_format_code_is_read_as_given(path, cube, tmp_path):
+    """The format that opened a file serves to write like it."""
+    overwrite(write_segy(path, cube, code=3), 3224, bytes(2))
+    volume = open_volume(path, sample_format=3)
+    save_volume(volume, tmp_path / "x.sgy", like=path, sample_format=3)
+    assert open_volume(tmp_path / "x.sgy").amplitude.equals(volume.amplitude)
+
+
+@pytest.mark.parametrize("code", [1, 3])
+@pytest.mark.parametrize("endian", ["big", "little"])
+def test_every_value_of_other_formats_is_written_exactly(tmp_path, code, endian):
+    """All 65,536 values of int16 come back from IEEE floats, in the byte order of the original."""
+    cube = np.arange(-(2**15), 2**15, dtype=np.float32).reshape(4, 4, -1)
+    lines = {"inlines": range(4), "crosslines": range(4)}
+    original = write_segy(tmp_path / "original.sgy", cube, code=code, endian=endian, **lines)
+    save_volume(open_volume(original), tmp_path / "written.sgy", like=original)
+    with segyio.open(tmp_path / "written.sgy", endian=endian) as file:
+        assert file.bin[BinField.Format] == 5
+        assert (segyio.tools.cube(file) == cube).all()
+
+
+@pytest.mark.parametrize(
+    "text", [b"C01 ASCII".ljust(3200), "C01 Größe".encode("cp500").ljust(3200)]
+)
+def test_text_headers_are_copied_in_any_encoding(path, cube, tmp_path, text):
+    """The text header is bytes, ASCII or EBCDIC, that nobody decodes."""
+    overwrite(write_segy(path, cube), 0, text)
+    save_volume(open_volume(path), tmp_path / "written.sgy", like=path)
+    assert (tmp_path / "written.sgy").read_bytes() == path.read_bytes()
+
+
+def test_a_single_line_is_written_like_its_original(tmp_path, cube):
+    """A 2-D line keeps its headers and the order of its traces, though its CDPs fall."""
+    original = tmp_path / "line.sgy"
+    write_segy(original, cube[:1], inlines=(0,), crosslines=(9, 7, 4, 1), line_bytes=(189, 21))
+    volume = open_volume(original, single_line=True)
+    save_volume(volume, tmp_path / "written.sgy", like=original, single_line=True)
+    assert (tmp_path / "written.sgy").read_bytes() == original.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("number", "byte", "text"),
+    [
+        (32768, 113, r"inline number 32768 in the 2 bytes from 113. Must lie from -32768 to 32767"),
+        (-32769, 113, "inline number -32769 in the 2 bytes from 113"),
+        (2**31, 189, "inline number 2147483648 in the 4 bytes from 189"),
+    ],
+)
+def test_line_numbers_that_do_not_fit_their_field_are_refused(
+    path, cube, tmp_path, number, byte, text
+):
+    """A number is never wrapped into its field."""
+    volume = open_volume(write_segy(path, cube))
+    high = volume.assign_coords(inline=[0, 1, number])
+    with pytest.raises(DataError, match=f"cannot hold {text}"):
+        save_volume(high, tmp_path / "x.sgy", iline_byte=byte)
+    save_volume(high.assign_coords(inline=[0, 1, -32768]), tmp_path / "x.sgy", iline_byte=113)
+    assert open_volume(tmp_path / "x.sgy", iline_byte=113).inline.values[0] == -32768
+
+
+def test_distances_that_do_not_fit_their_field_are_refused(path, cube, tmp_path):
+    """Coordinates in cm reach as far as 21,474 km."""
+    volume = open_volume(write_segy(path, cube), spacing_m=(2e7, 1.0))
+    with pytest.raises(
+        DataError, match=r"cannot hold inline_m in cm 4\d*.0 in the 4 bytes from 185"
+    ):
+        save_volume(volume, tmp_path / "x.sgy")
+
+
+@pytest.mark.parametrize("line_bytes", [(189, 189), (115, 193), (189, 181)])
+def test_line_numbers_do_not_go_where_other_headers_go(path, cube, tmp_path, line_bytes):
+    """Two fields hold line numbers, and nothing else."""
+    volume = open_volume(write_segy(path, cube))
+    with pytest.raises(ValueError, match="Must be two fields that hold nothing else"):
+        save_volume(volume, tmp_path / "x.sgy", iline_byte=line_bytes[0], xline_byte=line_bytes[1])
+    with pytest.raises(ValueError, match=r"Invalid xline_byte 190. Must be the first byte"):
+        save_volume(volume, tmp_path / "x.sgy", xline_byte=190)
+
+
+@pytest.mark.parametrize("n_samples", [40_000, 65_535, 65_536, 70_000])
+def test_long_traces_are_written_and_read(tmp_path, n_samples):
+    """Up to 65,535 samples fit the old field; more go into that of revision 2."""
+    cube = np.arange(2 * n_samples, dtype=np.float32).reshape(1, 2, n_samples)
+    volume = build_volume(
+        cube, inline=[1], crossline=[1, 2], vertical=0.5 * np.arange(n_samples), vertical_dim="time"
+    )
+    save_volume(volume, tmp_path / "long.sgy")
+    xr.testing.assert_equal(open_volume(tmp_path / "long.sgy"), volume)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", REAL)
+def test_real_files_go_through_with_their_headers(real_data, tmp_path, name):
+    """Written like a real file and read again, samples, geometry and all headers are the same."""
+    path = real_data / "segy" / name
+    volume = open_volume(path)
+    save_volume(volume, tmp_path / name, like=path)
+    again = open_volume(tmp_path / name)
+    assert again.attrs == {**volume.attrs, "sample_format": 5}
+    xr.testing.assert_identical(again.drop_attrs(), volume.drop_attrs())
+    first, second = path.read_bytes(), (tmp_path / name).read_bytes()
+    assert first[:3224] + b"\x00\x05" + first[3226:HEADER_BYTES] == second[:HEADER_BYTES]
+    with (
+        segyio.open(path, ignore_geometry=True) as old,
+        segyio.open(tmp_path / name, ignore_geometry=True) as new,
+    ):
+        assert [header.buf for header in old.header] == [header.buf for header in new.header]
+        assert (old.trace.raw[:] == new.trace.raw[:]).all()

@@ -1,0 +1,263 @@
+"""Tests of saving: nothing is lost on the way or on a full disk, and little memory is held."""
+
+import os
+import tracemalloc
+
+import dask.array as da
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+from saltvolumes import DataError, open_volume, save_volume
+from saltvolumes.volume import build_volume
+
+
+@pytest.fixture(params=[".zarr", ".nc"])
+def path(request, tmp_path):
+    """Where a store goes: a name with a space and an accent."""
+    return tmp_path / f"Salz der Höhe 3{request.param}"
+
+
+@pytest.fixture
+def volume():
+    """A depth volume with all that a volume can hold, one trace missing."""
+    rng = np.random.default_rng(0)
+    amplitude = rng.standard_normal((4, 5, 6))
+    amplitude[1, 2] = np.nan
+    return build_volume(
+        amplitude,
+        inline=[10, 12, 14, 16],
+        crossline=np.arange(5),
+        vertical=20.0 * np.arange(6),
+        inline_m=25.0 * np.arange(4),
+        crossline_m=12.5 * np.arange(5),
+        salt=amplitude > 0,
+        velocity=rng.uniform(1500, 4500, (4, 5, 6)),
+        attrs={"source": "test", "seed": 3, "n_missing_traces": 1},
+    )
+
+
+@pytest.fixture
+def make_lazy():
+    """A volume of many inlines whose samples are made when they are asked for."""
+
+    def make(n_inline=48, n_crossline=20, n_samples=24, vertical_dim="depth"):
+        shape = (n_inline, n_crossline, n_samples)
+        amplitude = da.ones(shape, np.float32, chunks=(5, -1, -1)) + np.arange(n_samples)
+        return build_volume(
+            amplitude.astype(np.float32),
+            inline=np.arange(n_inline),
+            crossline=np.arange(n_crossline),
+            vertical=4.0 * np.arange(n_samples),
+            vertical_dim=vertical_dim,
+            salt=amplitude > 0,
+            attrs={"source": "lazy", "n_missing_traces": 0},
+        )
+
+    return make
+
+
+def open_store(path):
+    """Open as any user of xarray would, with its defaults."""
+    return xr.open_zarr(path) if path.suffix == ".zarr" else xr.open_dataset(path)
+
+
+def test_blocks_join_without_a_seam(make_lazy, path):
+    """Any number of inlines comes back, whatever the blocks, and in chunks of whole traces."""
+    for n_inline in (1, 16, 40):
+        volume = make_lazy(n_inline)
+        save_volume(volume, path)
+        xr.testing.assert_identical(open_volume(path), volume)
+    chunks = open_store(path).amplitude.encoding["preferred_chunks"]
+    assert chunks == {"inline": 16, "crossline": 16, "depth": 24}
+
+
+@pytest.mark.parametrize("ending", [".zarr", ".nc"])
+def test_a_lazy_volume_is_saved_in_little_memory(make_lazy, tmp_path, ending):
+    """Saving holds less than a quarter of the samples at any time."""
+    volume = make_lazy(320, 64, 512)
+    save_volume(make_lazy(32), tmp_path / f"first{ending}")  # imports take memory too
+    tracemalloc.start()
+    save_volume(volume, tmp_path / f"volume{ending}")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < volume.amplitude.nbytes / 4
+
+
+def test_stores_follow_the_cf_conventions(volume, path):
+    """Axes, units and the direction of depth are stated as other software expects them."""
+    save_volume(volume, path)
+    with open_store(path) as store:
+        assert store.attrs["Conventions"].startswith("CF-")
+        assert [store[dim].attrs["axis"] for dim in store.amplitude.dims] == ["Y", "X", "Z"]
+        assert store.depth.attrs["positive"] == "down"
+        assert store.depth.attrs["standard_name"] == "depth"
+        assert {name: array.attrs.get("units") for name, array in store.variables.items()} == {
+            **{"inline": "1", "crossline": "1", "depth": "m", "inline_m": "m", "crossline_m": "m"},
+            **{"amplitude": "1", "velocity": "m/s", "salt": None},
+        }
+        assert all("long_name" in array.attrs for array in store.variables.values())
+        assert set(store.amplitude.encoding["coordinates"].split()) == {"inline_m", "crossline_m"}
+        assert store.salt.dtype == bool
+        assert store.salt.equals(volume.salt)
+        assert np.isnan(store.amplitude.encoding["_FillValue"])
+        assert np.isnan(store.amplitude[1, 2]).all()
+
+
+def test_masks_are_flags_and_coordinates_have_no_gaps(volume, tmp_path):
+    """What xarray shows as booleans is int8 with its meanings; only samples have a fill value."""
+    save_volume(volume, tmp_path / "volume.nc")
+    with h5py.File(tmp_path / "volume.nc") as file:
+        assert file["salt"].dtype == np.int8
+        assert file["salt"].attrs["flag_values"].tolist() == [0, 1]
+        assert file["salt"].attrs["flag_values"].dtype == np.int8
+        assert file["salt"].attrs["flag_meanings"] == "background salt"
+        filled = {name for name, array in file.items() if "_FillValue" in array.attrs}
+        assert filled == {"amplitude", "velocity"}
+
+
+def test_time_stays_a_number_of_milliseconds(make_lazy, path):
+    """Two-way time is neither a date nor a duration for xarray's defaults, but a depth in ms."""
+    save_volume(make_lazy(3, vertical_dim="time"), path)
+    with open_store(path) as store:
+        assert store.time.dtype == np.float64
+        assert store.time.values[:3].tolist() == [0, 4, 8]
+        assert (store.time.attrs["units"], store.time.attrs["axis"]) == ("ms", "Z")
+    assert open_volume(path).time.dtype == np.float64
+
+
+def test_a_link_is_followed(volume, path):
+    """Saving to a link replaces what it points to, next to which the new file grows."""
+    link = path.with_name(f"link{path.suffix}")
+    link.symlink_to(path)
+    for block in (volume.isel(inline=[0]), volume):
+        save_volume(block, link)
+    assert link.is_symlink()
+    xr.testing.assert_identical(open_volume(path), volume)
+    xr.testing.assert_equal(open_volume(link), volume)
+
+
+@pytest.mark.parametrize("ending", [".zarr", ".nc", ".sgy"])
+def test_what_a_killed_writer_left_is_no_trouble(volume, tmp_path, ending):
+    """Half a file and half a folder of the temporary names are replaced, and are gone."""
+    path = tmp_path / f"Höhe 3{ending.upper()}"
+    save_volume(volume, path)
+    if ending == ".zarr":
+        for name in ("partial", "replaced"):
+            (tmp_path / f".{path.name}.{name}").mkdir()
+            (tmp_path / f".{path.name}.{name}" / "zarr.json").write_text("{")
+    else:
+        (tmp_path / f".{path.name}.partial").write_bytes(b"half")
+    save_volume(volume, path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert open_volume(path, vertical="depth").sizes == volume.sizes
+
+
+@pytest.mark.parametrize("stop", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("ending", [".zarr", ".nc", ".sgy"])
+def test_a_failed_save_leaves_the_old_file(make_lazy, tmp_path, stop, ending):
+    """Neither a full disk nor an interrupt after the first block harms what was there."""
+
+    def fail(samples, block_info):
+        if block_info[0]["chunk-location"][0] == 2:
+            raise stop
+        return samples
+
+    volume = make_lazy()
+    path = tmp_path / f"volume{ending}"
+    save_volume(volume, path)
+    broken = volume.amplitude.copy(data=volume.amplitude.data.map_blocks(fail, dtype=np.float32))
+    with pytest.raises(type(stop)):
+        save_volume(volume.assign(amplitude=broken), path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert open_volume(path, vertical="depth").amplitude.equals(volume.amplitude)
+
+
+@pytest.mark.parametrize("name", ["x.nc", "x.sgy", "x.zarr"])
+def test_a_folder_is_no_file_to_save_to(volume, tmp_path, name):
+    """A folder is not replaced by a file, nor a file by a folder."""
+    (tmp_path / name).touch() if name == "x.zarr" else (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=rf"{name} is (not )?a folder"):
+        save_volume(volume, tmp_path / name)
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["x.nc", "x.sgy", "x.zarr"])
+def test_a_folder_that_cannot_be_written_to_is_an_error(volume, tmp_path, name):
+    """The error of the system passes, and nothing is left."""
+    tmp_path.chmod(0o500)
+    try:
+        if os.access(tmp_path, os.W_OK):
+            pytest.skip("this user may write to any folder")
+        with pytest.raises(OSError, match="ermission denied"):
+            save_volume(volume, tmp_path / name)
+    finally:
+        tmp_path.chmod(0o700)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_saved_opens_the_same(volume, path):
+    """All comes back, lazily, whatever the order of dims; a file may be saved over itself."""
+    save_volume(volume.isel(inline=[0]), path)
+    save_volume(volume.transpose("depth", "crossline", "inline"), path)
+    again = open_volume(path)
+    assert again.amplitude.chunks
+    save_volume(again, path)
+    xr.testing.assert_identical(open_volume(path), volume)
+    save_volume(volume.chunk(inline=3, depth=4), path)  # not the chunks of the file
+    xr.testing.assert_identical(open_volume(path), volume)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_stores_of_other_names_open_by_argument(volume, tmp_path):
+    """Names of dims and variable of a foreign store are given by argument."""
+    foreign = volume[["amplitude"]].rename(inline="y", crossline="x", depth="z", amplitude="seis")
+    foreign.drop_vars(["inline_m", "crossline_m"]).to_zarr(
+        tmp_path / "foreign.zarr", consolidated=False
+    )
+    with pytest.raises(DataError, match=r"seis has dims \('y', 'x', 'z'\). Name them by dims"):
+        open_volume(tmp_path / "foreign.zarr")
+    again = open_volume(tmp_path / "foreign.zarr", dims=("inline", "crossline", "depth"))
+    assert again.amplitude.equals(volume.amplitude.drop_vars(["inline_m", "crossline_m"]))
+
+
+def test_a_store_is_a_mask_for_another(volume, tmp_path):
+    """The variable salt of a second store is taken; dims given for an image are not for it."""
+    volume = volume.isel(crossline=slice(4), depth=slice(4))
+    save_volume(volume.drop_vars("salt"), tmp_path / "image.zarr")
+    save_volume(volume, tmp_path / "mask.zarr")
+    assert "salt" not in open_volume(tmp_path / "image.zarr")
+    again = open_volume(tmp_path / "image.zarr", mask=tmp_path / "mask.zarr")
+    assert again.salt.equals(volume.salt)
+    dims = ("depth", "crossline", "inline")
+    image = tmp_path / "image.npz"
+    lines = {dim: volume[dim].values for dim in dims}
+    np.savez(image, image=volume.amplitude.transpose(*dims).values, **lines)
+    again = open_volume(image, dims=dims, mask=tmp_path / "mask.zarr")
+    assert again.salt.equals(volume.salt.drop_vars(["inline_m", "crossline_m"]))
+
+
+def test_saving_checks_its_arguments(volume, tmp_path):
+    """Endings, variables and an original are checked before anything is written."""
+    with pytest.raises(ValueError, match=r"Invalid file ending '.npz'"):
+        save_volume(volume, tmp_path / "x.npz")
+    with pytest.raises(ValueError, match="Invalid variable 'probability'"):
+        save_volume(volume, tmp_path / "x.sgy", variable="probability")
+    with pytest.raises(ValueError, match=r"Invalid like 'y.sgy' for x.nc. Must go with SEG-Y"):
+        save_volume(volume, tmp_path / "x.nc", like="y.sgy")
+    with pytest.raises(FileNotFoundError, match=r"No such file: y.sgy"):
+        save_volume(volume, tmp_path / "x.sgy", like="y.sgy")
+    with pytest.raises(FileNotFoundError, match=r"No such folder: .*nowhere"):
+        save_volume(volume, tmp_path / "nowhere" / "x.nc")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_data_are_not_saved(volume, tmp_path):
+    """A single array, a volume without lines and other data are refused."""
+    with pytest.raises(TypeError, match=r"of type DataArray\. Must be a Dataset"):
+        save_volume(volume.amplitude, tmp_path / "x.nc")
+    for other in (volume.isel(inline=[]), volume.isel(crossline=0), xr.Dataset()):
+        with pytest.raises(ValueError, match=r"Invalid volume of sizes .* Must have lines"):
+            save_volume(other, tmp_path / "x.zarr")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,151 @@
+"""Tests of the volume contract."""
+
+import hashlib
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+
+from saltvolumes.volume import build_volume, content_hash, read_runs, spacing_m, vertical_dim
+
+SHAPE = (3, 4, 5)
+
+
+@pytest.fixture
+def arguments():
+    """Arguments of a small depth volume with all that a volume can hold."""
+    rng = np.random.default_rng(0)
+    return {
+        "amplitude": rng.normal(size=SHAPE),
+        "inline": [100, 102, 104],
+        "crossline": [7, 8, 9, 10],
+        "vertical": 20.0 * np.arange(5),
+        "inline_m": [0.0, 25.0, 50.0],
+        "crossline_m": [0.0, 12.5, 25.0, 37.5],
+        "salt": rng.random(SHAPE) > 0.5,
+        "velocity": np.full(SHAPE, 2000),
+        "attrs": {"source": "test", "seed": 0},
+    }
+
+
+@pytest.mark.parametrize(("vertical", "unit"), [("depth", "m"), ("time", "ms")])
+def test_volume_holds_the_contract(arguments, vertical, unit):
+    """Dims, dtypes, units and attributes are those of the contract."""
+    volume = build_volume(**arguments, vertical_dim=vertical)
+    assert volume.amplitude.dims == ("inline", "crossline", vertical)
+    kinds = {name: volume[name].dtype for name in volume.data_vars}
+    assert kinds == {"amplitude": np.float32, "salt": np.bool_, "velocity": np.float32}
+    assert vertical_dim(volume) == vertical
+    assert volume[vertical].attrs["units"] == unit
+    assert volume.velocity.attrs["units"] == "m/s"
+    assert volume.attrs["source"] == "test"
+    assert len(volume.attrs["content_hash"]) == 16
+
+
+def test_optional_parts_may_be_missing(arguments):
+    """A volume needs no salt, no velocity and no metres, but distances need metres."""
+    for name in ("salt", "velocity", "inline_m", "crossline_m"):
+        del arguments[name]
+    volume = build_volume(**arguments)
+    assert set(volume.variables) == {"amplitude", "inline", "crossline", "depth"}
+    assert spacing_m(volume) is None
+
+
+@pytest.mark.parametrize("chunks", [1, 2, (2, 3, 4)])
+def test_lazy_arrays_stay_lazy(arguments, chunks):
+    """Dask arrays, in any chunks, are not computed and have the hash of the samples."""
+    known = build_volume(**arguments).attrs["content_hash"]
+    for name in ("amplitude", "salt"):
+        arguments[name] = da.from_array(arguments[name], chunks)
+    volume = build_volume(**arguments)
+    assert volume.amplitude.chunks
+    assert volume.salt.chunks
+    assert volume.attrs["content_hash"] == known
+
+
+def test_a_lazy_volume_is_read_in_runs():
+    """Runs are as thick as blocks, or a part of thicker ones, and hold all lines in order."""
+    cube = xr.DataArray(da.arange(40, chunks=((5, 35),))[:, None, None], dims=("inline", "x", "z"))
+    runs = list(read_runs(cube))
+    assert [len(run) for run in runs] == [5, 16, 16, 3]
+    assert np.concatenate(runs).ravel().tolist() == list(range(40))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vertical_dim": "twt"}, r"Invalid vertical_dim 'twt'\. Must be one of: 'depth', 'time'"),
+        ({"vertical": -20.0 * np.arange(5)}, "Invalid depth coordinate .* Must increase downward"),
+        ({"vertical": [0, 20, 40, 70, 90]}, "from 20 to 30 m. Must .* in steps even within 1%"),
+        ({"inline": [8, 8, 9]}, "Invalid inline numbers: 8 is a duplicate"),
+        ({"crossline": [8, 8, 9, 10]}, "Invalid crossline numbers: 8 is a duplicate"),
+    ],
+)
+def test_uneven_and_repeated_axes_are_refused(arguments, changes, message):
+    """Samples are evenly spaced downward, and line numbers unique."""
+    with pytest.raises(ValueError, match=message):
+        build_volume(**{**arguments, **changes})
+
+
+@pytest.mark.parametrize("name", ["amplitude", "salt", "inline", "crossline_m"])
+def test_shapes_that_do_not_fit_are_refused(arguments, name):
+    """Every array fits the coordinates of its axes."""
+    arguments[name] = arguments[name][:-1]
+    with pytest.raises(ValueError, match="conflicting"):
+        build_volume(**arguments)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint8])
+def test_salt_that_is_not_boolean_is_refused(arguments, kind):
+    """Labels are not a mask: which of them means salt has to be given."""
+    arguments["salt"] = arguments["salt"].astype(kind)
+    with pytest.raises(TypeError, match=r"Invalid salt of type .*\. Must be boolean"):
+        build_volume(**arguments)
+
+
+def test_hash_sees_samples_and_coordinates_alone(arguments):
+    """The hash is that of all names and bytes; attributes do not change it."""
+    volume = build_volume(**arguments)
+    known = volume.attrs["content_hash"]
+    parts = [
+        f"{name}{array.dims}{array.shape}{array.dtype}".encode() + array.values.tobytes()
+        for name, array in sorted(volume.variables.items())
+    ]
+    assert known == hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+    assert content_hash(volume.assign_attrs(source="elsewhere")) == known
+    assert content_hash(volume.assign_coords(inline=[1, 2, 3])) != known
+    changed = volume.copy(deep=True)
+    changed.amplitude[0, 0, 0] += 1
+    assert content_hash(changed) != known
+
+
+def test_vertical_of_something_else_is_refused(arguments):
+    """A dataset without depth and time is no volume."""
+    with pytest.raises(ValueError, match=r"Invalid volume with dims .*\. Must have depth or time"):
+        vertical_dim(build_volume(**arguments).rename(depth="z"))
+
+
+def test_spacing_of_a_time_volume_needs_a_velocity(arguments):
+    """Two-way time becomes depth by half the velocity; without one there are no metres."""
+    assert spacing_m(build_volume(**arguments)) == (25.0, 12.5, 20.0)
+    arguments["vertical"] = 4.0 * np.arange(5)
+    volume = build_volume(**arguments, vertical_dim="time")
+    assert spacing_m(volume) is None
+    assert spacing_m(volume, velocity_m_s=2500.0) == (25.0, 12.5, 5.0)
+
+
+@pytest.mark.parametrize("velocity_m_s", [0.0, -1500.0, np.nan])
+def test_impossible_velocities_are_refused(arguments, velocity_m_s):
+    """A velocity is above zero."""
+    with pytest.raises(ValueError, match=r"Invalid velocity_m_s .*\. Must lie in \(0, inf\)"):
+        spacing_m(build_volume(**arguments), velocity_m_s=velocity_m_s)
+
+
+def test_spacing_of_uneven_and_single_lines(arguments):
+    """Lines in uneven steps have no spacing, a single one takes that of the other axis."""
+    volume = build_volume(**arguments)
+    assert spacing_m(volume.isel(crossline=[0, 1, 3])) is None
+    assert spacing_m(volume.isel(crossline=[1, 3])) == (25.0, 25.0, 20.0)
+    assert spacing_m(volume.isel(inline=[1])) == (12.5, 12.5, 20.0)
+    assert spacing_m(volume.isel(depth=[1])) is None

@@ -1,0 +1,180 @@
+"""Tests of the command line: what it passes on, and what it reports of bad input."""
+
+import shlex
+from pathlib import Path
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import segyio
+import torch
+from click.testing import CliRunner, Result
+from safetensors.torch import save_file
+from tiny_project import CHAPTER, Throw, make_project
+from torch import Tensor
+
+import saltvolumes
+from saltearth import make_volume
+from thesis_lib import chapters
+from thesis_lib.__main__ import app
+from thesis_lib.model import SaltUNet
+from thesis_lib.patches import Earths
+from thesis_lib.study import Train
+from thesis_lib.study.segmentation import predict
+from thesis_lib.study.tasks import Task, write_json
+from thesis_lib.training import TrainConfig
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one chapter, and the working folder in it."""
+    monkeypatch.chdir(tmp_path)
+    return make_project(tmp_path)
+
+
+def call(words: str) -> Result:
+    """Call the command line; an exception that it does not handle is raised here."""
+    return CliRunner().invoke(app, shlex.split(words), catch_exceptions=False)
+
+
+def test_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values of -p are read as YAML; --all runs every chapter; the results folder is reported."""
+    run = Mock(return_value=project)
+    monkeypatch.setattr(chapters, "run", run)
+    monkeypatch.setattr(chapters, "read_run_info", lambda _: {"duration_s": 1.5})
+    words = """-p losses '["dice"]' -p count 4 -p rate 1e-3 -p mask a"""
+    assert call(f"run 1 --profile laptop {words}").exit_code == 0
+    overrides = {"losses": ["dice"], "count": 4, "rate": 1e-3, "mask": "a"}
+    run.assert_called_once_with(CHAPTER, profile="laptop", overrides=overrides)
+    assert f"Results in {project} after 1.5 s" in call("run --all").output
+    run.assert_called_with(CHAPTER, profile="smoke", overrides={})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("run", "Name one CHAPTER or give --all"),
+        ("run 1 --all", "Name one CHAPTER or give --all"),
+        ("run --all -p count 1", "belong to one CHAPTER"),
+        ("run 7", "Invalid chapter '7'"),
+        ("run 1 --profile huge", "Invalid profile 'huge'"),
+        ("run 1 -p cuont 1", "Did you mean 'count'?"),
+        ("run 1 -p count many", "Invalid count 'many'"),
+        ("run 1 -p count [1", "Must be a YAML literal"),
+        ("pair 7", "Invalid chapter '7'"),
+        ("stage --profile laptop", "Run the chapter first"),
+        ("publish", "Run the chapter first"),
+        ("segment a.nc b.txt --run runs/x", "Invalid file ending '.txt'"),
+        ("segment a.nc no/b.nc --run runs/x", "Must lie in a folder that exists"),
+        ("segment a.nc b.nc --run runs/x", "Must be the folder of a finished run"),
+        ("fetch seam", "Invalid data set 'seam'"),
+        ("fetch seam-earth-model", "On request: write to SEG Advanced Modeling"),
+    ],
+)
+def test_bad_input_is_reported_in_one_line(words: str, message: str) -> None:
+    """Bad input ends with one line, status 2 and no traceback."""
+    shown = call(words)
+    assert shown.exit_code == 2
+    assert message in shown.stderr
+    assert shown.stderr.startswith("thesis: ")
+    assert shown.stderr.count("\n") == 1
+
+
+def test_failing_chapter_has_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chapter that fails is reported in one line, with another status than bad input."""
+    error = chapters.ChapterError("01_toy failed: cell 2: ValueError: no salt")
+    monkeypatch.setattr(chapters, "run", Mock(side_effect=error))
+    shown = call("run 1")
+    assert (shown.exit_code, shown.stderr) == (1, f"thesis: {error}\n")
+
+
+def test_stage_publish_and_pair(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage takes a profile or any folder of chapters, pair all chapters unless one is named."""
+    asked = Mock()
+    asked.stage.return_value = [project]
+    for name in ("stage", "publish", "pair"):
+        monkeypatch.setattr(chapters, name, getattr(asked, name))
+    for words in ("stage --profile laptop", "stage --root published", "publish", "pair", "pair 1"):
+        assert call(words).exit_code == 0
+    assert [found.args for found in asked.stage.mock_calls if found.args] == [
+        (Path("results/laptop"),),
+        (Path("published"),),
+    ]
+    asked.publish.assert_called_once_with("smoke")
+    assert [found.args for found in asked.pair.call_args_list] == [(CHAPTER,), ("1",)]
+
+
+def test_datasets_are_listed() -> None:
+    """Every data set is listed by its name, with how to get it."""
+    shown = call("datasets").output
+    for name, source in saltvolumes.DATA_SOURCES.items():
+        assert f"{name}: {source.title}\n    {source.access}\n" in shown
+
+
+def test_fetch_reports_file_and_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetch names the file and the checksum that was kept, so that it can be recorded."""
+    fetch = Mock(return_value=tmp_path / "a.zip")
+    monkeypatch.setattr(saltvolumes, "fetch", fetch)
+    checksum = tmp_path / "a.zip.sha256"
+    checksum.write_text(f"{'0a' * 32}  a.zip\n")
+    shown = call(f"fetch seam-depth --to '{tmp_path}'")
+    fetch.assert_called_once_with("seam-depth", tmp_path)
+    assert f"Fetched {tmp_path / 'a.zip'}\n" in shown.output
+    assert "0a" * 32 in shown.output
+    checksum.unlink()
+    assert "SHA-256" not in call("fetch seam-depth").output
+
+
+TRAIN = Train(
+    9,
+    "bce",
+    Earths({"gulf": (20.0,)}, shape=(32, 32, 32)),
+    TrainConfig(precision="32-true"),
+    patch=(32, 32),
+    stride=(32, 32),
+    encoder="test_resnet",
+)
+
+
+def leave_run(task: Task, weights: dict[str, Tensor]) -> None:
+    """Leave a finished run in ``run``, and a volume to segment by it."""
+    Path("run").mkdir()
+    write_json("run/config.json", task.describe() | {"fields": task})
+    write_json("run/timing.json", {"seconds": 1.0})
+    write_json("run/scores.json", {"train_loss": 0.5})
+    save_file(weights, "run/weights.safetensors")
+    saltvolumes.save_volume(make_volume((32, 32, 32), seed=3), "volume.SGY")
+
+
+@pytest.mark.parametrize("able", [False, True])
+def test_segment_writes_the_probability(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    """Segment writes what the network predicts, on a GPU if any, with headers of any SEG-Y."""
+    devices: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: able)
+    monkeypatch.setattr(SaltUNet, "to", lambda _, device: devices.append(device))
+    model = SaltUNet("test_resnet", seed=9)
+    leave_run(TRAIN, model.state_dict())
+    with segyio.open("volume.SGY", "r+") as file:
+        file.text[0] = b"Shot by nobody".ljust(3200)
+    shown = call("segment volume.SGY salt.SEGY --run run -o vertical depth")
+    assert shown.exit_code == 0, shown.output
+    assert devices == ["cuda" if able else "cpu"]
+    written = saltvolumes.open_volume("salt.SEGY", vertical="depth")
+    volume = make_volume((32, 32, 32), seed=3)
+    expected = predict(model, volume, TRAIN)["probability"]
+    np.testing.assert_allclose(written["amplitude"], expected, atol=1e-6)
+    np.testing.assert_array_equal(written["inline"], volume["inline"])
+    with segyio.open("salt.SEGY") as file:
+        assert file.text[0].startswith(b"Shot by nobody")
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [(TRAIN, "its weights do not fit the network"), (Throw(0), "Throw. Must be a Train.")],
+)
+def test_segment_refuses_other_runs(task: Task, message: str) -> None:
+    """Weights of another network, and another task, are reported in one line."""
+    leave_run(task, {"old.weight": torch.zeros(3)})
+    shown = call("segment volume.SGY salt.nc --run run -o vertical depth")
+    assert (shown.exit_code, shown.stderr.count("\n")) == (2, 1)
+    assert message in shown.stderr

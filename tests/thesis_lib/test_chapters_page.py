@@ -1,0 +1,158 @@
+"""Tests of thesis_lib.chapters.page: what a chapter runs, saves, decides and records."""
+
+import json
+import subprocess
+from pathlib import Path
+from unittest.mock import Mock, call
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from tiny_project import CHAPTER, SMOKE, Bet, Throw, finish_chapter, make_project, open_chapter
+
+from thesis_lib import chapters
+from thesis_lib.chapters import page as page_module
+from thesis_lib.study.claim_tables import read_decisions
+from thesis_lib.study.tasks import read_tasks
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with one chapter, nothing run."""
+    return make_project(tmp_path)
+
+
+def test_opening_empties_the_folder(project: Path) -> None:
+    """Files of an earlier run, finished or failed, never mix with those of a later one."""
+    folder = finish_chapter(project)
+    (folder / "figures").mkdir()
+    assert open_chapter(project).results == folder
+    assert [path.name for path in folder.iterdir()] == ["run.json"]
+    for name in (f"{CHAPTER}.ipynb", f"{CHAPTER}.failed.ipynb"):
+        (folder / "run.json").rename(folder / name)
+        open_chapter(project)
+        assert [path.name for path in folder.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (f"{CHAPTER}_notes.txt", None),
+        (f"{CHAPTER}.ipynb/notes.txt", None),
+        ("docs/thesis.tex", "{}"),
+        ("docs/thesis.tex", '{"chapter": "09_other"}'),
+        ("docs/thesis.tex", "[1]"),
+        ("docs/thesis.tex", "no JSON"),
+        ("docs/thesis.tex", "\xff"),
+    ],
+)
+def test_foreign_folder(project: Path, name: str, text: str | None) -> None:
+    """A folder with other files, whose run.json no chapter of the project wrote, is left alone."""
+    path, run_info = project / "elsewhere" / name, project / "elsewhere" / "run.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("A year of work.")
+    if text is not None:
+        run_info.write_text(text, encoding="latin-1")
+    with pytest.raises(
+        ValueError, match=r"no run\.json of a chapter.*Must be a new or empty folder"
+    ):
+        open_chapter(project, results_dir="elsewhere")
+    assert path.read_text() == "A year of work."
+    assert text is None or run_info.read_text(encoding="latin-1") == text
+
+
+def test_run_info(project: Path) -> None:
+    """A finished run records profile, parameters, data, seeds, machine, versions and command."""
+    info = chapters.read_run_info(finish_chapter(project, "laptop"))
+    assert (info["chapter"], info["profile"]) == (CHAPTER, "laptop")
+    results = {"results_dir": f"results/laptop/{CHAPTER}"}
+    assert info["parameters"] == SMOKE | {"count": 4} | results
+    assert (info["data"], info["seeds"]) == ({"test": "0123abcd"}, [0])
+    assert info["duration_s"] >= 0
+    assert {"torch", "numpy", "papermill"} <= set(info["libraries"])
+    assert {"device", "cpu", "python", "started", "commit", "dirty"} <= set(info)
+    assert "compute_s" not in info
+
+
+def test_no_finished_run(project: Path) -> None:
+    """A folder without run.json was not run; one that is not closed is unfinished."""
+    with pytest.raises(FileNotFoundError, match=r"Run the chapter first"):
+        chapters.read_run_info(project)
+    page = open_chapter(project)
+    with pytest.raises(ValueError, match=r"Unfinished results"):
+        chapters.read_run_info(page.results)
+
+
+def test_commit(project: Path) -> None:
+    """The commit is that of the project's own repository, None without one, dirty if changed."""
+    assert chapters.read_run_info(finish_chapter(project))["commit"] is None
+    git = ["git", "-C", str(project), "-c", "user.name=A", "-c", "user.email=a@b.org"]
+    (project / ".gitignore").write_text("results\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Start"]):
+        subprocess.run([*git, *words], check=True)
+    head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True)
+    info = chapters.read_run_info(finish_chapter(project))
+    assert (info["commit"], info["dirty"]) == (head.strip(), False)
+    (project / "new.py").touch()
+    assert chapters.read_run_info(finish_chapter(project))["dirty"] is True
+    inner = make_project(project / "inner")
+    assert chapters.read_run_info(finish_chapter(inner))["commit"] is None
+
+
+def test_run_records_where_results_come_from(project: Path) -> None:
+    """Data, seeds and time of all tasks and of their parents are recorded, each of them once."""
+    page = open_chapter(project)
+    bets = page.run([Bet(Throw(seed)) for seed in (2, 0)], progress=False)
+    assert [bet.scores["won"] for bet in bets] == [6, 2]
+    assert bets[0].folder.parent == project / "runs"
+    again = page.run([Throw(0)], progress=False)
+    assert not again[0].computed
+    page.close(data={"test": "ring purse"}, seeds=[7, 0])
+    info = chapters.read_run_info(page.results)
+    assert info["data"] == {"test": "purse ring", "training": "die table2 table0"}
+    assert info["seeds"] == [0, 2, 7]
+    spent = {found.folder: found.seconds for bet in bets for found in bet.lineage()}
+    assert len(spent) == 4
+    assert info["compute_s"] == pytest.approx(sum(spent.values()), abs=0.1)
+
+
+def test_results_are_saved_by_their_type(project: Path) -> None:
+    """Tables become CSV, with an index that has a name, datasets NetCDF, tasks and more JSON."""
+    page = open_chapter(project)
+    table = pd.DataFrame({"loss": ["bce", "dice"], "score": [0.5, 0.25]})
+    dataset = xr.Dataset({"power": ("frequency", np.arange(3.0))})
+    page.save(plain=table, means=table.set_index("loss")["score"], statistics=dataset)
+    page.save(networks=[Throw(3)], facts={"best": np.float64(0.5), "shape": (2, 3)}, empty=[])
+    assert (page.results / "plain.csv").read_text() == "loss,score\nbce,0.5\ndice,0.25\n"
+    assert (page.results / "means.csv").read_text() == "loss,score\nbce,0.5\ndice,0.25\n"
+    xr.testing.assert_identical(xr.load_dataset(page.results / "statistics.nc"), dataset)
+    assert read_tasks(page.results / "networks.json") == [Throw(3)]
+    facts = json.loads((page.results / "facts.json").read_text())
+    assert facts == {"best": 0.5, "shape": [2, 3]}
+    assert read_tasks(page.results / "empty.json") == []
+
+
+def test_numbers_of_the_text_are_plain(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the text shows is glued by name, NumPy's numbers as plain ones."""
+    glue = Mock()
+    monkeypatch.setattr(page_module, "glue", glue)
+    open_chapter(project).tell(best=np.float64(0.9), name="bce")
+    assert glue.mock_calls == [call("best", 0.9, display=False), call("name", "bce", display=False)]
+    assert type(glue.mock_calls[0].args[1]) is float
+
+
+def test_claims_of_several_tasks_are_kept_together(project: Path) -> None:
+    """claims.json and claims.csv hold what was decided about all tasks, the last time it was."""
+    page = open_chapter(project)
+    losses = pd.DataFrame({"loss": ["dice"], "seed": [0]}).reindex(
+        columns=["loss", "seed", "dice", "perimetric_similarity", "surface_dice"]
+    )
+    near = pd.DataFrame({"entry": ["near"], "seed": [0], "accuracy": [0.5]})
+    first = page.decide("losses", losses, entries=["dice", "bce"], by="loss")
+    second = page.decide("classification", near)
+    assert page.decide("classification", near) == second
+    assert {decision.claim.task for decision in first} == {"losses"}
+    kept = read_decisions(page.results / "claims.json")
+    assert [decision.claim.id for decision in kept] == [d.claim.id for d in (*first, *second)]
+    assert len(pd.read_csv(page.results / "claims.csv")) == len(kept)

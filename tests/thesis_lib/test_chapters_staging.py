@@ -1,0 +1,89 @@
+"""Tests of thesis_lib.chapters.staging: pages of the book, and what is published."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from tiny_project import CHAPTER, finish_chapter, make_project
+
+from thesis_lib import chapters
+from thesis_lib.chapters.staging import format_banner
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with one chapter, nothing run."""
+    return make_project(tmp_path)
+
+
+def test_stage(project: Path) -> None:
+    """The book gets notebooks with a banner, results without notebooks, all claims, nothing old."""
+    finish_chapter(project)
+    old = project / "book" / "chapters" / "09_old.ipynb"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    (page,) = chapters.stage("results/smoke", root=project)
+    assert page == project / "book" / "chapters" / f"{CHAPTER}.ipynb"
+    opening = nbformat.read(page, as_version=4).cells[0].source
+    assert opening.startswith("# Why?\n\n````{admonition} Computed with profile *smoke*: ")
+    assert opening.endswith("````\n\nBecause.")
+    assert not old.exists()
+    results = project / "book" / "results"
+    assert sorted(path.name for path in (results / CHAPTER).iterdir()) == ["run.json", "table1.csv"]
+    assert {path.stem for path in results.glob("*.csv")} == {"claims", "checks", "verdicts"}
+    header, *rows = (results / "claims.csv").read_text(encoding="utf-8").splitlines()
+    assert header.startswith("Claim,Source,Measure and rule,Verdict,")
+    assert rows
+    assert all(row.endswith(",**not run**,–,–") for row in rows)
+
+
+def test_stage_needs_all_chapters(project: Path) -> None:
+    """A chapter without run.json or notebook stops the staging, before anything is removed."""
+    (project / "book" / "chapters").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"Run the chapter first"):
+        chapters.stage("results/smoke", root=project)
+    (finish_chapter(project) / f"{CHAPTER}.ipynb").unlink()
+    with pytest.raises(FileNotFoundError, match=r"No 01_toy\.ipynb in .* Run the chapter again"):
+        chapters.stage("results/smoke", root=project)
+    assert (project / "book" / "chapters").is_dir()
+
+
+def test_banner_of_a_custom_run(project: Path) -> None:
+    """A banner names changes, the command that repeats the run, and what tasks and page took."""
+    info = chapters.read_run_info(finish_chapter(project, "laptop", count=7))
+    text = format_banner(info)
+    assert "profile *custom*: parameters set by hand (count), else as laptop" in text
+    assert ":class: warning" in text
+    assert "python -m thesis_lib run 01_toy --profile laptop -p count 7\n" in text
+    assert "no commit known. Seeds: 0. Data: test `0123abcd`.\n" in text
+    info |= {"duration_s": 30, "device": "cpu"}
+    assert "\n30 s on cpu (" in format_banner(info)
+    text = format_banner(info | {"compute_s": 600.0})
+    assert "\n10 min of computing; page made in 30 s on cpu (" in text
+
+
+def test_publish_replaces(project: Path) -> None:
+    """What is published is one run and nothing of an earlier one."""
+    (project / "published" / "09_old").mkdir(parents=True)
+    finish_chapter(project, "laptop")
+    published = chapters.publish("laptop", root=project)
+    assert [path.name for path in published.iterdir()] == [CHAPTER]
+    assert json.loads((published / CHAPTER / "run.json").read_text())["profile"] == "laptop"
+    assert chapters.stage("published", root=project)
+
+
+def test_publish_refuses_big_files(project: Path) -> None:
+    """A file that is too big for the repository is refused by name and size."""
+    (finish_chapter(project) / "volume.bin").write_bytes(bytes(5_200_000))
+    with pytest.raises(ValueError, match=r"volume\.bin: 5\.2 MB. Must be at most 5 MB"):
+        chapters.publish("smoke", root=project)
+
+
+def test_origin_of_stored_results(project: Path) -> None:
+    """Results kept in the book come with when, on what and by which command; or there are none."""
+    origin = chapters.describe_origin(finish_chapter(project, count=9))
+    assert re.search(r"Stored by a run of this chapter on \d{4}-\d\d-\d\d, .* seeds 0: ", origin)
+    assert origin.endswith("run 01_toy --profile laptop -p count 9")
+    assert chapters.describe_origin(project / "nowhere").startswith("No such run")

@@ -1,0 +1,249 @@
+"""Tests of the network: shapes, agreement with timm, seeds, errors."""
+
+from functools import partial
+from unittest.mock import Mock
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from thesis_lib.model import SaltClassifier, SaltUNet
+
+
+@pytest.fixture(scope="module")
+def unet():
+    """A U-Net in eval mode, shared because ResNet34 takes a second to build."""
+    return SaltUNet(seed=3).eval()
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A small U-Net with all parts."""
+    return SaltUNet("test_efficientnet", seed=3).eval()
+
+
+def make_patches(*shape, seed=0):
+    """Normal noise from a generator of its own."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (99, 99), (150, 300), (33, 47), (1, 1)])
+def test_any_size_has_logits_and_blocks(unet, size):
+    """Odd, oblong and single-pixel patches give one logit per pixel; blocks round sizes up."""
+    patches = make_patches(2, 1, *size)
+    with torch.no_grad():
+        assert unet(patches).shape == (2, 1, *size)
+        blocks = unet.features(patches)
+    assert [tuple(block.shape) for block in blocks] == [
+        (2, channels, *(-(-side // reduction) for side in size))
+        for channels, reduction in zip((64, 128, 256, 512), (4, 8, 16, 32), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["resnet34", "test_resnet", "test_efficientnet", "test_convnext", "test_byobnet", "test_nfnet"],
+)
+def test_features_agree_with_timm(name):
+    """The blocks give what timm's own feature extractor gives on the merged image."""
+    model = SaltUNet(name, seed=1).eval().double()
+    reference = timm.create_model(name, features_only=True).eval().double()
+    weights = nn.ModuleList([model.stem, *model.blocks]).state_dict().values()  # the same order
+    reference.load_state_dict(dict(zip(reference.state_dict(), weights, strict=True)))
+    patches = make_patches(1, 1, 96, 75).double()
+    with torch.no_grad():
+        ours = model.features(patches)
+        theirs = reference(model.merger(patches))[-4:]
+    for block, feature in zip(ours, theirs, strict=True):  # order of sums: float64, all but bits
+        torch.testing.assert_close(block, feature, rtol=1e-10, atol=1e-12)
+
+
+def test_weights_of_a_seed_are_those_of_timm():
+    """With a seed, the encoder has the random weights that timm draws for the whole network."""
+    model = SaltUNet("test_efficientnet", seed=4)
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        reference = timm.create_model("test_efficientnet", num_classes=0)
+    assert torch.equal(model.stem[0].weight, reference.conv_stem.weight)
+    assert torch.equal(model.block4[0].conv_pw.weight, reference.blocks[4][0].conv_pw.weight)
+
+
+def test_blocks_are_the_modules_that_hooks_need(unet):
+    """A hook on ``block1`` to ``block4``, found by name, sees what ``features`` returns."""
+    seen = []
+    handles = [
+        unet.get_submodule(f"block{k}").register_forward_hook(lambda *args: seen.append(args[-1]))
+        for k in (1, 2, 3, 4)
+    ]
+    with torch.no_grad():
+        blocks = unet.features(make_patches(1, 1, 64, 64))
+    for handle in handles:
+        handle.remove()
+    assert all(map(torch.equal, seen, blocks))
+    assert len(seen) == len(blocks) == 4
+
+
+def test_merger_copies_the_image_into_three_channels(unet):
+    """The three 1x1 convolutions start as copies, so pretrained filters see a grey image."""
+    patches = make_patches(1, 1, 8, 8)
+    assert torch.equal(unet.merger(patches), patches.expand(-1, 3, -1, -1))
+    assert unet.merger.weight.shape == (3, 1, 1, 1)
+
+
+@pytest.mark.parametrize("n", [2, 3, 17, 40])
+def test_the_step_up_undoes_a_strided_convolution(n):
+    """From n pixels to 2n - 1 or 2n, the nearest neighbour of pixel i is pixel i // 2."""
+    row = torch.arange(n, dtype=torch.float32)[None, None, None]
+    for size in (2 * n - 1, 2 * n):
+        up = nn.functional.interpolate(row, size=(1, size), mode="nearest")
+        assert up.flatten().tolist() == [i // 2 for i in range(size)]
+
+
+def test_every_parameter_gets_a_gradient():
+    """No part of the network is dead: merger, encoder, skips, decoder and head all learn."""
+    model = SaltUNet("test_efficientnet")
+    model(make_patches(2, 1, 64, 64)).square().mean().backward()
+    dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert dead == []
+
+
+def test_a_batch_equals_its_single_patches(small):
+    """In eval mode each patch gets the logits that it gets alone."""
+    patches = make_patches(3, 1, 64, 48)
+    with torch.no_grad():
+        batch = small(patches)
+        single = torch.cat([small(patch[None]) for patch in patches])
+    torch.testing.assert_close(batch, single, rtol=1e-4, atol=1e-5)
+
+
+def test_the_seed_decides_about_all_weights():
+    """The same seed gives the same weights whatever was drawn before; another seed gives others."""
+    first = SaltUNet("test_resnet", seed=5).state_dict()
+    torch.rand(7)
+    before = torch.get_rng_state()
+    again, other = (SaltUNet("test_resnet", seed=seed).state_dict() for seed in (5, 6))
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["stem.0.0.weight"], other["stem.0.0.weight"])
+    assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+def test_latent_is_the_mean_of_each_channel_of_the_four_blocks():
+    """The latent vector has 64 + 128 + 256 + 512 means, block after block."""
+    model = SaltClassifier(4, "resnet18", seed=2).eval()
+    patches = make_patches(2, 1, 99, 99)
+    with torch.no_grad():
+        latent, blocks = model.latent(patches), model.features(patches)
+        logits = model(patches)
+    assert latent.shape == (2, 64 + 128 + 256 + 512)
+    torch.testing.assert_close(latent[:, 64:192], blocks[1].flatten(2).mean(2))
+    torch.testing.assert_close(latent[:, -512:], blocks[3].flatten(2).mean(2))
+    torch.testing.assert_close(logits, latent @ model.head.weight.T + model.head.bias)
+
+
+def test_a_classifier_takes_the_encoder_of_a_unet():
+    """From a segmentation network come merger, stem and blocks, as copies of its precision."""
+    unet = SaltUNet("test_efficientnet", seed=3).double()
+    classifier = SaltClassifier.from_segmentation(unet, 3, seed=8).eval()
+    fresh, trained = SaltClassifier(3, "test_efficientnet", seed=8).state_dict(), unet.state_dict()
+    for name, value in classifier.state_dict().items():
+        expected = fresh[name].double() if name.startswith("head.") else trained[name]
+        assert torch.equal(value, expected), name
+    with torch.no_grad():
+        classifier.merger.weight.add_(1.0)
+    assert (unet.merger.weight == 1).all()
+    assert classifier(make_patches(2, 1, 99, 99).double()).shape == (2, 3)
+
+
+def test_a_new_network_is_untouched_and_on_the_cpu():
+    """It is in training mode with fresh statistics, whatever the user's default device."""
+    with torch.device("meta"):
+        model = SaltUNet("test_efficientnet")
+    assert all(module.training for module in model.modules())
+    assert {weight.device.type for weight in model.parameters()} == {"cpu"}
+    means = [value for name, value in model.state_dict().items() if name.endswith("running_mean")]
+    assert not any(mean.any() for mean in means)
+
+
+def test_input_must_have_one_channel(small):
+    """RGB images and single sections are refused."""
+    for shape in [(1, 3, 64, 64), (64, 64), (1, 64, 64)]:
+        with pytest.raises(ValueError, match=r"Invalid input of shape .* Must be \(B, 1, H, W\)"):
+            small(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "error", "message"),
+    [
+        (SaltClassifier, (1,), ValueError, "Invalid n_classes 1"),
+        (SaltClassifier, (2.0,), TypeError, r"Invalid n_classes 2\.0"),
+        (partial(SaltUNet, seed=-1), ("test_efficientnet",), ValueError, "Invalid seed -1"),
+        (SaltClassifier.from_segmentation, (nn.Flatten(), 3), TypeError, "Must be a SaltUNet"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(make, arguments, error, message):
+    """Classes, seeds and the network that gives its encoder are checked."""
+    with pytest.raises(error, match=message):
+        make(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet43", r"Invalid encoder 'resnet43'\. .* Near names: .*resnet34"),
+        ("test_vit", "stages at reductions 16, 16"),
+        ("lenet", r"Must be one of timm.list_models\(\)"),
+        ("hrnet_w18_small", "are not modules that run one after the other"),
+        ("test_maxvit", "cannot be run one after the other on a patch of 64x64"),
+        ("test_mambaout", r"gives blocks .* Must be \(channels, height, width\)"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_refused(name, message):
+    """Names that timm does not know and networks without four stages get a clear error."""
+    with pytest.raises(ValueError, match=message):
+        SaltUNet(name)
+
+
+@pytest.mark.parametrize("error", [ConnectionError, FileNotFoundError, RuntimeError])
+def test_pretrained_weights_without_a_network_give_a_clear_error(monkeypatch, error):
+    """What to do where timm cannot fetch weights is explained; its other errors pass."""
+    create = Mock(side_effect=error("no route to host"))
+    monkeypatch.setattr(timm, "create_model", create)
+    with pytest.raises(RuntimeError, match=r"pretrained weights of 'resnet34': no route to host"):
+        SaltUNet(pretrained=True)
+    create.assert_called_once_with("resnet34", pretrained=True, num_classes=0)
+    with pytest.raises(error, match=r"^no route to host$"):
+        SaltUNet()
+
+
+def test_pretrained_is_passed_to_timm(monkeypatch):
+    """``pretrained=True`` is timm's own option: whatever weights it loads are used."""
+    create = timm.create_model
+
+    def load(name, *, pretrained, **options):
+        network = create(name, **options)
+        nn.init.constant_(network.layer1[0].conv1.weight, 0.25 if pretrained else 0.5)
+        return network
+
+    monkeypatch.setattr(timm, "create_model", load)
+    assert (SaltUNet("resnet18", pretrained=True).block1[1][0].conv1.weight == 0.25).all()
+
+
+def test_stages_are_those_of_the_thesis():
+    """A 64x64 patch leaves ResNet34's blocks with 64 to 512 channels and a quarter of its size."""
+    model = SaltUNet(seed=0)
+    stages = model.stages(64, 64)
+    assert [name for name, *_ in stages] == [
+        "input", "merger", "stem", "block 1", "block 2", "block 3", "block 4",
+        "up 1", "up 2", "up 3", "up 4", "up 5", "logits",
+    ]  # fmt: skip
+    assert stages[3:7] == [
+        ("block 1", 64, 16, 16),
+        ("block 2", 128, 8, 8),
+        ("block 3", 256, 4, 4),
+        ("block 4", 512, 2, 2),
+    ]
+    assert stages[-1] == ("logits", 1, 64, 64)
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())

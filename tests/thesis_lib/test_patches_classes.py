@@ -1,0 +1,41 @@
+"""Labelled patches to train and to test on share nothing, and keys know them by content."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from thesis_lib.patches import EarthClasses, Earths, LandmassBlock, SaltPatches
+from thesis_lib.study.tasks import _identify
+
+
+def test_patches_come_from_the_volumes():
+    """Training patches are those of a seed, test ones the same for all; labels by the fraction."""
+    data = Earths({"gulf": (20.0,)}, shape=(16, 32, 32))
+    source = SaltPatches(data, (16, 16), (8, 8), ("inline",), 0.3, n_train=60, n_test=30)
+    train, test = source.train(0), source.test()
+    assert (len(train), len(test), train.images.shape[1:]) == (60, 30, (16, 16))
+    assert train.content_hash != source.train(1).content_hash
+    assert test.content_hash == source.test().content_hash
+    np.testing.assert_array_equal(train.labels, train.fractions > 0.3)
+    for patches, (volume,) in ((train, data.train(0)), (test, data.test(1))):
+        assert np.isin(patches.images, volume["amplitude"]).all()
+
+
+def test_classes_of_earths_are_tested_on_other_earths():
+    """Training and test patches of the four classes share no earth."""
+    source = EarthClasses("gulf", (16, 48, 96), patch=24, n_per_class=3)
+    train, test = source.train(0), source.test()
+    assert np.bincount(train.labels).tolist() == np.bincount(test.labels).tolist() == [3] * 4
+    assert np.isin(test.images, train.images).mean() < 0.01  # by chance
+
+
+@pytest.mark.real_data
+def test_block_of_landmass_is_held_out(real_data):
+    """The images of a block are tested on, its neighbours dropped, and content is the key."""
+    block = LandmassBlock(str(real_data / "landmass_layout"), block=1, n_dropped=20)
+    train, test = block.train(0), block.test()
+    assert np.bincount(test.labels).tolist() == [40] * 4
+    assert len(train) == 800 - 4 * (40 + 2 * 20)
+    assert _identify(block) != _identify(replace(block, block=2))
+    assert "landmass_layout" not in str(_identify(block))

@@ -1,0 +1,303 @@
+"""Classifiers by three initialisations: what they share, what they keep, how they are scored."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from explained_networks import ENCODER, JUDGE, fix_patches
+from safetensors.torch import load_file
+from scipy.stats import mannwhitneyu
+
+from thesis_lib.model import SaltClassifier
+from thesis_lib.patches import Augmentation, LabelBatches, LabelledPatches
+from thesis_lib.study import INITIALISATIONS, Classify, compare_initialisations, run_all
+from thesis_lib.study.classification import (
+    load_classifier,
+    load_predictions,
+    score_probabilities,
+)
+from thesis_lib.study.segmentation import load_model
+from thesis_lib.training import TrainConfig
+
+TRAIN = TrainConfig(epochs=2, lr=1e-2, precision="32-true", accelerator="cpu")
+
+
+def make_patches(n=18, *, seed=0, masks=True) -> LabelledPatches:
+    """Noise at three scales, one per class, which a network tells apart."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    images = rng.standard_normal((n, 32, 32)).astype(np.float32)
+    for label, scale in enumerate((1, 4, 16)):
+        coarse = np.kron(images[labels == label, ::scale, ::scale], np.ones((scale, scale)))
+        images[labels == label] = coarse
+    known = rng.random(images.shape) < rng.random((n, 1, 1)) if masks else None
+    return LabelledPatches(images, labels, ("fine", "middle", "coarse"), known)
+
+
+PATCHES, TEST = make_patches(), make_patches(12, seed=1)
+SOURCE = fix_patches(PATCHES, TEST)
+TASK = Classify(3, SOURCE, train=TRAIN, batch_size=4, n_patches=8, encoder=ENCODER)
+TASKS = compare_initialisations(TASK, JUDGE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tiny networks run faster on one thread, most of all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Folder of the runs that the tests of this file share."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def outcomes(root):
+    """The three classifiers, computed once, by initialisation."""
+    found = run_all(TASKS, root=root, progress=False)
+    return {outcome.task.initialisation: outcome for outcome in found}
+
+
+def test_every_initialisation_is_run_once(outcomes, root, capsys):
+    """A second call finds all of them, in their order, with one line each."""
+    again = run_all(TASKS, root=root)
+    assert tuple(outcomes) == INITIALISATIONS
+    assert not any(outcome.computed for outcome in again)
+    assert [outcome.scores for outcome in again] == [o.scores for o in outcomes.values()]
+    assert capsys.readouterr().out.count("found") == 4
+
+
+def test_trained_ones_see_the_same_batches(monkeypatch, tmp_path):
+    """Every batch of the one is one of the other, at the same step."""
+    seen = []
+    epoch = LabelBatches.epoch
+
+    def record(self, number):
+        for images, labels in epoch(self, number):
+            seen.append((images.clone(), labels.clone()))
+            yield images, labels
+
+    monkeypatch.setattr(LabelBatches, "epoch", record)
+    run_all(TASKS[:2], root=tmp_path, progress=False)
+    first, second = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert len(first) == TRAIN.epochs * 2
+    for ours, theirs in zip(first, second, strict=True):
+        assert all(map(torch.equal, ours, theirs))
+
+
+def test_they_start_with_the_same_head_and_the_encoders_they_name(outcomes):
+    """A segmentation encoder is the U-Net's; the head and the rest is the seed's."""
+    parents = outcomes["segmentation"].parents
+    unet = load_model(parents["segmentation"]).state_dict()
+    ours, scratch, untrained = (task._build(3, parents).state_dict() for task in TASKS)
+    fresh = SaltClassifier(3, ENCODER, seed=3).state_dict()
+    for name, value in ours.items():
+        expected = fresh[name] if name.startswith("head.") else unet[name]
+        assert torch.equal(value, expected), name
+        assert torch.equal(scratch[name], fresh[name]), name
+        assert torch.equal(untrained[name], fresh[name]), name
+    assert not torch.equal(ours["merger.weight"], fresh["merger.weight"])
+
+
+def test_a_small_ratio_holds_the_encoder(outcomes, root):
+    """At a ratio of 0 no weight of the encoder moves, at 0.01 hardly; the head does."""
+    moved = {}
+    for ratio in (0.0, 0.01, 1.0):
+        task = replace(TASKS[0], encoder_lr_ratio=ratio)
+        start = task._build(3, outcomes["segmentation"].parents)
+        (outcome,) = run_all([task], root=root, progress=False)
+        end = dict(load_classifier(outcome).named_parameters())
+        steps = {
+            name: (end[name] - value).abs().max().item() for name, value in start.named_parameters()
+        }
+        moved[ratio] = max(step for name, step in steps.items() if not name.startswith("head."))
+        assert max(step for name, step in steps.items() if name.startswith("head.")) > 5e-3
+    assert moved[0.0] == 0.0
+    assert 0.0 < moved[0.01] < 0.02 * moved[1.0]
+
+
+def test_the_untrained_control_has_statistics_of_the_data_and_weights_of_the_seed(outcomes):
+    """Its parameters are the seed's; BatchNorm's means are those of what reaches the layer."""
+    control = load_classifier(outcomes["untrained"])
+    fresh = SaltClassifier(3, ENCODER, seed=3)
+    for name, value in fresh.named_parameters():
+        assert torch.equal(value, control.get_parameter(name)), name
+    first = next(m for m in control.stem.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    reached = []
+    handle = first.register_forward_pre_hook(lambda _module, inputs: reached.append(inputs[0]))
+    with torch.no_grad():
+        for images, _ in LabelBatches(PATCHES, batch_size=4, seed=3).epoch(0):
+            control(images)
+    handle.remove()
+    means = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in reached]).mean(dim=0)
+    torch.testing.assert_close(first.running_mean, means, rtol=1e-4, atol=1e-5)
+    assert not (outcomes["untrained"].folder / "history.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"segmentation": None},
+        {"segmentation": replace(JUDGE, seed=1)},
+        {"encoder_lr_ratio": 0.5},
+        {"patches": fix_patches(PATCHES, TEST.take(slice(1, None)))},
+        {"augmentation": Augmentation(noise=0.5)},
+        {"seed": 1},
+    ],
+)
+def test_key_covers_what_a_classifier_depends_on(change):
+    """Encoder, settings, patches and seed are part of the key."""
+    assert replace(TASKS[0], **change).key != TASKS[0].key
+
+
+def test_predictions_belong_to_the_weights(outcomes):
+    """The file holds labels, fractions and the probabilities that the stored network gives."""
+    for outcome in outcomes.values():
+        table = load_predictions(outcome)
+        assert list(table) == ["label", "fraction", *PATCHES.classes, "confidence", "correct"]
+        np.testing.assert_array_equal(table["label"], TEST.labels)
+        np.testing.assert_allclose(table["fraction"], TEST.fractions)
+        network = load_classifier(outcome)
+        assert not network.training
+        with torch.no_grad():
+            expected = network(TEST.tensors()).softmax(1)
+        np.testing.assert_allclose(table[list(PATCHES.classes)], expected, atol=1e-5)
+        np.testing.assert_allclose(table["confidence"], expected.max(dim=1).values, atol=1e-5)
+        assert outcome.scores["accuracy"] == pytest.approx(table["correct"].mean())
+
+
+def test_fractions_that_are_not_known_are_left_out(tmp_path):
+    """Without masks the predictions have no column of fractions."""
+    source = fix_patches(make_patches(masks=False), make_patches(6, masks=False))
+    (outcome,) = run_all([replace(TASKS[2], patches=source)], root=tmp_path, progress=False)
+    assert "fraction" not in load_predictions(outcome)
+
+
+def test_a_classifier_learns_what_can_be_told_apart(tmp_path):
+    """From scratch, textures of three scales are told apart."""
+    task = replace(TASKS[1], train=replace(TRAIN, epochs=30), n_patches=None)
+    (outcome,) = run_all([task], root=tmp_path, progress=False)
+    assert outcome.scores["accuracy"] > 0.9
+    assert outcome.history["train_loss"].iloc[-1] < 0.3 < np.log(3)
+
+
+@pytest.mark.parametrize("task", TASKS[:2], ids=INITIALISATIONS[:2])
+def test_a_killed_run_ends_as_if_left_alone(task, outcomes, monkeypatch, tmp_path):
+    """Killed in an epoch, or before its scores were written, a run ends where it would have."""
+    epoch = LabelBatches.epoch
+
+    def die(self, number):
+        if number == 1:
+            raise KeyboardInterrupt
+        return epoch(self, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LabelBatches, "epoch", die)
+        with pytest.raises(KeyboardInterrupt):
+            run_all([task], root=tmp_path, progress=False)
+    (resumed,) = run_all([task], root=tmp_path, progress=False)
+    (resumed.folder / "scores.json").unlink()
+    (resumed.folder / "predictions.csv").unlink()
+    (again,) = run_all([task], root=tmp_path, progress=False)
+    assert again.scores == resumed.scores
+    whole = outcomes[task.initialisation]
+    pd.testing.assert_frame_equal(load_predictions(again), load_predictions(whole), rtol=1e-4)
+    weights = [load_file(o.folder / "weights.safetensors") for o in (again, whole)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=1e-4, atol=1e-5)
+
+
+def test_global_random_states_are_left_alone(tmp_path):
+    """No classifier draws from the global states of torch and NumPy."""
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    run_all(TASKS, root=tmp_path, progress=False)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+
+
+# Scores
+
+
+def draw_probabilities(n_classes, n=60):
+    """Probabilities that favour the true class, and the labels."""
+    generator = torch.Generator().manual_seed(n_classes)
+    labels = torch.arange(n) % n_classes
+    labels[: n // 4] = 0
+    logits = torch.randn(n, n_classes, generator=generator)
+    logits[torch.arange(n), labels] += 1
+    return logits.softmax(1), labels
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_scores_are_what_they_are_called(n_classes):
+    """Macro recall is that of the confusion, AUC the fraction of pairs in the right order."""
+    probabilities, labels = draw_probabilities(n_classes)
+    scores = score_probabilities(probabilities, labels)
+    confusion = np.zeros((n_classes, n_classes), int)
+    np.add.at(confusion, (labels, probabilities.argmax(1)), 1)
+    assert scores["confusion"] == confusion.tolist()
+    assert scores["accuracy"] == pytest.approx(confusion.trace() / 60)
+    recalls = confusion.diagonal() / confusion.sum(axis=1)
+    assert scores["balanced_accuracy"] == pytest.approx(recalls.mean())
+    areas = []
+    for label in range(n_classes):
+        of_class, others = (
+            probabilities[part, label] for part in (labels == label, labels != label)
+        )
+        areas.append(mannwhitneyu(of_class, others).statistic / len(of_class) / len(others))
+    assert scores["auc"] == pytest.approx(np.mean(areas), abs=1e-6)
+
+
+def test_calibration_error_is_the_gap_of_confidence_and_accuracy():
+    """Ten patches at a confidence of 0.9, seven of them right: the gap is 0.2."""
+    probabilities = torch.tensor([[0.9, 0.1]]).repeat(10, 1)
+    labels = torch.tensor([0] * 7 + [1] * 3)
+    score = score_probabilities(probabilities, labels)["calibration_error"]
+    assert score == pytest.approx(0.2, abs=1e-6)
+
+
+def test_a_class_without_test_patches_leaves_two_scores_unknown():
+    """Recall and AUC of a class that is not there are not known, nor are the means."""
+    probabilities, labels = draw_probabilities(3)
+    scores = score_probabilities(probabilities, labels.clamp(max=1))
+    assert scores["auc"] is None
+    assert scores["balanced_accuracy"] is None
+    assert 0 < scores["accuracy"] < 1
+    assert np.isfinite(scores["calibration_error"])
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (fix_patches(PATCHES, replace(TEST, classes=("a", "b", "c"))), "Must be the same"),
+        (fix_patches(PATCHES.take([0, 1, 3]), TEST), "No training patch of class 'coarse'"),
+    ],
+)
+def test_patches_that_do_not_fit_are_refused(source, message, tmp_path):
+    """Other classes, and classes to learn from nothing, are named."""
+    with pytest.raises(ValueError, match=message):
+        run_all([replace(TASKS[1], patches=source)], root=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoder_lr_ratio": 1.5}, r"Invalid encoder_lr_ratio 1\.5"),
+        ({"train": replace(TRAIN, lr_factors={"head": 2.0})}, "encoder_lr_ratio decides"),
+        ({"encoder": "resnet18"}, r"Invalid encoder 'resnet18'\. Must be 'test_resnet'"),
+        ({"untrained": True}, "Invalid untrained with a segmentation network"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(changes, message):
+    """The encoder is the U-Net's, and learns at most as fast as the head, by one setting."""
+    with pytest.raises(ValueError, match=message):
+        replace(TASKS[0], **changes)

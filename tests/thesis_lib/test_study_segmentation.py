@@ -1,0 +1,388 @@
+"""Training and scoring as tasks: what is shared, kept, found again and refused."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import distributed
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from saltvolumes import build_volume
+from thesis_lib import _sources as source_code
+from thesis_lib import metrics
+from thesis_lib.metrics import dice_score
+from thesis_lib.patches import Earths, Survey
+from thesis_lib.study import Score, ScoreSections, Train, grid, run_all, tabulate
+from thesis_lib.study.segmentation import build_model, load_model, load_sections, predict
+from thesis_lib.training import TrainConfig
+
+DATA = Earths({"gulf": (20.0,)}, shape=(16, 16, 32))
+TRAIN = Train(
+    seed=0,
+    loss="dice",
+    data=DATA,
+    train=TrainConfig(epochs=2, precision="32-true", accelerator="cpu"),
+    patch=(16, 16),
+    stride=(16, 16),
+    n_patches=8,
+    batch_size=4,
+    encoder="test_resnet",
+)
+SCORE = Score(TRAIN)
+STUDY = grid(SCORE, seed=(0, 1), loss=("dice", "bce"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tiny networks run faster on one thread, most of all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Folder of the runs that the tests of this file share."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def outcomes(root):
+    """All runs of the study, computed once."""
+    return run_all(STUDY, root=root, progress=False)
+
+
+def make_table(outcomes):
+    """Scores by loss and seed."""
+    return tabulate(outcomes, loss="network.loss", seed="network.seed")
+
+
+def test_second_call_repeats_nothing(outcomes, root, capsys):
+    """A finished study is found, with the same scores and one line for each run."""
+    again = run_all(STUDY, root=root)
+    assert not any(found.computed for outcome in again for found in outcome.lineage())
+    pd.testing.assert_frame_equal(make_table(again), make_table(outcomes))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 8
+    assert lines[1].startswith("[2/8] Score dice, seed 0, dice ")
+    assert "found" in lines[1]
+
+
+def test_run_leaves_what_the_design_names(outcomes):
+    """A finished training leaves configuration, history, weights and scores, no resume file."""
+    names = {path.name for path in outcomes[0].parents["network"].folder.iterdir()}
+    assert {"config.json", "history.csv", "weights.safetensors", "scores.json"} <= names
+    assert "resume.safetensors" not in names
+
+
+def test_scores_know_their_data(outcomes):
+    """A training names its volumes by what they served for, a score those that it scored."""
+    assert set(outcomes[0].parents["network"].scores["data"]) == {"training", "validation"}
+    assert outcomes[0].scores["data"] == {"test": DATA.test(1)[0].attrs["content_hash"]}
+    assert len({str(o.parents["network"].scores["data"]) for o in outcomes}) == 2  # one per seed
+
+
+def test_mean_is_over_test_volumes(root):
+    """With two test volumes a network's score is the mean of both."""
+    (outcome,) = run_all([Score(TRAIN, n_earths=2)], root=root, progress=False)
+    dice = [scores["dice"] for scores in outcome.scores["volumes"]]
+    assert len(dice) == 2
+    assert outcome.scores["dice"] == pytest.approx(np.mean(dice))
+
+
+def test_losses_of_a_seed_start_alike():
+    """The seed alone decides about initial weights: they are equal for all losses."""
+    first, second, other = (
+        build_model(task).state_dict()
+        for task in (TRAIN, replace(TRAIN, loss="bce"), replace(TRAIN, seed=1))
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+# Keys cover what a result depends on, no more
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": "bce"},
+        {"stride": (8, 8)},
+        {"seed": 1},
+        {"train": replace(TRAIN.train, beta2=0.9)},
+        {"data": replace(DATA, shape=(16, 16, 48))},
+        {"data": replace(DATA, changes={"faults": 0.0})},
+    ],
+)
+def test_every_setting_of_training_makes_another_training(change):
+    """Loss, stride, seed, optimiser and the recipe of the earth are part of the key."""
+    assert replace(TRAIN, **change).key != TRAIN.key
+
+
+@pytest.mark.parametrize(
+    "change", [{"tolerance_m": 20.0}, {"velocity_m_s": 2000.0}, {"n_earths": 2}]
+)
+def test_scoring_is_not_training(outcomes, root, monkeypatch, change):
+    """Other settings of the scores train no network again."""
+    monkeypatch.setattr("thesis_lib.study.segmentation.fit", None)
+    (outcome,) = run_all([replace(SCORE, **change)], root=root, progress=False)
+    assert outcome.task.key != SCORE.key
+    assert not outcome.parents["network"].computed
+    assert outcome.parents["network"].folder == outcomes[0].parents["network"].folder
+
+
+def rehash(monkeypatch, file, before, added):
+    """Keys of a training and of its score after something was added to a module's source."""
+    original = source_code.Path.read_text
+
+    def read_text(path, **options):
+        text = original(path, **options)
+        return text.replace(before, added + before) if path.name == file else text
+
+    def forget():
+        for cached in (source_code.hash_sources, source_code._read_module):
+            cached.cache_clear()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source_code.Path, "read_text", read_text)
+        forget()
+        keys = replace(TRAIN).key, replace(SCORE, network=replace(TRAIN)).key
+    forget()
+    return keys
+
+
+EDITS = {
+    "network": ("model.py", "    def forward(", "    twice = 2\n\n"),
+    "loss": ("overlap.py", "    return ", "    logits = logits + 0\n"),
+    "optimiser": ("fitting.py", "weight_decay=config.weight_decay", "eps=1e-9, "),
+    "score": ("metrics.py", "def score_volume(", "@staticmethod\n"),
+    "new score": ("metrics.py", "def score_volume(", "def new_score():\n    pass\n\n\n"),
+    "download": ("downloads.py", "class DownloadError(", "RETRIES = 99\n\n\n"),
+}
+
+
+@pytest.mark.parametrize(
+    ("edit", "trains", "scores"),
+    [
+        ("network", True, True),
+        ("loss", True, True),
+        ("optimiser", True, True),
+        ("score", False, True),
+        ("new score", False, False),
+        ("download", False, False),
+    ],
+)
+def test_code_counts_where_it_is_of_effect(monkeypatch, repository, edit, trains, scores):
+    """Network, losses and optimiser train again; a score scores again; a download does neither."""
+    file, before, _ = EDITS[edit]
+    (path,) = (p for name in source_code.PACKAGES for p in (repository / name).rglob(file))
+    assert before in path.read_text()
+    train_key, score_key = rehash(monkeypatch, *EDITS[edit])
+    assert (train_key != replace(TRAIN).key) == trains
+    assert (score_key != replace(SCORE, network=replace(TRAIN)).key) == scores
+
+
+@pytest.mark.usefixtures("outcomes")
+def test_earths_are_not_made_to_find_a_run(root, monkeypatch):
+    """A run is known by the recipe of its earths."""
+    monkeypatch.setattr("thesis_lib.patches.volumes.make_volume", None)
+    again = run_all(grid(replace(SCORE), seed=(0, 1)), root=root, progress=False)
+    assert not any(outcome.computed for outcome in again)
+
+
+# What a run keeps
+
+
+def test_weights_and_sections_belong_together(outcomes):
+    """The weights on disk predict the sections on disk."""
+    trained = outcomes[0].parents["network"]
+    predicted = predict(load_model(trained), DATA.test(1)[0], TRAIN)
+    kept = load_sections(outcomes[0])
+    np.testing.assert_allclose(
+        kept["inline_section"], predicted["probability"].isel(inline=8).T, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        kept["crossline_section"], predicted["probability"].isel(crossline=8).T, atol=1e-6
+    )
+
+
+def test_history_has_one_row_per_epoch(outcomes):
+    """Training loss and validation Dice are there for every epoch, the last ones as scores."""
+    trained = outcomes[0].parents["network"]
+    assert len(trained.history) == 2
+    assert trained.history[["train_loss", "validation_dice"]].notna().all(axis=None)
+    for name in ("train_loss", "validation_dice"):
+        assert trained.scores[name] == trained.history[name].iloc[-1]
+
+
+def test_workers_change_no_score(outcomes, tmp_path):
+    """Runs spread over two Dask workers are those computed here: keys, training and scores."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        spread = run_all(STUDY, root=tmp_path, client=client, progress=False)
+    assert all(outcome.computed for outcome in spread)
+    pd.testing.assert_frame_equal(make_table(spread), make_table(outcomes), rtol=1e-5)
+    for there, here in zip(spread, outcomes, strict=True):
+        assert there.folder.name == here.folder.name
+        histories = (o.parents["network"].history.drop(columns="seconds") for o in (there, here))
+        pd.testing.assert_frame_equal(*histories, rtol=1e-4)
+
+
+KILLED = """
+import sys
+from test_study_segmentation import SCORE
+from thesis_lib.study import run_all
+from thesis_lib.training import fitting
+import torch
+torch.set_num_threads(1)
+original = fitting._Trainer.train_epoch
+def train_epoch(self, epoch, bar):
+    if epoch == 1 and sys.argv[2] == "kill":
+        import os, signal
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(self, epoch, bar)
+fitting._Trainer.train_epoch = train_epoch
+(outcome,) = run_all([SCORE], root=sys.argv[1], progress=False)
+"""
+
+
+def test_a_killed_study_ends_as_if_left_alone(tmp_path, repository):
+    """Killed in its second epoch and started again, a run ends with the scores of another."""
+
+    def start(root, how):
+        tests = repository / "tests" / "thesis_lib"
+        environment = {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{repository}"}
+        command = [sys.executable, "-c", KILLED, str(tmp_path / root), how]
+        return subprocess.run(command, env=environment, capture_output=True, check=False).returncode
+
+    assert start("killed", "kill") == -9
+    assert not list((tmp_path / "killed").glob("*/scores.json"))
+    assert start("killed", "resume") == start("whole", "resume") == 0
+    names = [f"{task.key}/scores.json" for task in (SCORE, TRAIN)]
+    for name in names:
+        resumed, whole = ((tmp_path / root / name).read_text() for root in ("killed", "whole"))
+        assert resumed == whole
+
+
+# Transfer to sections of another volume
+
+
+def write_target(path, *, salt=True, crosslines=(61, 211, 231)):
+    """Four-millisecond volume of noise, salt in the lower half of all crosslines but the first."""
+    shape = (20, len(crosslines), 32)
+    mask = np.zeros(shape, dtype=bool)
+    mask[:, 1:, 16:] = bool(salt)
+    volume = build_volume(
+        np.random.default_rng(0).standard_normal(shape),
+        inline=np.arange(20),
+        crossline=crosslines,
+        vertical=4.0 * np.arange(32),
+        vertical_dim="time",
+        salt=None if salt is None else mask,
+        attrs={"source": "test"},
+    )
+    volume.to_netcdf(path, engine="h5netcdf")
+    return Survey(str(path))
+
+
+UNWATCHED = replace(TRAIN, data=replace(DATA, watched=False), train=replace(TRAIN.train, epochs=1))
+
+
+@pytest.fixture(scope="module")
+def transfer(root, tmp_path_factory):
+    """A network scored on a file of three crosslines."""
+    target = write_target(tmp_path_factory.mktemp("target") / "lines.nc")
+    (outcome,) = run_all([ScoreSections(UNWATCHED, target)], root=root, progress=False)
+    return outcome
+
+
+def test_sections_without_salt_are_not_scored(transfer):
+    """Only lines with salt get a Dice score, and the mean is theirs."""
+    sections = transfer.scores["sections"]
+    assert [section["section"] for section in sections] == [211, 231]
+    assert transfer.scores["dice"] == pytest.approx(np.mean([s["dice"] for s in sections]))
+
+
+def test_scores_are_those_of_the_kept_prediction(transfer):
+    """Thresholded at one half, the kept probability has the Dice score that was written down."""
+    probability = load_sections(transfer)["probability"].sel(crossline=231)
+    truth = transfer.task.open_target()["salt"].sel(crossline=231)
+    dice = dice_score((probability > 0.5).values, truth.transpose(*probability.dims).values)
+    assert transfer.scores["sections"][1]["dice"] == pytest.approx(dice)
+
+
+def test_a_preset_is_a_target(root):
+    """The target may be an unseen synthetic earth, cut along inlines."""
+    earths = Earths({"gulf": (20.0,)}, shape=(20, 20, 32))
+    task = ScoreSections(UNWATCHED, earths, axis="inline", n_sections=2)
+    (outcome,) = run_all([task], root=root, progress=False)
+    assert len(outcome.scores["sections"]) == task.open_target().sizes["inline"] == 2
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "message"),
+    [
+        (TRAIN, {"loss": "dise"}, r"Invalid loss 'dise'\. Must be one of: 'bce'"),
+        (TRAIN, {"axes": ()}, "Invalid axes"),
+        (TRAIN, {"axes": ("inline", "inline")}, "Invalid axes"),
+        (TRAIN, {"axes": ("depth",)}, "Invalid axis 'depth'"),
+        (SCORE, {"tolerance_m": -1.0}, "Invalid tolerance_m"),
+        (SCORE, {"velocity_m_s": 0.0}, "Invalid velocity_m_s"),
+        (SCORE, {"n_earths": 0}, "Invalid n_earths 0"),
+        (ScoreSections(TRAIN, DATA), {"axis": "time"}, "Invalid axis 'time'"),
+        (ScoreSections(TRAIN, DATA), {"n_sections": 0}, "Invalid n_sections 0"),
+    ],
+)
+def test_bad_settings_are_refused_at_once(task, changes, message):
+    """What only scoring would notice is checked when the task is made."""
+    with pytest.raises(ValueError, match=message):
+        replace(task, **changes)
+
+
+def test_patch_wider_than_the_test_block_is_refused_before_training(tmp_path):
+    """A test block that no patch fits into is refused, and nothing is trained."""
+    survey = replace(write_target(tmp_path / "lines.nc"), test_lines=(231,))
+    wide = Score(replace(TRAIN, data=survey, axes=("inline", "crossline")), velocity_m_s=2000.0)
+    with pytest.raises(ValueError, match="sections along inline of shape"):
+        run_all([wide], root=tmp_path / "runs", progress=False)
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_narrow_block_is_watched_along_its_lines(tmp_path):
+    """A validation block narrower than a patch is watched in the direction that fits."""
+    target = write_target(tmp_path / "lines.nc", crosslines=range(40))
+    survey = replace(target, test_lines=tuple(range(20, 40)), validation_lines=(18, 19))
+    task = replace(TRAIN, data=survey)
+    (outcome,) = run_all([task], root=tmp_path, progress=False)
+    assert outcome.history["validation_dice"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("salt", "patch", "message"),
+    [(False, 16, "without salt"), (None, 16, "without a mask"), (True, 64, r"patch \(64, 64\)")],
+)
+def test_targets_that_cannot_be_scored_are_refused(tmp_path, salt, patch, message):
+    """A target needs a mask with salt, and sections that hold a patch."""
+    network = replace(UNWATCHED, patch=(patch, patch))
+    task = ScoreSections(network, write_target(tmp_path / "bare.nc", salt=salt))
+    with pytest.raises(ValueError, match=message):
+        run_all([task], root=tmp_path / "runs", progress=False)
+
+
+def test_scores_are_named_as_in_the_library():
+    """The columns of Table 1 are the fields of the library's scores."""
+    from thesis_lib.study.tables import SCORE_NAMES
+
+    assert set(SCORE_NAMES) <= set(metrics.Scores.__dataclass_fields__)

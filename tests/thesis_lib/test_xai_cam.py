@@ -1,0 +1,200 @@
+"""Class activation maps: torchcam and Captum as referees, identities, and the tests of maps."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from captum.attr import LayerGradCam
+from torch import Tensor, nn
+from torchcam.methods import CAM
+
+from thesis_lib.model import SaltClassifier, SaltUNet
+from thesis_lib.xai.cam import cam, randomize_cascade, split_energy, trace_curves
+
+
+class OneBlock(nn.Module):
+    """A convolution, the mean over the map, and a head of three classes."""
+
+    def __init__(self, n_inputs: int = 5) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.block = nn.Sequential(nn.Conv2d(1, 5, 3, stride=2, padding=1), nn.Tanh())
+            self.head = nn.Linear(n_inputs, 3)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """One map (B, 5, h, w)."""
+        return [self.block(x)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, 3)."""
+        logits: Tensor = self.head(self.block(x).mean(dim=(2, 3)))
+        return logits
+
+
+class Brightness(nn.Module):
+    """Class 1 wins by as much as the mean amplitude, seen through windows of ``pool`` pixels."""
+
+    def __init__(self, pool: int = 1) -> None:
+        super().__init__()
+        self.pool = pool
+        self.head = nn.Linear(1, 2, bias=False)
+        self.head.weight.data = torch.tensor([[0.0], [1.0]])
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Means over windows of the patch."""
+        return [F.avg_pool2d(x, self.pool)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, 2)."""
+        logits: Tensor = self.head(x.mean(dim=(2, 3)))
+        return logits
+
+
+def make_patches(n: int = 2, shape: tuple[int, int] = (18, 23)) -> Tensor:
+    """Seeded noise."""
+    return torch.randn(n, 1, *shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def classifier() -> SaltClassifier:
+    """Four classes on the concatenated latent of a small encoder."""
+    return SaltClassifier(4, "resnet18")
+
+
+@pytest.mark.parametrize("class_index", [0, 2])
+def test_equals_torchcam(class_index: int) -> None:
+    """For a single block the map is torchcam's CAM without normalisation."""
+    model, patches = OneBlock().eval(), make_patches()
+    found = cam(model, patches, class_index)
+    with CAM(model, "block", fc_layer="head", input_shape=(1, 18, 23)) as referee:
+        (expected,) = referee(class_index, model(patches), normalized=False)
+    torch.testing.assert_close(found.blocks[0][:, 0], expected)
+
+
+@pytest.mark.parametrize("class_index", [0, 2])
+@pytest.mark.parametrize("name", ["block", "block4"])
+def test_equals_captum(class_index: int, name: str, classifier: SaltClassifier) -> None:
+    """A single block's map, and that of the last block, is H W times Captum's LayerGradCam."""
+    model = (OneBlock() if name == "block" else copy.deepcopy(classifier)).eval()
+    patches = make_patches(shape=(70, 99))
+    expected = LayerGradCam(model, getattr(model, name)).attribute(patches, target=class_index)
+    block = cam(model, patches, class_index).blocks[-1]
+    torch.testing.assert_close(block, block[0].numel() * expected.detach(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(33, 47), (64, 64), (75, 150)])
+def test_means_and_bias_are_logit(shape: tuple[int, int], classifier: SaltClassifier) -> None:
+    """Of one block, and of the four of the latent, the means and the bias add up to the logit."""
+    patches = make_patches(shape=shape).double()
+    for model in (OneBlock().double(), copy.deepcopy(classifier).double().eval()):
+        found = cam(model, patches, 1)
+        with torch.no_grad():
+            logits = model(patches)[:, 1]
+        means = sum(block.mean(dim=(1, 2, 3)) for block in found.blocks)
+        torch.testing.assert_close(means + found.bias, logits, atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(found.logits, logits, atol=1e-12, rtol=1e-12)
+
+
+def test_map_is_sum_of_upsampled_blocks(classifier: SaltClassifier) -> None:
+    """The map is as large as the patch, signed, and the sum of its blocks up-sampled."""
+    found = cam(classifier, make_patches(shape=(64, 96)), 1)
+    assert [tuple(block.shape) for block in found.blocks] == [
+        (2, 1, 16 // k, 24 // k) for k in (1, 2, 4, 8)
+    ]
+    expected = sum(F.interpolate(block, (64, 96), mode="bilinear") for block in found.blocks)
+    torch.testing.assert_close(found.maps, expected)
+    assert found.maps.min() < 0 < found.maps.max()
+
+
+def test_bright_pixels_land_on_the_middle_of_what_they_cover() -> None:
+    """A lone bright pixel of a block is brightest in the middle of its pixels of the patch."""
+    spot = torch.zeros(1, 1, 12, 12)
+    spot[..., 4:8, 4:8] = 1
+    found = cam(Brightness(pool=4), spot, 1).maps[0, 0]
+    torch.testing.assert_close(found, found.flip(0, 1))
+    assert (found[5:7, 5:7] == found.max()).all()
+
+
+def test_maps_are_at_least_float32(classifier: SaltClassifier) -> None:
+    """A bf16 network gives float32 maps."""
+    found = cam(copy.deepcopy(classifier).bfloat16(), make_patches(shape=(64, 64)), 0)
+    assert found.maps.dtype == torch.float32
+    wanted = cam(classifier, make_patches(shape=(64, 64)), 0)
+    torch.testing.assert_close(found.logits, wanted.logits, atol=0.1, rtol=0.1)
+
+
+def test_randomization_destroys_the_map(classifier: SaltClassifier) -> None:
+    """Shuffled from the head down, a map correlates with itself first and hardly ever after."""
+    found = randomize_cascade(classifier, make_patches(3, (64, 64)), 1, seed=0)
+    stages = ["intact", "head", "block4", "block3", "block2", "block1", "stem", "merger"]
+    assert list(found) == stages
+    torch.testing.assert_close(found["intact"], torch.ones(3))
+    assert all(found[stage].abs().mean() < 0.7 for stage in stages[1:])
+
+
+def test_curves_in_closed_form() -> None:
+    """Deleting quarters at 10, where surroundings have mean 5, takes 1.25 from the logit each."""
+    patches = torch.zeros(1, 1, 8, 8)
+    patches[..., :4] = 10.0
+    found = trace_curves(Brightness(), patches, patches, 1, steps=4, window_px=15)
+    assert found.fractions.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    logits = torch.tensor([5.0, 3.75, 2.5, 3.75, 5.0])
+    torch.testing.assert_close(found.deletion[0], logits.sigmoid())
+    torch.testing.assert_close(found.insertion[0], (10 - logits).sigmoid())
+    torch.testing.assert_close(found.deletion_area, torch.trapezoid(found.deletion, dx=0.25, dim=1))
+
+    worst = trace_curves(Brightness(), patches, -patches, 1, steps=4, window_px=15)
+    assert found.insertion_area > worst.insertion_area
+    assert found.deletion_area < worst.deletion_area
+    still = trace_curves(Brightness(), patches, patches, 1, steps=4, window_px=1)  # own means
+    torch.testing.assert_close(still.deletion, still.deletion[:, :1].expand(1, 5))
+
+
+def test_energy_in_closed_form() -> None:
+    """A half-space has a band of 2 w rows, a map inside all energy there, all salt no band."""
+    masks = torch.zeros(3, 1, 20, 10, dtype=torch.bool)
+    masks[:2, :, 10:], masks[2] = True, True
+    maps = torch.ones(3, 1, 20, 10)
+    maps[1] = 0
+    maps[1, 0, 15, 3] = -7.0
+    found = split_energy(maps, masks, width_px=3)
+    assert found["band"].tolist() == [pytest.approx(6 / 20), 0, 0]
+    assert found["inside"].tolist() == [pytest.approx(7 / 20), 1, 1]
+    assert found["outside"].tolist() == [pytest.approx(7 / 20), 0, 0]
+
+
+IMAGES = make_patches()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cam(OneBlock(), IMAGES, 3), "Invalid class_index 3"),
+        (lambda: cam(OneBlock(n_inputs=6), IMAGES, 0), "Invalid model: 6 inputs of the head"),
+        (lambda: randomize_cascade(OneBlock(), IMAGES, 0, seed=-1), "Invalid seed"),
+        (lambda: trace_curves(OneBlock(), IMAGES, IMAGES, 9), "Invalid class_index"),
+        (lambda: trace_curves(OneBlock(), IMAGES, IMAGES[1:], 0), "Shapes differ"),
+        (lambda: trace_curves(OneBlock(), IMAGES, IMAGES, 0, steps=0), "Invalid steps"),
+        (lambda: trace_curves(OneBlock(), IMAGES, IMAGES, 0, window_px=4), "4. Must be odd"),
+        (lambda: split_energy(IMAGES, IMAGES[1:] > 0), "Shapes differ"),
+        (lambda: split_energy(0 * IMAGES, IMAGES > 0), "Must have energy"),
+        (lambda: split_energy(IMAGES, IMAGES > 0, width_px=0), "Invalid width_px 0"),
+    ],
+)
+def test_refuses(call: Callable[[], object], message: str) -> None:
+    """Values out of range are named, with what is allowed."""
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_refuses_types() -> None:
+    """Classes are whole numbers, models classifiers with a linear head, masks boolean."""
+    with pytest.raises(TypeError, match=r"Invalid class_index 0\.0"):
+        cam(OneBlock(), IMAGES, 0.0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Invalid model SaltUNet"):
+        cam(SaltUNet("test_resnet"), IMAGES, 0)
+    with pytest.raises(TypeError, match="Must be a boolean"):
+        split_energy(IMAGES, IMAGES)

@@ -1,0 +1,206 @@
+"""Tests of activation maximization: closed forms, Captum as referee, batches."""
+
+import json
+
+import pytest
+import torch
+from captum.attr import Saliency
+from torch import nn
+
+from thesis_lib.model import SaltClassifier
+from thesis_lib.patching import zscore
+from thesis_lib.xai import Fourier, Phase, Pixels, Robustness, class_logit, class_margin, maximize
+
+PLAIN = {"robustness": None, "zscored": False}
+
+
+def make_linear(weights):
+    """f(x) = w . x as a network of one logit."""
+    layer = nn.Linear(weights.numel(), 1, bias=False)
+    layer.weight.data = weights.reshape(1, -1)
+    return nn.Sequential(nn.Flatten(), layer)
+
+
+def make_network(dtype=torch.float64):
+    """A small network with BatchNorm, dropout and two classes, in training mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(4, 6, 3, stride=2),
+            nn.Dropout(0.5),
+            nn.Tanh(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(6, 2),
+        )
+    return network.to(dtype)
+
+
+def make_patches(*shape, seed=0):
+    """Normal noise from a generator of its own."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def run(objective=None, network=None, shape=(9, 7), seeds=(0,), steps=8, **settings):
+    """Maximise a class margin of the small network, silently, unless told otherwise."""
+    objective, network = objective or class_margin(1), network or make_network()
+    return maximize(network, objective, shape, seeds=seeds, steps=steps, progress=False, **settings)
+
+
+@pytest.mark.parametrize(("optimizer", "direct"), [("sgd", torch.clone), ("adam", torch.sign)])
+def test_first_step_follows_the_weights(optimizer, direct):
+    """For f = w . x from zeros, the first step is lr times w, and by Adam lr times its signs."""
+    weights = make_patches(5, 4)
+    start = {"image": Pixels(std=0), "optimizer": optimizer, "lr": 0.1, "steps": 1}
+    found = run(class_logit(0), make_linear(weights), (5, 4), **start, **PLAIN)
+    torch.testing.assert_close(found.images, 0.1 * direct(weights)[None, None])
+    torch.testing.assert_close(found.values, 0.1 * (weights * direct(weights)).sum()[None])
+    assert found.history.tolist() == [[0]]
+
+
+@pytest.mark.parametrize(
+    ("objective", "signs"), [(class_logit(1), (0, 1)), (class_margin(0), (1, -1))]
+)
+def test_first_step_is_the_gradient_of_captum(objective, signs):
+    """The first SGD step for a logit or a margin of two is lr times Captum's gradient of it."""
+    network = make_network().eval()
+    start = {"image": Pixels(std=1), "optimizer": "sgd", "lr": 1.0, "steps": 1, "snapshots": [0]}
+    found = run(objective, network, seeds=[3], **start, **PLAIN)
+    explainer, image = Saliency(network), found.snapshots[0].requires_grad_()
+    expected = sum(s * explainer.attribute(image, k, abs=False) for k, s in enumerate(signs))
+    torch.testing.assert_close(found.images - image, expected)
+
+
+@pytest.mark.parametrize("image", [Pixels(), Fourier(), Phase(make_patches(4, 1, 33, 47))])
+@pytest.mark.parametrize("objective", [class_margin(1), class_logit(0)])
+def test_objective_rises_after_three_steps(image, objective):
+    """On a residual network each parametrisation climbs, and its images are z-scored."""
+    model = SaltClassifier(2, "test_resnet", seed=1)
+    settings = {"image": image, "robustness": None, "seeds": [0, 1], "steps": 4}
+    found = run(objective, model, (33, 47), **settings)
+    torch.testing.assert_close(found.images, zscore(found.images), atol=1e-5, rtol=1e-5)
+    assert (found.history[:, 3] > found.history[:, 0]).all()
+
+
+@pytest.mark.parametrize("image", [Pixels(), Fourier(), Phase(make_patches(4, 1, 33, 47))])
+@pytest.mark.parametrize("batch_size", [1, 4, 8])
+def test_batch_equals_its_single_runs(image, batch_size):
+    """Three seeds and two objectives give what each gives alone, however many run at once."""
+    objectives = {"class_margin(1)": class_margin(1), "class_logit(0)": class_logit(0)}
+    network = SaltClassifier(2, "test_resnet", seed=1).double()  # ReLUs amplify rounding
+    settings = {"network": network, "shape": (33, 47), "image": image, "snapshots": [0, 3]}
+    batch = run([*objectives.values()], seeds=[4, 2, 9], batch_size=batch_size, **settings)
+    assert batch.seeds == (4, 2, 9, 4, 2, 9)
+    assert batch.objectives == ("class_margin(1)",) * 3 + ("class_logit(0)",) * 3
+    for i, (seed, name) in enumerate(zip(batch.seeds, batch.objectives, strict=True)):
+        single = run(objectives[name], seeds=[seed], **settings)
+        pairs = [(getattr(batch, key), getattr(single, key)) for key in ("images", "values")]
+        pairs += [(batch.history, single.history), (batch.snapshots[3], single.snapshots[3])]
+        for found, expected in pairs:
+            torch.testing.assert_close(found[i], expected[0], atol=1e-9, rtol=0)
+    assert not torch.allclose(batch.images[0], batch.images[1], atol=1e-2)
+
+
+def test_snapshots_lie_on_the_way():
+    """Step 0 is the start, the last step the result, and a shorter run ends where one passes."""
+    found = run(steps=8, snapshots=[8, 0, 5], robustness=None)
+    assert list(found.snapshots) == [0, 5, 8]
+    start = Fourier().start((9, 7), torch.Generator().manual_seed(0)).double()
+    expected = zscore(Fourier().render(start[None], (9, 7)))
+    torch.testing.assert_close(found.snapshots[0], expected)
+    torch.testing.assert_close(found.snapshots[5], run(steps=5, robustness=None).images)
+    assert torch.equal(found.snapshots[8], found.images)
+
+
+def test_robustness_removes_what_a_shift_destroys():
+    """A chequered filter excites itself fully without jitter and hardly at all under jitter."""
+    network = make_linear(torch.tensor([[1.0, -1], [-1, 1]]).repeat(4, 4))
+    jitter = Robustness(jitter_px=2, scale=0, rotate_deg=0)
+    still, moved = (
+        run(class_logit(0), network, (8, 8), steps=40, robustness=robustness).values.item()
+        for robustness in (None, jitter)
+    )
+    assert still > 0.9 * 64
+    assert moved < 0.5 * 64
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+        (torch.bfloat16, torch.float32),
+    ],
+)
+def test_precision_of_the_network_is_its_own(dtype, expected):
+    """Images are as precise as the network, and never less than float32."""
+    found = run(network=make_network(dtype), steps=3)
+    assert found.images.dtype == found.values.dtype == found.history.dtype == expected
+    assert found.images.isfinite().all()
+
+
+def test_bf16_autocast_climbs_like_float32():
+    """Under bf16 autocast the objective reaches what float32 reaches within a few per cent."""
+    exact, rough = (
+        run(network=make_network(torch.float32), steps=30, robustness=None, precision=name)
+        for name in ("32-true", "bf16-mixed")
+    )
+    assert rough.values.item() == pytest.approx(exact.values.item(), rel=0.05)
+    assert (exact.config["batch_size"], rough.config["batch_size"]) == (1, None)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_gpu_agrees_with_cpu():
+    """A few steps on a GPU end where the CPU ends."""
+    found = run(network=make_network().cuda(), steps=4)
+    assert found.images.is_cuda
+    torch.testing.assert_close(found.images.cpu(), run(steps=4).images, atol=1e-4, rtol=1e-4)
+
+
+def test_config_is_plain():
+    """The settings go into JSON and back."""
+    config = run(steps=2).config
+    assert json.loads(json.dumps(config)) == config
+    assert config["image"] == "Fourier(decay=1.0, std=0.01)"
+    assert config["robustness"] == {"jitter_px": 8.0, "scale": 0.1, "rotate_deg": 10.0}
+
+
+def test_progress_is_shown(capsys):
+    """The bar counts steps and shows the mean objective."""
+    maximize(make_network(), class_logit(0), (5, 4), seeds=[0], steps=2)
+    shown = capsys.readouterr().err
+    assert "2/2" in shown
+    assert "objective=" in shown
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"objective": []}, "Invalid number of objectives 0"),
+        ({"seeds": []}, "Invalid number of seeds 0"),
+        ({"seeds": [-1]}, "Invalid seed -1"),
+        ({"shape": (0, 5)}, "Invalid side of shape 0"),
+        ({"shape": (5,)}, r"Invalid shape \(5,\)\. Must be \(height, width\)"),
+        ({"steps": 0}, "Invalid steps 0"),
+        ({"lr": 0}, "Invalid lr 0"),
+        ({"optimizer": "lbfgs"}, "Invalid optimizer 'lbfgs'. Must be one of: 'adam', 'sgd'"),
+        ({"precision": "16"}, "Invalid precision '16'"),
+        ({"snapshots": [9]}, "Invalid snapshot 9. Must be from 0 to 8"),
+        ({"batch_size": 0}, "Invalid batch_size 0"),
+        ({"objective": class_logit(2)}, "Invalid class 2. Must be from 0 to 1"),
+    ],
+)
+def test_wrong_arguments_are_refused(settings, match):
+    """What is out of range raises one line before or at the first step."""
+    settings = {"objective": class_margin(1), "shape": (9, 7), "seeds": [0], "steps": 8} | settings
+    with pytest.raises(ValueError, match=match):
+        maximize(make_network(), progress=False, **settings)
+
+
+def test_constant_images_have_no_gradient():
+    """Starting from zeros under z-score raises instead of giving NaN images."""
+    with pytest.raises(FloatingPointError, match=r"class_margin\(1\) from seed 0 is NaN or inf"):
+        run(image=Pixels(std=0))

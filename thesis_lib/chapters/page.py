@@ -1,0 +1,273 @@
+"""A chapter under way: it runs tasks, keeps results, decides claims and records provenance."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from myst_nb import glue
+
+from saltvolumes._files import write_text
+from thesis_lib.chapters.parameters import RESULTS, describe_parameters, list_chapters, project_root
+
+if TYPE_CHECKING:  # the study is slow to import, and the command line does without
+    from thesis_lib.study.claims import Decision
+    from thesis_lib.study.tasks import Outcome, Task
+
+RUN_INFO = "run.json"
+
+
+@dataclass
+class Page:
+    """
+    A chapter under way, as `open_page` returns it.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of the chapter's results.
+    root : Path
+        Folder of the project, where relative paths of a chapter start.
+    info : dict
+        Content of ``run.json`` so far: chapter, profile, parameters and when it started.
+    """
+
+    results: Path
+    root: Path
+    info: dict[str, Any]
+    _lineage: "dict[str, Outcome]" = field(default_factory=dict, init=False)
+    _decisions: "dict[str, list[Decision]]" = field(default_factory=dict, init=False)
+
+    def run(
+        self, tasks: "Iterable[Task]", n_workers: int = 1, *, progress: bool = True
+    ) -> "list[Outcome]":
+        """
+        Find or compute the results of tasks in the folder that the parameter ``runs_dir`` names.
+
+        Parameters
+        ----------
+        tasks : iterable of Task
+            What the chapter is about. `close` records their data, seeds and computing time.
+        n_workers : int
+            Processes that share the runs.
+        progress : bool
+            Whether to print one line per task.
+
+        Returns
+        -------
+        list of Outcome
+            In the order of the tasks.
+        """
+        from thesis_lib.study.tasks import run_all
+        from thesis_lib.study.workers import open_workers
+
+        folder = self.root / self.info["parameters"].get("runs_dir", "runs")
+        with open_workers(n_workers) as client:
+            outcomes = run_all(tasks, root=folder, client=client, progress=progress)
+        for outcome in outcomes:
+            self._lineage |= {found.task.key: found for found in outcome.lineage()}
+        return outcomes
+
+    def save(self, **contents: Any) -> None:
+        """
+        Save results under their names, in the format that suits what they are.
+
+        Parameters
+        ----------
+        **contents : DataFrame, Series, Dataset, list of Task or object
+            A table becomes ``NAME.csv``, with its index only where that has a name; a dataset
+            ``NAME.nc``; tasks, for another chapter to go on from, and all else ``NAME.json``.
+        """
+        from thesis_lib.study.tasks import Task, write_json, write_tasks
+
+        for name, content in contents.items():
+            path = self.results / name
+            if isinstance(content, pd.DataFrame | pd.Series):
+                has_name = any(level is not None for level in content.index.names)
+                content.to_csv(path.with_suffix(".csv"), index=has_name)
+            elif isinstance(content, xr.Dataset):
+                content.to_netcdf(path.with_suffix(".nc"), engine="h5netcdf")
+            elif isinstance(content, list) and all(isinstance(item, Task) for item in content):
+                write_tasks(path.with_suffix(".json"), content)
+            else:
+                write_json(path.with_suffix(".json"), content)
+
+    def tell(self, **facts: Any) -> None:
+        """Give numbers and words to the text, which shows them by ``{glue:text}`` and name."""
+        for name, value in facts.items():
+            glue(name, value.item() if isinstance(value, np.generic) else value, display=False)
+
+    def decide(self, task: str, scores: pd.DataFrame, **options: Any) -> "list[Decision]":
+        """
+        Decide about the thesis' claims of one task; ``claims.json`` and ``.csv`` hold all so far.
+
+        Parameters
+        ----------
+        task : str
+            Task of the claims in ``book/reference/claims.yml``.
+        scores, **options
+            As :func:`thesis_lib.study.claims.decide` takes them.
+        """
+        from thesis_lib.study.claim_tables import format_claims
+        from thesis_lib.study.claims import decide, read_claims
+        from thesis_lib.study.tables import REFERENCE
+
+        claims = read_claims(REFERENCE / "claims.yml", task=task)
+        self._decisions[task] = [decide(claim, scores, **options) for claim in claims]
+        decisions = list(chain.from_iterable(self._decisions.values()))
+        self.save(claims=decisions)  # for the page of all claims
+        self.save(claims=format_claims(decisions))  # for readers
+        return self._decisions[task]
+
+    def close(self, *, data: Mapping[str, str] | None = None, seeds: Iterable[int] = ()) -> None:
+        """
+        Complete ``run.json``: the last call of a chapter, after everything is saved.
+
+        Content hashes, seeds and computing time of all tasks that the page ran are recorded, and
+        of those that they started from.
+
+        Parameters
+        ----------
+        data : mapping of str to str, optional
+            More content hashes of volumes, by what they served for.
+        seeds : iterable of int
+            More seeds that the results depend on.
+        """
+        found = self._lineage.values()
+        hashes: dict[str, dict[str, None]] = {}  # a dict in place of a set keeps the order
+        for part in (*(outcome.scores.get("data", {}) for outcome in found), data or {}):
+            for name, text in part.items():
+                hashes.setdefault(name, {}).update(dict.fromkeys(text.split()))
+        known = {outcome.task.seed for outcome in found if hasattr(outcome.task, "seed")}
+        elapsed = datetime.now(UTC) - datetime.fromisoformat(self.info["started"])
+        self.info |= {
+            "duration_s": round(elapsed.total_seconds(), 1),
+            "data": {name: " ".join(parts) for name, parts in hashes.items()},
+            "seeds": sorted(known.union(seeds)),
+            **({"compute_s": round(sum(f.seconds for f in found), 1)} if found else {}),
+            **_describe_environment(self.root),
+        }
+        _write_run_info(self.results, self.info)
+
+
+def open_page(chapter: str, namespace: Mapping[str, Any], *, root: Path | None = None) -> Page:
+    """
+    Open the results of a chapter: its first call, right after the imports.
+
+    The results folder is emptied, so that results of two runs never mix, and gets a ``run.json``
+    that is unfinished until the page is closed.
+
+    Parameters
+    ----------
+    chapter : str
+        The chapter's own name.
+    namespace : mapping
+        ``globals()`` of the notebook, where the parameters are.
+    root : Path, optional
+        Folder of the project; found where left out.
+
+    Raises
+    ------
+    ValueError
+        If the folder that the parameter ``results_dir`` names holds other files than results.
+    TypeError
+        If a parameter has the wrong type.
+    """
+    root = root or project_root()
+    info = describe_parameters(chapter, namespace, root)
+    info["started"] = datetime.now(UTC).isoformat()
+    folder = root / info["parameters"][RESULTS]
+    _check_results(folder, chapter, root)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_run_info(folder, info)  # first: a process killed from here on leaves a folder of results
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != RUN_INFO:
+            path.unlink()
+    return Page(folder, root, info)
+
+
+def read_run_info(folder: Path) -> dict[str, Any]:
+    """
+    Read the ``run.json`` of a finished chapter.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If the chapter did not come to its end.
+    """
+    path = folder / RUN_INFO
+    if not path.is_file():
+        raise FileNotFoundError(f"No {RUN_INFO} in {folder}. Run the chapter first.")
+    info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if "duration_s" not in info:
+        raise ValueError(f"Unfinished results in {folder}. Run the chapter again.")
+    return info
+
+
+def _write_run_info(folder: Path, info: Mapping[str, Any]) -> None:
+    write_text(folder / RUN_INFO, json.dumps(info, indent=2, ensure_ascii=False) + "\n")
+
+
+def _check_results(folder: Path, chapter: str, root: Path) -> None:
+    """Refuse to empty a folder that no chapter of this project wrote."""
+    with suppress(OSError, ValueError, TypeError, KeyError):  # none there, or somebody else's
+        if json.loads((folder / RUN_INFO).read_text("utf-8"))["chapter"] in list_chapters(root):
+            return
+    own = (f"{chapter}.ipynb", f"{chapter}.failed.ipynb")  # of a run that ended before it opened
+    foreign = [path.name for path in folder.glob("*") if path.name not in own or path.is_dir()]
+    if foreign:
+        raise ValueError(
+            f"Invalid {RESULTS} {str(folder)!r}: it holds {min(foreign)!r}, no {RUN_INFO} of a "
+            "chapter, and would be emptied. Must be a new or empty folder, or the results of a "
+            "chapter."
+        )
+
+
+def _describe_environment(root: Path) -> dict[str, Any]:
+    """Describe the machine, the code and the libraries that a result depends on."""
+    import torch  # slow to import, and only a finished chapter needs it
+
+    device = "mps" if torch.backends.mps.is_available() else "cpu"
+    listing = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.+)", listing.read_text()) if listing.is_file() else []
+    requirements = importlib.metadata.requires("thesis-lib") or []
+    libraries = [re.split(r"[^\w.-]", line)[0] for line in requirements if "extra ==" not in line]
+    return {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else device,
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "n_cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        **_describe_commit(root),
+        "libraries": {name: importlib.metadata.version(name) for name in sorted(libraries)},
+    }
+
+
+def _describe_commit(root: Path) -> dict[str, Any]:
+    """Commit of the project's own repository, and whether files differ from it."""
+    git = ["git", "-C", os.fspath(root), "--git-dir=.git"]  # not that of a folder above
+    try:
+        commit, changes = (
+            subprocess.check_output([*git, *words], stderr=subprocess.DEVNULL, text=True).strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        )
+    except (OSError, subprocess.CalledProcessError):  # no git, no repository, no commit yet
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": bool(changes)}

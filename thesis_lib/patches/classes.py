@@ -1,0 +1,148 @@
+"""Labelled patches to train and to test a classifier on: of volumes, of earths, of LANDMASS."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saltearth import make_class_patches
+from saltvolumes import open_landmass, split_blocks
+from thesis_lib.patches.labels import LabelledPatches, cut_patches
+from thesis_lib.patches.volumes import Data, Volumes
+
+
+@dataclass(frozen=True)
+class SaltPatches:
+    """
+    Patches of volumes in the classes "background" and "salt".
+
+    Parameters
+    ----------
+    data : Earths or Survey
+        Volumes that they are cut from.
+    patch, stride, axes
+        As in :class:`thesis_lib.patches.PatchBatches`.
+    threshold : float
+        Fraction of salt above which a patch is salt, in [0, 1].
+    n_train, n_test : int
+        Patches from the training volumes of each seed, and from the test volumes, the same ones
+        for every seed.
+    n_earths : int
+        Number of unseen earths.
+    """
+
+    data: Data
+    patch: tuple[int, int]
+    stride: tuple[int, int]
+    axes: tuple[str, ...]
+    threshold: float = 0.2
+    n_train: int = 1024
+    n_test: int = 512
+    n_earths: int = 1
+
+    def train(self, seed: int) -> LabelledPatches:
+        """Patches to train on."""
+        return self._cut(self.data.train(seed), self.n_train, seed)
+
+    def test(self) -> LabelledPatches:
+        """Unseen patches."""
+        return self._cut(self.data.test(self.n_earths), self.n_test, 0)
+
+    def _cut(self, volumes: Volumes, n_patches: int, seed: int) -> LabelledPatches:
+        return cut_patches(
+            volumes,
+            patch=self.patch,
+            stride=self.stride,
+            axes=self.axes,
+            threshold=self.threshold,
+            n_patches=n_patches,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True)
+class EarthClasses:
+    """
+    Patches of synthetic earths in the four classes of LANDMASS.
+
+    Parameters
+    ----------
+    preset, shape, patch, n_per_class
+        As in :func:`saltearth.make_class_patches`.
+    first : int
+        Seed of the earths to train on; the next one is that of the test earths.
+    """
+
+    preset: str
+    shape: tuple[int, int, int]
+    patch: int
+    n_per_class: int
+    first: int = 0
+
+    def train(self, seed: int) -> LabelledPatches:  # noqa: ARG002
+        """Patches to train on."""
+        return self._make(self.first)
+
+    def test(self) -> LabelledPatches:
+        """Patches of other earths."""
+        return self._make(self.first + 1)
+
+    def _make(self, seed: int) -> LabelledPatches:
+        made = make_class_patches(
+            preset=self.preset,
+            shape=self.shape,
+            patch=self.patch,
+            n_per_class=self.n_per_class,
+            seed=seed,
+        )
+        return LabelledPatches(*made)
+
+
+@dataclass(frozen=True)
+class LandmassBlock:
+    """
+    LANDMASS with one block of indices to test on.
+
+    Parameters
+    ----------
+    root, release
+        As in :func:`saltvolumes.open_landmass`.
+    block, n_dropped
+        As in :func:`saltvolumes.split_blocks`: neighbours are nearly the same images.
+    """
+
+    root: str
+    release: int = 1
+    block: int = 0
+    n_dropped: int = 40
+
+    def identify(self) -> dict[str, Any]:
+        """What the key of a task covers: content in place of the path."""
+        content = _read_landmass(self.root, self.release)[0].content_hash
+        return {"content": content, "block": [self.block, self.n_dropped]}
+
+    def train(self, seed: int) -> LabelledPatches:  # noqa: ARG002
+        """Images outside the block, and not near it."""
+        return self._split()[0]
+
+    def test(self) -> LabelledPatches:
+        """Images of the block."""
+        return self._split()[1]
+
+    def _split(self) -> tuple[LabelledPatches, LabelledPatches]:
+        images, numbers = _read_landmass(self.root, self.release)
+        train, test = split_blocks(
+            images.labels, block=self.block, numbers=numbers, n_dropped=self.n_dropped
+        )
+        return images.take(train), images.take(test)
+
+
+PatchSource = SaltPatches | EarthClasses | LandmassBlock
+
+
+@lru_cache(maxsize=1)
+def _read_landmass(root: str, release: int) -> tuple[LabelledPatches, NDArray[np.int64]]:
+    images, labels, classes, numbers = open_landmass(root, release=release)
+    return LabelledPatches(images, labels, classes), numbers

@@ -1,0 +1,344 @@
+"""Volumes that networks learn from: training, validation and test volumes that never touch."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pooch
+import xarray as xr
+from numpy.typing import NDArray
+
+from saltearth import PRESETS, Preset, make_volume
+from saltvolumes import open_volume, select_lines
+from saltvolumes._checks import check_choice, check_count, check_range
+from saltvolumes._files import write_text
+from saltvolumes.volume import LATERAL
+
+# Seeds of the synthetic earths: a training earth belongs to one seed of a study, the validation and
+# test earths are the same for all of them. The three ranges never meet. Settings were chosen with
+# the earths from 2,000,000 on, so those are scored no more.
+VALIDATION_EARTH = 1_000_000
+TEST_EARTH = 3_000_000
+LATERAL_M = 25.0  # between the lines of an earth
+CUBE_M = 20.0  # between its samples, where nothing else is asked for
+
+Volumes = tuple[xr.Dataset, ...]
+
+
+@dataclass(frozen=True)
+class Earths:
+    """
+    Synthetic earths, known by their recipe.
+
+    Parameters
+    ----------
+    presets : mapping of str to tuple of float
+        Keys of :data:`saltearth.PRESETS`, each with the vertical spacings in m that its earths
+        take in turn. Training earths take the presets in turn; all others are of the first.
+    shape : tuple of three int
+        (n_inline, n_crossline, n_vertical) of each earth.
+    n_train : int
+        Earths per seed to train on.
+    watched : bool
+        Whether an earth is held out to watch the training with.
+    changes : mapping of str to object
+        Fields of every preset with other values.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a preset is unknown or has no spacing, a spacing is not above 0, or a count below 1.
+    """
+
+    presets: Mapping[str, tuple[float, ...]]
+    shape: tuple[int, int, int] = (96, 128, 128)
+    n_train: int = 1
+    watched: bool = True
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        presets = self.presets
+        if not presets or not all(isinstance(v, list | tuple) and v for v in presets.values()):
+            raise ValueError(
+                f"Invalid presets {dict(presets)}. Must map presets to spacings: "
+                "{'gulf': [20.0]}."
+            )
+        for name, spacings in presets.items():
+            check_choice("preset", name, tuple(PRESETS))
+            for spacing in spacings:
+                check_range(f"spacing of {name}", spacing, low=0, exclusive=True)
+        check_count("n_train", self.n_train)
+        plain = {name: tuple(map(float, spacings)) for name, spacings in presets.items()}
+        object.__setattr__(self, "presets", plain)
+        object.__setattr__(self, "shape", tuple(self.shape))
+
+    def open(self, earth: int) -> xr.Dataset:
+        """Earth of a seed, of the first preset."""
+        name, spacings = next(iter(self.presets.items()))
+        return self._make(name, earth, spacings[0])
+
+    def train(self, seed: int) -> Volumes:
+        """Earths that the networks of a seed are trained on."""
+        check_count("seed", seed, low=0, high=VALIDATION_EARTH // self.n_train - 1)
+        spacings = {name: cycle(values) for name, values in self.presets.items()}
+        names = islice(cycle(self.presets), self.n_train)
+        first = seed * self.n_train
+        return tuple(
+            self._make(name, first + number, next(spacings[name]))
+            for number, name in enumerate(names)
+        )
+
+    def validation(self) -> xr.Dataset | None:
+        """Earth that is watched during training, the same for every seed."""
+        return self.open(VALIDATION_EARTH) if self.watched else None
+
+    def test(self, n_volumes: int) -> Volumes:
+        """Earths that no network is trained on, the same for every seed."""
+        check_count("n_volumes", n_volumes)
+        return tuple(self.open(TEST_EARTH + number) for number in range(n_volumes))
+
+    def _make(self, name: str, earth: int, spacing_m: float) -> xr.Dataset:
+        preset = replace(PRESETS[name], **self.changes)
+        return _make_earth(preset, earth, self.shape, spacing_m)
+
+
+@lru_cache(maxsize=16)  # all losses of a seed, and ablations that change no earth, read the same
+def _make_earth(
+    preset: Preset, seed: int, shape: tuple[int, int, int], spacing_m: float
+) -> xr.Dataset:
+    spacing = (LATERAL_M, LATERAL_M, spacing_m)
+    return make_volume(shape, seed=seed, spacing_m=spacing, preset=preset)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """
+    A volume in a file, split into blocks of lines; known by the content of its files.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    reading : mapping of str to object
+        How to read it: arguments of :func:`saltvolumes.open_volume` by name. Lists in it become
+        tuples.
+    split_axis : {"inline", "crossline"}
+        Axis along which the volume is split.
+    test_lines, validation_lines : tuple of int
+        Line numbers on that axis to score and to watch; the rest, less the guard, is trained on.
+        Without test lines the last fifth of the volume is scored and the tenth before it watched.
+    guard_lines : int
+        Lines left out on either side of the held-out ones, a patch's width for instance.
+
+    Raises
+    ------
+    ValueError
+        If the file does not exist, or the arguments contradict each other.
+    """
+
+    path: str
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    split_axis: str = "crossline"
+    test_lines: tuple[int, ...] = ()
+    validation_lines: tuple[int, ...] = ()
+    guard_lines: int = 0
+
+    def __post_init__(self) -> None:
+        if not Path(self.path).exists():
+            raise ValueError(
+                f"Invalid data {self.path!r}. Must be a preset ({', '.join(PRESETS)}) or a file."
+            )
+        allowed = list(inspect.signature(open_volume).parameters)[1:]
+        for name in self.reading:
+            check_choice("name in reading", name, allowed)
+        object.__setattr__(self, "reading", _freeze(self.reading))
+        object.__setattr__(self, "test_lines", tuple(self.test_lines))
+        object.__setattr__(self, "validation_lines", tuple(self.validation_lines))
+        check_choice("split_axis", self.split_axis, tuple(LATERAL))
+        check_count("guard_lines", self.guard_lines, low=0)
+        if self.validation_lines and not self.test_lines:
+            raise ValueError("Invalid validation_lines without test_lines. Must be both or none.")
+        held_out = (*self.test_lines, *self.validation_lines)
+        if len(set(held_out)) < len(held_out):
+            raise ValueError(
+                f"Invalid test_lines {list(self.test_lines)} and validation_lines "
+                f"{list(self.validation_lines)}: contain duplicates. Must be distinct."
+            )
+
+    def identify(self) -> dict[str, Any]:
+        """What the key of a task covers: content in place of paths."""
+        reading = {name: _hash_files(value) for name, value in self.reading.items()}
+        return {
+            "content": hash_file(Path(self.path)),
+            "reading": reading,
+            "split": [self.split_axis, self.test_lines, self.validation_lines, self.guard_lines],
+        }
+
+    def open(self, earth: int = 0) -> xr.Dataset:  # noqa: ARG002  one survey for every seed
+        """Whole volume, opened once."""
+        return _open_survey(self.path, json.dumps(self.reading))
+
+    def train(self, seed: int) -> Volumes:  # noqa: ARG002
+        """One volume for each run of neighbouring lines that are trained on."""
+        lines = self._lines()
+        free = _find_free(lines, sum(self._held_out(), ()), self)
+        return _cut_blocks(self.open(), self.split_axis, free)
+
+    def validation(self) -> xr.Dataset | None:
+        """Lines that are watched during training."""
+        _, watched = self._held_out()
+        return select_lines(self.open(), self.split_axis, watched) if watched else None
+
+    def test(self, n_volumes: int = 1) -> Volumes:  # noqa: ARG002
+        """One volume for each run of neighbouring lines that are scored."""
+        scored, _ = self._held_out()
+        indices = np.flatnonzero(_is_among(self._lines(), scored, self))
+        parts = _cut_blocks(self.open(), self.split_axis, indices)
+        if not any((part["salt"] & part["amplitude"].notnull()).any() for part in parts):
+            raise ValueError(
+                f"Invalid test lines of {self.path}: no salt in them. Must hold some, since "
+                "scores of empty masks mean nothing."
+            )
+        return parts
+
+    def _lines(self) -> NDArray[np.int64]:
+        volume = self.open()
+        if "salt" not in volume:
+            raise ValueError(
+                f"Invalid volume {self.path} for a study. Must have a salt mask: name a file "
+                "or a variable in reading: {mask: ...}."
+            )
+        lines: NDArray[np.int64] = volume[self.split_axis].values
+        return lines
+
+    def _held_out(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Test and validation lines: those named, or the last fifth and the tenth before it."""
+        if self.test_lines:
+            return self.test_lines, self.validation_lines
+        lines = self._lines()
+        n_test, n_validation = max(len(lines) // 5, 1), len(lines) // 10
+        start = len(lines) - n_test
+        stop = max(start - self.guard_lines, 0)
+        validation = lines[max(stop - n_validation, 0) : stop]
+        return tuple(lines[start:].tolist()), tuple(validation.tolist())
+
+
+Data = Earths | Survey
+
+
+def choose_data(
+    source: str, *, shape: Sequence[int], n_train: int = 1, **survey: Any
+) -> Earths | Survey:
+    """
+    Return earths where a source names a preset, else the survey in a file.
+
+    Parameters
+    ----------
+    source : str
+        A preset of :data:`saltearth.PRESETS`, or a path.
+    shape, n_train
+        As in `Earths`.
+    **survey
+        Fields of `Survey`.
+
+    Raises
+    ------
+    ValueError
+        If fields of a survey are given for a preset, or as `Survey`.
+    """
+    if source not in PRESETS:
+        return Survey(source, **survey)
+    if any(value for name, value in survey.items() if name in ("reading", "test_lines")):
+        raise ValueError(
+            f"Invalid reading or lines for the synthetic earth {source!r}. Must be empty: it has "
+            "its own mask, and is split by seed."
+        )
+    n_lateral = tuple(shape)
+    return Earths({source: (CUBE_M,)}, n_lateral, n_train)  # type: ignore[arg-type]
+
+
+def hash_file(path: Path) -> str:
+    """
+    Hash a file, or all files of a folder; remembered by path, size and time of change.
+
+    Returns
+    -------
+    str
+        First 16 hexadecimal digits of a SHA-256.
+    """
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    stats = [(file, file.stat()) for file in files if file.is_file()]
+    state = [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
+    label = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
+    memory = Path(pooch.os_cache("thesis")) / "hashes" / label
+    if memory.is_file():
+        return memory.read_text(encoding="utf-8")
+    digest = hashlib.sha256()
+    for file, _ in stats:
+        digest.update(str(file.relative_to(path)).encode() if path.is_dir() else b"")
+        digest.update(bytes.fromhex(pooch.file_hash(str(file))))
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    write_text(memory, digest.hexdigest()[:16])
+    return digest.hexdigest()[:16]
+
+
+def _hash_files(value: Any) -> Any:
+    """Replace names of files, wherever they are in a value, by their content."""
+    if isinstance(value, tuple):
+        return [_hash_files(item) for item in value]
+    if isinstance(value, str) and Path(value).exists():
+        return hash_file(Path(value))
+    return value
+
+
+def _freeze(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _freeze(item) for name, item in value.items()}
+    return tuple(map(_freeze, value)) if isinstance(value, list | tuple) else value
+
+
+@lru_cache(maxsize=4)
+def _open_survey(path: str, reading: str) -> xr.Dataset:
+    return open_volume(path, **_freeze(json.loads(reading)))
+
+
+def _is_among(
+    lines: NDArray[np.int64], numbers: Sequence[int], survey: Survey
+) -> NDArray[np.bool_]:
+    unknown = sorted(set(numbers) - set(lines.tolist()))
+    if unknown:
+        raise ValueError(
+            f"Invalid {survey.split_axis} numbers {unknown}. Must be among the {lines.size} "
+            f"lines from {lines.min()} to {lines.max()} of {survey.path}."
+        )
+    return np.isin(lines, numbers)
+
+
+def _find_free(
+    lines: NDArray[np.int64], held_out: Sequence[int], survey: Survey
+) -> NDArray[np.int64]:
+    """Indices of the lines that are more than the guard away from all held-out ones."""
+    guard = survey.guard_lines
+    window = np.ones(2 * guard + 1)
+    near = np.convolve(_is_among(lines, held_out, survey), window)[guard : guard + lines.size]
+    free = np.flatnonzero(near == 0)
+    if not free.size:
+        raise ValueError(
+            f"Invalid held-out lines {sorted(held_out)} with a guard of {guard}. Must leave at "
+            f"least one of {lines.size} lines along {survey.split_axis} for training."
+        )
+    return free
+
+
+def _cut_blocks(volume: xr.Dataset, axis: str, indices: NDArray[np.int64]) -> Volumes:
+    """One volume for each run of neighbouring lines."""
+    lines = volume[axis].values
+    runs = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
+    return tuple(select_lines(volume, axis, lines[part].tolist()) for part in runs)

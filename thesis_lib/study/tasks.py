@@ -1,0 +1,516 @@
+"""
+One idea of a run: a task is a frozen dataclass whose fields are its key.
+
+A field that is itself a task is a parent, whose result the task starts from. What was computed once
+is never computed again; what was killed goes on where it stopped. For example, chapter 2 is
+``run_all(grid(Score(Train(...)), loss=losses, seed=seeds), root="runs")``.
+"""
+
+import hashlib
+import json
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+from typing import Any, ClassVar, Self, TypeVar
+
+import pandas as pd
+import torch
+from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from saltvolumes._files import replace_when_done, write_text
+from thesis_lib._sources import hash_sources
+
+CONFIG, SCORES, TIMING, HISTORY = "config.json", "scores.json", "timing.json", "history.csv"
+LIBRARIES = ("edt", "numpy", "scipy", "timm", "torch")  # those whose arithmetic results rest on
+
+AnyTask = TypeVar("AnyTask", bound="Task")
+Parents = Mapping[str, "Outcome"]
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """
+    One unit of work of a study. Subclasses are frozen dataclasses and define `compute`.
+
+    The key covers what the result depends on, and no more: the fields (of parents their keys, of
+    data what ``identify`` returns), the code that is reached from the class and from the classes
+    of its fields, and the versions of the libraries that do the arithmetic.
+    """
+
+    headline: ClassVar[tuple[str, ...]] = ()  # scores for the line that is printed
+
+    def check(self) -> None:  # noqa: B027  most have nothing to refuse
+        """Refuse, before anything is computed, what is bound to fail later."""
+
+    @abstractmethod
+    def compute(self, folder: Path, parents: Parents) -> Mapping[str, Any]:
+        """
+        Compute the result.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the run: for files, and for what a killed run left of them.
+        parents : mapping of str to Outcome
+            Results of the parents, by the name of the field.
+
+        Returns
+        -------
+        mapping
+            JSON-like scores. ``data`` may hold content hashes by what the data served for.
+        """
+
+    @property
+    def parents(self) -> dict[str, "Task"]:
+        """Tasks among the fields, by name."""
+        return {name: value for name, value in _list_fields(self) if isinstance(value, Task)}
+
+    @property
+    def title(self) -> str:
+        """Name of the task for people."""
+        return type(self).__name__
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that the key is made of."""
+        return {
+            "task": type(self).__name__,
+            "fields": {name: _identify(value) for name, value in _list_fields(self)},
+            "sources": hash_sources(*_list_classes(self)),
+            "libraries": {name: version(name) for name in LIBRARIES},
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of :meth:`describe`."""
+        text = json.dumps(self.describe(), sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def change(self, **values: Any) -> Self:
+        """
+        Return the task with new values of fields, wherever it or an ancestor has them.
+
+        Raises
+        ------
+        ValueError
+            If none of them has a field of that name.
+        """
+        own = {name: values[name] for name, _ in _list_fields(self) if name in values}
+        used = set(own)
+        for name, parent in self.parents.items():
+            if name not in own:
+                names = values.keys() & _list_field_names(parent)
+                own[name] = parent.change(**{name: values[name] for name in names})
+                used |= names
+        if unknown := values.keys() - used:
+            raise ValueError(
+                f"Invalid fields {sorted(unknown)} of {type(self).__name__}. Must be among: "
+                f"{', '.join(sorted(_list_field_names(self)))}."
+            )
+        return replace(self, **own)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    A finished run.
+
+    Parameters
+    ----------
+    task : Task
+        What was computed.
+    folder : Path
+        ``runs/<key>``, with ``config.json``, ``scores.json`` and the files of the task.
+    scores : mapping
+        Content of ``scores.json``.
+    computed : bool
+        Whether it was computed now (True) or found (False).
+    seconds : float
+        Computing time, whenever that was.
+    parents : mapping of str to Outcome
+        Results of the parents, by the name of the field.
+    """
+
+    task: Any
+    folder: Path
+    scores: Mapping[str, Any]
+    computed: bool
+    seconds: float
+    parents: Parents = field(default_factory=dict)
+
+    def lineage(self) -> Iterator["Outcome"]:
+        """Yield this outcome, its parents and their ancestors, each once."""
+        found = {self.task.key: self}
+        for parent in self.parents.values():
+            found |= {outcome.task.key: outcome for outcome in parent.lineage()}
+        yield from found.values()
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch of a training: learning rate, loss, scores of the validation."""
+        return pd.read_csv(self.folder / HISTORY)
+
+    def load_tensors(self, name: str) -> dict[str, Tensor]:
+        """
+        Load ``name.safetensors`` of the run, on the CPU.
+
+        Raises
+        ------
+        ValueError
+            If the file was damaged or deleted after it was written.
+        """
+        path = self.folder / f"{name}.safetensors"
+        try:
+            return load_file(path)
+        except (SafetensorError, FileNotFoundError) as error:
+            raise ValueError(
+                f"Cannot read {path}: {error}. Delete the folder {self.folder} to compute the run "
+                "again."
+            ) from error
+
+
+def run_all(
+    tasks: Iterable[Task],
+    *,
+    root: str | os.PathLike[str],
+    client: Any | None = None,
+    progress: bool = True,
+) -> list[Outcome]:
+    """
+    Find the results of tasks, and compute those that are not there yet; parents come first.
+
+    Two processes that want the same run take turns: the second finds it finished. The lock goes
+    when its process goes, also after a kill.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+        What to compute.
+    root : path
+        Folder of all runs, made if absent. With workers on several machines it has to be shared.
+    client : dask.distributed.Client, optional
+        Spreads the runs over its workers, processes of one task each that compute with as many
+        threads as this one would: sums in another order would be other sums. Without it the runs
+        are computed here, one by one.
+    progress : bool
+        Whether to print one line per task.
+
+    Returns
+    -------
+    list of Outcome
+        In the order of the tasks, whoever computed them.
+
+    Raises
+    ------
+    ValueError
+        If a worker of ``client`` takes more than one task at a time, or a file of a finished run
+        was damaged.
+    """
+    tasks, root = list(tasks), Path(root).resolve()
+    ordered = _order(tasks)
+    for task in ordered.values():
+        if not (root / task.key / SCORES).exists():
+            task.check()
+    results = _run_here(ordered, root) if client is None else _run_there(ordered, root, client)
+    outcomes: dict[str, Outcome] = {}
+    for outcome in results:
+        outcomes[outcome.task.key] = outcome
+        if progress:
+            print(f"[{len(outcomes)}/{len(ordered)}] {_describe(outcome)}", flush=True)
+    return [outcomes[task.key] for task in tasks]
+
+
+def grid(task: AnyTask, **values: Iterable[Any]) -> list[AnyTask]:
+    """
+    Return a task with every combination of some values of fields, its own or those of ancestors.
+
+    Parameters
+    ----------
+    task : Task
+        Has all other values.
+    **values : iterable
+        Values by name of field; the last one varies fastest.
+
+    Raises
+    ------
+    ValueError
+        If values are empty or contain duplicates, or neither the task nor an ancestor has the
+        field.
+
+    Examples
+    --------
+    >>> from thesis_lib.study import Earths, Train
+    >>> task = Train(seed=0, loss="dice", data=Earths({"gulf": (20.0,)}))
+    >>> [(each.seed, each.loss) for each in grid(task, seed=[1, 2], loss=["bce", "dice"])]
+    [(1, 'bce'), (1, 'dice'), (2, 'bce'), (2, 'dice')]
+    """
+    axes = {name: list(options) for name, options in values.items()}
+    for name, options in axes.items():
+        if not options:
+            raise ValueError(f"Invalid {name} []. Must be at least one.")
+        if any(option in options[:i] for i, option in enumerate(options)):
+            raise ValueError(f"Invalid {name} {options}: contains duplicates. Must be distinct.")
+    return [
+        task.change(**dict(zip(axes, chosen, strict=True))) for chosen in product(*axes.values())
+    ]
+
+
+def tabulate(
+    outcomes: Iterable[Outcome], *, rows: str | None = None, **columns: str
+) -> pd.DataFrame:
+    """
+    Lay the scores of runs out as a table, with one row per run.
+
+    Parameters
+    ----------
+    outcomes : iterable of Outcome
+        Finished runs.
+    rows : str, optional
+        A score that is a list of records: each of them is a row then, as of the images of a run.
+    **columns : str
+        First columns: name and where its value is found, as a dotted path from the task, for
+        example ``loss="network.loss"``.
+
+    Returns
+    -------
+    DataFrame
+        The columns asked for, then one per score that is a number or a text; null is NaN.
+    """
+    table = []
+    for outcome in outcomes:
+        known = {name: _follow(outcome.task, path) for name, path in columns.items()}
+        records = [outcome.scores] if rows is None else outcome.scores[rows]
+        table += [known | {k: v for k, v in record.items() if _is_cell(v)} for record in records]
+    frame = pd.DataFrame(table)
+    return frame.astype(dict.fromkeys(frame.columns[frame.isna().all()], float))
+
+
+def write_tasks(path: str | os.PathLike[str], tasks: Sequence[Task]) -> None:
+    """Write tasks as JSON, for another chapter to go on from."""
+    write_json(path, [{type(task).__name__: task} for task in tasks])
+
+
+def read_tasks(path: str | os.PathLike[str]) -> list[Any]:
+    """
+    Read tasks that `write_tasks` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, or holds something else.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"No tasks {path}. Run the chapter that writes them first.")
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return [_build_task(name, values) for entry in content for name, values in entry.items()]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"Invalid tasks {path}: {_in_one_line(error)}. Must be as this version of the library "
+            "writes them: run the chapter that writes them again."
+        ) from error
+
+
+def read_outcome(folder: str | os.PathLike[str]) -> Outcome:
+    """
+    Read a finished run from its folder, without its parents.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no finished run of this version of the library.
+    """
+    folder = Path(folder)
+    try:
+        config = _read_json(folder / CONFIG)
+        task = _build_task(config["task"], config["fields"])
+        scores, timing = _read_json(folder / SCORES), _read_json(folder / TIMING)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"Invalid run {folder}: {_in_one_line(error)} Must be the folder of a finished run."
+        ) from error
+    return Outcome(task, folder, scores, computed=False, seconds=timing["seconds"])
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write JSON, whole or not at all."""
+    write_text(Path(path), json.dumps(to_plain(content), indent=1, sort_keys=True) + "\n")
+
+
+def to_plain(value: Any) -> Any:
+    """Turn dataclasses, tuples and NumPy numbers into what JSON holds, NaN into null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: to_plain(item) for name, item in _list_fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors, whole or not at all."""
+    with replace_when_done(path) as partial:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, partial)
+        partial.chmod(0o644)  # safetensors makes files that only their owner reads
+
+
+def _order(tasks: Iterable[Task]) -> dict[str, Task]:
+    """All tasks and their ancestors by key, each after its parents."""
+    found: dict[str, Task] = {}
+    for task in tasks:
+        if task.key not in found:
+            found |= _order(task.parents.values())
+            found[task.key] = task
+    return found
+
+
+def _run_here(tasks: Mapping[str, Task], root: Path) -> Iterator[Outcome]:
+    outcomes: dict[str, Outcome] = {}
+    for key, task in tasks.items():
+        parents = {name: outcomes[parent.key] for name, parent in task.parents.items()}
+        outcomes[key] = _run_or_load(task, root, parents)
+        yield outcomes[key]
+
+
+def _run_there(tasks: Mapping[str, Task], root: Path, client: Any) -> Iterator[Outcome]:
+    """Outcomes as the workers finish them."""
+    from dask.distributed import as_completed  # slow to import, and only the few who spread need it
+
+    n_at_once = max(client.nthreads().values())
+    if n_at_once > 1:
+        raise ValueError(
+            f"Invalid worker of {n_at_once} tasks at a time. Must be threads_per_worker=1."
+        )
+    futures: dict[str, Any] = {}
+    for key, task in tasks.items():
+        parents = {name: futures[parent.key] for name, parent in task.parents.items()}
+        futures[key] = client.submit(
+            _run_with_threads, torch.get_num_threads(), task, root, parents, pure=False
+        )
+    for future in as_completed(futures.values()):  # type: ignore[no-untyped-call]
+        yield future.result()
+
+
+def _run_with_threads(n_threads: int, *job: Any) -> Outcome:
+    """Compute in a worker process, where no one else minds the number of threads."""
+    torch.set_num_threads(n_threads)
+    return _run_or_load(*job)
+
+
+def _run_or_load(task: Task, root: Path, parents: Parents) -> Outcome:
+    folder = root / task.key
+    folder.mkdir(parents=True, exist_ok=True)
+    path, timing = folder / SCORES, folder / TIMING
+    with FileLock(folder / ".lock"):
+        computed = not path.exists()
+        if computed:
+            start = perf_counter()
+            write_json(folder / CONFIG, task.describe() | {"fields": task})
+            scores = task.compute(folder, parents)
+            write_json(timing, {"seconds": round(perf_counter() - start, 3)})
+            write_json(path, scores)
+    seconds = _read_json(timing)["seconds"]
+    return Outcome(task, folder, _read_json(path), computed, seconds, parents)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"Cannot read {path}: {error}. Delete the folder {path.parent} to compute the run "
+            "again."
+        ) from error
+    if not isinstance(content, dict) or not content:
+        raise ValueError(
+            f"Cannot read {path}: it is empty. Delete the folder {path.parent} to compute the run "
+            "again."
+        )
+    return content
+
+
+def _describe(outcome: Outcome) -> str:
+    """One line: what it is, its main scores, whether it was computed or found."""
+    scores = [f"{name} {outcome.scores[name]:.4f}" for name in outcome.task.headline]
+    origin = f"computed in {outcome.seconds:.0f} s" if outcome.computed else "found"
+    text = ", ".join([outcome.task.title, *scores])
+    return f"{text} ({origin}, {outcome.folder.name})"
+
+
+def _list_fields(value: Any) -> list[tuple[str, Any]]:
+    return [(item.name, getattr(value, item.name)) for item in fields(value)]
+
+
+def _list_field_names(task: Task) -> set[str]:
+    """Names of the fields of a task and of all its ancestors."""
+    own = {name for name, _ in _list_fields(task)}
+    return own.union(*map(_list_field_names, task.parents.values()))
+
+
+def _list_classes(value: Any) -> list[type]:
+    """Classes of a task and of the dataclasses among its fields, which are not parents."""
+    kinds = {type(value)}
+    for _, part in _list_fields(value):
+        if is_dataclass(part) and not isinstance(part, Task):
+            kinds.update(_list_classes(part))
+    return sorted(kinds, key=lambda kind: kind.__qualname__)
+
+
+def _identify(value: Any) -> Any:
+    """What stands for a value in a key."""
+    if isinstance(value, Task):
+        return value.key
+    if hasattr(value, "identify"):
+        return _identify(value.identify())
+    if is_dataclass(value):
+        return {name: _identify(item) for name, item in _list_fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _identify(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_identify(item) for item in value]
+    return to_plain(value)
+
+
+def _build_task(name: str, values: Any) -> Task:
+    kinds = {kind.__name__: kind for kind in _list_subclasses(Task)}
+    if name not in kinds:
+        raise ValueError(f"unknown task {name!r}")
+    task: Task = TypeAdapter(kinds[name]).validate_python(values)
+    return task
+
+
+def _list_subclasses(kind: type) -> list[type]:
+    own: list[type] = kind.__subclasses__()
+    return own + [below for child in own for below in _list_subclasses(child)]
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return " ".join(str(error).split())
+
+
+def _follow(task: Task, path: str) -> Any:
+    value: Any = task
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _is_cell(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
