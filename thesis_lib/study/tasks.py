@@ -16,8 +16,10 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import product
+from operator import attrgetter
 from pathlib import Path
 from time import perf_counter
+from types import NoneType
 from typing import Any, ClassVar, Self, TypeVar
 
 import pandas as pd
@@ -33,6 +35,8 @@ from thesis_lib._sources import hash_sources
 
 CONFIG, SCORES, TIMING, HISTORY = "config.json", "scores.json", "timing.json", "history.csv"
 LIBRARIES = ("edt", "numpy", "scipy", "timm", "torch")  # those whose arithmetic results rest on
+
+_CELL = (str, int, float, NoneType)  # what fits a cell of a table
 
 AnyTask = TypeVar("AnyTask", bound="Task")
 Parents = Mapping[str, "Outcome"]
@@ -288,9 +292,11 @@ def tabulate(
     """
     table = []
     for outcome in outcomes:
-        known = {name: _follow(outcome.task, path) for name, path in columns.items()}
+        known = {name: attrgetter(path)(outcome.task) for name, path in columns.items()}
         records = [outcome.scores] if rows is None else outcome.scores[rows]
-        table += [known | {k: v for k, v in record.items() if _is_cell(v)} for record in records]
+        table += [
+            known | {k: v for k, v in record.items() if isinstance(v, _CELL)} for record in records
+        ]
     frame = pd.DataFrame(table)
     return frame.astype(dict.fromkeys(frame.columns[frame.isna().all()], float))
 
@@ -503,14 +509,3 @@ def _in_one_line(error: Exception) -> str:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return " ".join(str(error).split())
-
-
-def _follow(task: Task, path: str) -> Any:
-    value: Any = task
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
-
-
-def _is_cell(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float)
