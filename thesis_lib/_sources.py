@@ -15,7 +15,7 @@ ENGINE = "thesis_lib.study.tasks"  # finds and stores results, and changes none 
 class _Module(NamedTuple):
     """What the names of a module stand for."""
 
-    definitions: dict[str, ast.stmt]  # functions, classes, constants
+    definitions: dict[str, ast.Module]  # functions, classes, constants
     imports: dict[str, str]  # dotted path of a module, or of a name in one
 
 
@@ -77,7 +77,7 @@ def _locate(path: str, packages: set[str]) -> str | None:
     return None
 
 
-def _list_names(definition: ast.stmt, module: str) -> Iterator[str]:
+def _list_names(definition: ast.Module, module: str) -> Iterator[str]:
     """Dotted paths of all names in a definition, as its module understands them."""
     content = _read_module(module)
     for node in ast.walk(definition):
@@ -106,7 +106,10 @@ def _read_module(name: str) -> _Module:
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         _strip(node)
-    definitions = {name: node for node in tree.body for name in _defined_names(node)}
+    definitions: dict[str, ast.Module] = {}
+    for node in tree.body:
+        for defined in _defined_names(node, definitions):
+            definitions.setdefault(defined, ast.Module([], [])).body.append(node)
     imports: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -117,12 +120,15 @@ def _read_module(name: str) -> _Module:
     return _Module(definitions, imports)
 
 
-def _defined_names(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    nothing = ast.Pass()
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", nothing)]
-    return [part.id for name in targets for part in ast.walk(name) if isinstance(part, ast.Name)]
+def _defined_names(node: ast.stmt, known: Iterable[str]) -> set[str]:
+    """Names that a statement defines, or those known ones that it mentions and may change."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {node.name}
+    names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        return names & {*known}
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return {part.id for name in targets for part in ast.walk(name) if isinstance(part, ast.Name)}
 
 
 def _strip(node: ast.AST) -> None:

@@ -192,6 +192,33 @@ def test_key_knows_a_survey_by_its_content(path, tmp_path):
         assert _identify(other) != _identify(survey)
 
 
+def test_a_changed_file_is_opened_again(path, tmp_path):
+    """Another content under the same name is another volume."""
+    first = Survey(path).open().attrs["content_hash"]
+    os.replace(write_volume(tmp_path / "new.nc", seed=1), path)  # noqa: PTH105
+    assert Survey(path).open().attrs["content_hash"] != first
+
+
+def test_key_knows_the_order_of_presets_and_values_by_size():
+    """The first preset decides about held-out earths; 1 and 1.0 are one setting; inf is a value."""
+    one, other = ({"gulf": (20,), "north_sea": (20.0,)}, {"north_sea": (20,), "gulf": (20,)})
+    assert _identify(Earths(one)) != _identify(Earths(other))
+    assert _identify(Earths(one)) == _identify(Earths(dict.fromkeys(one, (20.0,))))
+    assert _identify((4400, np.inf)) == _identify((4400.0, np.inf)) != _identify((4400, None))
+
+
+@pytest.mark.usefixtures("path")
+def test_key_needs_no_cache(tmp_path, monkeypatch):
+    """Where content cannot be remembered, or the memory is damaged, files are read again."""
+    known = hash_file(tmp_path / "volume.nc")
+    (memory,) = (tmp_path / "cache").rglob("hashes/*")
+    memory.write_text("")
+    assert hash_file(tmp_path / "volume.nc") == known
+    (tmp_path / "blocked").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
+    assert hash_file(tmp_path / "volume.nc") == known
+
+
 def test_key_knows_a_mask_by_its_content(path, tmp_path):
     """A file that the reading names counts by its content."""
     mask = tmp_path / "salt.txt"

@@ -1,11 +1,13 @@
 """The judge of what classifiers made is another network."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from explained_networks import JUDGE, make_classifier, make_patches
 
 from thesis_lib.patches import Earths
-from thesis_lib.study import Train, grid, run_all
+from thesis_lib.study import Invert, Maximize, Train, grid, run_all
 from thesis_lib.study.judging import load_network, pick_judge, predict_salt
 from thesis_lib.study.segmentation import load_model
 
@@ -47,3 +49,11 @@ def test_layout_follows_precision(tmp_path):
     for precision, last in (("bf16-mixed", True), ("32-true", False)):
         weight = next(w for w in load_network(network, precision).block1.parameters() if w.ndim > 3)
         assert weight.is_contiguous(memory_format=torch.channels_last) == last
+
+
+def test_judge_of_its_own_encoder_is_refused():
+    """A network does not judge images of a classifier that took over its encoder."""
+    network = replace(make_classifier(), untrained=False, segmentation=JUDGE)
+    for task in (Maximize(network, None, (0,), (0,)), Invert(network, None)):
+        with pytest.raises(ValueError, match="Invalid judge 'Train dice, seed 9'"):
+            replace(task, judge=JUDGE)

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import cycle, islice
@@ -77,7 +78,12 @@ class Earths:
         check_count("n_train", self.n_train)
         plain = {name: tuple(map(float, spacings)) for name, spacings in presets.items()}
         object.__setattr__(self, "presets", plain)
+        object.__setattr__(self, "changes", _freeze(self.changes))
         object.__setattr__(self, "shape", tuple(self.shape))
+
+    def identify(self) -> dict[str, Any]:
+        """What the key of a task covers: the order of the presets counts."""
+        return vars(self) | {"presets": list(self.presets.items())}
 
     def open(self, earth: int) -> xr.Dataset:
         """Earth of a seed, of the first preset."""
@@ -158,6 +164,7 @@ class Survey:
         allowed = list(inspect.signature(open_volume).parameters)[1:]
         for name in self.reading:
             check_choice("name in reading", name, allowed)
+        object.__setattr__(self, "path", str(self.path))
         object.__setattr__(self, "reading", _freeze(self.reading))
         object.__setattr__(self, "test_lines", tuple(self.test_lines))
         object.__setattr__(self, "validation_lines", tuple(self.validation_lines))
@@ -183,7 +190,7 @@ class Survey:
 
     def open(self, earth: int = 0) -> xr.Dataset:  # noqa: ARG002  one survey for every seed
         """Whole volume, opened once."""
-        return _open_survey(self.path, json.dumps(self.reading))
+        return _open_survey(self.path, json.dumps(self.reading), json.dumps(self.identify()))
 
     def train(self, seed: int) -> Volumes:  # noqa: ARG002
         """One volume for each run of neighbouring lines that are trained on."""
@@ -275,17 +282,19 @@ def hash_file(path: Path) -> str:
     """
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     stats = [(file, file.stat()) for file in files if file.is_file()]
-    state = [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
+    state: list[Any] = [path.is_dir()]
+    state += [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
     label = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
     memory = Path(pooch.os_cache("thesis")) / "hashes" / label
-    if memory.is_file():
-        return memory.read_text(encoding="utf-8")
+    if memory.is_file() and len(known := memory.read_text(encoding="utf-8")) == 16:
+        return known
     digest = hashlib.sha256()
     for file, _ in stats:
         digest.update(str(file.relative_to(path)).encode() if path.is_dir() else b"")
         digest.update(bytes.fromhex(pooch.file_hash(str(file))))
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    write_text(memory, digest.hexdigest()[:16])
+    with suppress(OSError):  # without a place to remember it, it is read again
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_text(memory, digest.hexdigest()[:16])
     return digest.hexdigest()[:16]
 
 
@@ -301,11 +310,13 @@ def _hash_files(value: Any) -> Any:
 def _freeze(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _freeze(item) for name, item in value.items()}
-    return tuple(map(_freeze, value)) if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return tuple(map(_freeze, value))
+    return str(value) if isinstance(value, Path) else value
 
 
 @lru_cache(maxsize=4)
-def _open_survey(path: str, reading: str) -> xr.Dataset:
+def _open_survey(path: str, reading: str, _content: str) -> xr.Dataset:
     return open_volume(path, **_freeze(json.loads(reading)))
 
 

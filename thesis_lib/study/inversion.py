@@ -14,7 +14,7 @@ from saltvolumes._checks import check_choice, check_count
 from thesis_lib.patches import LabelledPatches
 from thesis_lib.patching import zscore
 from thesis_lib.study.classification import Classify
-from thesis_lib.study.judging import load_network, pick_device, predict_salt
+from thesis_lib.study.judging import check_judge, load_network, pick_device, predict_salt
 from thesis_lib.study.segmentation import Train
 from thesis_lib.study.tasks import Outcome, Parents, Task, save_tensors
 from thesis_lib.training import pick_precision, predict_patches
@@ -84,6 +84,7 @@ class Invert(Task):
 
     def __post_init__(self) -> None:
         check_choice("block", self.block, BLOCKS)
+        check_judge(self.judge, self.network)
         object.__setattr__(self, "precision", pick_precision(self.precision, pick_device()))
         if not 0 < len(self.ni_seeds) == len(set(self.ni_seeds)):
             raise ValueError(f"Invalid ni_seeds {self.ni_seeds}. Must be distinct, at least one.")

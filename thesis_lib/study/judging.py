@@ -8,7 +8,7 @@ from torch import Tensor
 
 from saltvolumes._checks import check_choice
 from thesis_lib.model import SaltClassifier
-from thesis_lib.study.classification import load_classifier
+from thesis_lib.study.classification import Classify, load_classifier
 from thesis_lib.study.segmentation import Train, load_model
 from thesis_lib.study.tasks import Outcome
 from thesis_lib.training import predict_patches
@@ -35,6 +35,15 @@ def predict_salt(judge: Outcome, images: Tensor) -> Tensor:
     """
     model = load_model(judge).to(images.device)
     return torch.sigmoid(predict_patches(model, images, precision="32-true")).to(images)
+
+
+def check_judge(judge: Train | None, network: Classify) -> None:
+    """Refuse a judge whose own encoder is explained."""
+    if judge is not None and judge == network.segmentation:
+        raise ValueError(
+            f"Invalid judge {judge.title!r}. Must be another network than the one whose encoder is "
+            "explained."
+        )
 
 
 def pick_judge(networks: Sequence[Train], encoder: Train) -> Train | None:

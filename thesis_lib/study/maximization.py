@@ -14,7 +14,7 @@ from saltvolumes._checks import check_choice, check_count
 from thesis_lib.model import SaltClassifier
 from thesis_lib.patches import LabelledPatches
 from thesis_lib.study.classification import Classify
-from thesis_lib.study.judging import load_network, pick_device, predict_salt
+from thesis_lib.study.judging import check_judge, load_network, pick_device, predict_salt
 from thesis_lib.study.segmentation import Train
 from thesis_lib.study.tasks import Outcome, Parents, Task, save_tensors
 from thesis_lib.training import pick_precision
@@ -76,6 +76,7 @@ class Maximize(Task):
 
     def __post_init__(self) -> None:
         check_choice("image", self.image, IMAGE_KINDS)
+        check_judge(self.judge, self.network)
         object.__setattr__(self, "precision", pick_precision(self.precision, pick_device()))
         for name, values in (("am_seeds", self.am_seeds), ("classes", self.classes)):
             if not 0 < len(values) == len(set(values)):

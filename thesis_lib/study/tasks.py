@@ -303,7 +303,7 @@ def tabulate(
 
 def write_tasks(path: str | os.PathLike[str], tasks: Sequence[Task]) -> None:
     """Write tasks as JSON, for another chapter to go on from."""
-    write_json(path, [{type(task).__name__: task} for task in tasks])
+    write_json(path, [{type(task).__name__: task} for task in tasks], sort_keys=False)
 
 
 def read_tasks(path: str | os.PathLike[str]) -> list[Any]:
@@ -350,9 +350,9 @@ def read_outcome(folder: str | os.PathLike[str]) -> Outcome:
     return Outcome(task, folder, scores, computed=False, seconds=timing["seconds"])
 
 
-def write_json(path: str | os.PathLike[str], content: Any) -> None:
+def write_json(path: str | os.PathLike[str], content: Any, *, sort_keys: bool = True) -> None:
     """Write JSON, whole or not at all."""
-    write_text(Path(path), json.dumps(to_plain(content), indent=1, sort_keys=True) + "\n")
+    write_text(Path(path), json.dumps(to_plain(content), indent=1, sort_keys=sort_keys) + "\n")
 
 
 def to_plain(value: Any) -> Any:
@@ -425,7 +425,7 @@ def _run_or_load(task: Task, root: Path, parents: Parents) -> Outcome:
         computed = not path.exists()
         if computed:
             start = perf_counter()
-            write_json(folder / CONFIG, task.describe() | {"fields": task})
+            write_json(folder / CONFIG, task.describe() | {"fields": task}, sort_keys=False)
             scores = task.compute(folder, parents)
             write_json(timing, {"seconds": round(perf_counter() - start, 3)})
             write_json(path, scores)
@@ -451,7 +451,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _describe(outcome: Outcome) -> str:
     """One line: what it is, its main scores, whether it was computed or found."""
-    scores = [f"{name} {outcome.scores[name]:.4f}" for name in outcome.task.headline]
+    named = {name: outcome.scores.get(name) for name in outcome.task.headline}
+    scores = [f"{name} {value:.4f}" for name, value in named.items() if value is not None]
     origin = f"computed in {outcome.seconds:.0f} s" if outcome.computed else "found"
     text = ", ".join([outcome.task.title, *scores])
     return f"{text} ({origin}, {outcome.folder.name})"
@@ -488,7 +489,10 @@ def _identify(value: Any) -> Any:
         return {str(key): _identify(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_identify(item) for item in value]
-    return to_plain(value)
+    value = to_plain(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(float(value))  # 1 and 1.0 are one setting; infinity is not JSON
+    return value
 
 
 def _build_task(name: str, values: Any) -> Task:
