@@ -10,6 +10,7 @@ from nbformat import NotebookNode
 from thesis_lib import chapters
 
 ROOT = Path(__file__).parents[2]
+BLANKS = "lines_to_next_cell"  # what jupytext notes of blank lines in a .py
 PROFILES = sorted(path.stem for path in (ROOT / "notebooks" / "params").glob("*.yml"))
 every_chapter = pytest.mark.parametrize("chapter", chapters.list_chapters(ROOT))
 
@@ -25,7 +26,11 @@ def test_pair_agrees(chapter: str) -> None:
     source = jupytext.read(chapters.find_chapter(chapter, ROOT))
     kept = [
         [
-            (cell.cell_type, cell.source, {k: v for k, v in cell.metadata.items() if v})
+            (
+                cell.cell_type,
+                cell.source,
+                {k: v for k, v in cell.metadata.items() if v and k != BLANKS},
+            )
             for cell in notebook.cells
         ]
         for notebook in (source, read_reference(chapter))

@@ -106,7 +106,7 @@ class Page:
                 write_json(path.with_suffix(".json"), content)
 
     def tell(self, **facts: Any) -> None:
-        """Give numbers and words to the text, which shows them by ``{glue:text}`` and name."""
+        """Give numbers and words to the text, which shows them by name (MyST-NB's glue)."""
         for name, value in facts.items():
             glue(name, value.item() if isinstance(value, np.generic) else value, display=False)
 
@@ -119,7 +119,7 @@ class Page:
         task : str
             Task of the claims in ``book/reference/claims.yml``.
         scores, **options
-            As :func:`thesis_lib.study.claims.decide` takes them.
+            As :func:`thesis_lib.study.decide` takes them.
         """
         from thesis_lib.study.claim_tables import format_claims
         from thesis_lib.study.claims import decide, read_claims

@@ -253,7 +253,8 @@ def grid(task: AnyTask, **values: Iterable[Any]) -> list[AnyTask]:
 
     Examples
     --------
-    >>> from thesis_lib.study import Earths, Train
+    >>> from thesis_lib.patches import Earths
+    >>> from thesis_lib.study import Train
     >>> task = Train(seed=0, loss="dice", data=Earths({"gulf": (20.0,)}))
     >>> [(each.seed, each.loss) for each in grid(task, seed=[1, 2], loss=["bce", "dice"])]
     [(1, 'bce'), (1, 'dice'), (2, 'bce'), (2, 'dice')]
