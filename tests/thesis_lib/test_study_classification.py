@@ -21,6 +21,8 @@ from thesis_lib.study.classification import (
 from thesis_lib.study.segmentation import load_model
 from thesis_lib.training import TrainConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TRAIN = TrainConfig(epochs=2, lr=1e-2, precision="32-true", accelerator="cpu")
 
 
@@ -40,21 +42,6 @@ PATCHES, TEST = make_patches(), make_patches(12, seed=1)
 SOURCE = fix_patches(PATCHES, TEST)
 TASK = Classify(3, SOURCE, train=TRAIN, batch_size=4, n_patches=8, encoder=ENCODER)
 TASKS = compare_initialisations(TASK, JUDGE)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny networks run faster on one thread, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """Folder of the runs that the tests of this file share."""
-    return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")

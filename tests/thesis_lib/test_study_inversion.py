@@ -40,12 +40,6 @@ ROUNDING = {"rtol": 1e-3, "atol": 1e-4}  # of float32, which the steps of a sear
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """Folder of the runs that the tests of this file share."""
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
 def inverted(root):
     """Two patches from three seeds, through two blocks."""
     found = run_all(grid(TASK, block=["block1", "block3"]), root=root, progress=False)

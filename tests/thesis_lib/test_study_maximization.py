@@ -31,12 +31,6 @@ ROUNDING = {"rtol": 1e-3, "atol": 1e-4}  # of float32, which the steps of an asc
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """Folder of the runs that the tests of this file share."""
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
 def maximized(root):
     """Images of both classes from two seeds."""
     return run(TASK, root)

@@ -20,6 +20,8 @@ from thesis_lib.study import Score, ScoreSections, Train, grid, run_all, tabulat
 from thesis_lib.study.segmentation import build_model, load_model, load_sections, predict
 from thesis_lib.training import TrainConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DATA = Earths({"gulf": (20.0,)}, shape=(16, 16, 32))
 TRAIN = Train(
     seed=0,
@@ -34,21 +36,6 @@ TRAIN = Train(
 )
 SCORE = Score(TRAIN)
 STUDY = grid(SCORE, seed=(0, 1), loss=("dice", "bce"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny networks run faster on one thread, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """Folder of the runs that the tests of this file share."""
-    return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")

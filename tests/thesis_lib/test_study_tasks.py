@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from thesis_lib.study import tasks
+from thesis_lib.study import tabulate, tasks
 from thesis_lib.study.tasks import (
     Task,
     grid,
@@ -19,7 +19,6 @@ from thesis_lib.study.tasks import (
     read_tasks,
     run_all,
     save_tensors,
-    tabulate,
     to_plain,
     write_json,
     write_tasks,
@@ -199,6 +198,11 @@ def test_table_of_records_has_one_row_per_record(tmp_path):
     """A score that is a list of records gives its rows, each with the columns of its run."""
     table = tabulate(run_all([Sow(3)], root=tmp_path), rows="rows", seed="seed")
     assert table.to_dict("list") == {"seed": [3, 3], "n": [1, 2]}
+
+
+def test_table_of_nothing_has_its_columns():
+    """Without a run the columns that were asked for are there, and no row."""
+    assert tabulate([], seed="seed").to_dict("list") == {"seed": []}
 
 
 def test_tasks_survive_json(tmp_path):

@@ -29,6 +29,8 @@ from thesis_lib.training import (
 )
 from thesis_lib.training.config import resolve_device
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = TrainConfig(epochs=4, lr=1e-2, precision="32-true", accelerator="cpu")
 
 
@@ -113,15 +115,6 @@ def assert_same_weights(*folders):
     first, second = (load_file(folder / "weights.safetensors") for folder in folders)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny networks run faster on one thread, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

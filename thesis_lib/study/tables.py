@@ -1,11 +1,16 @@
-"""Tables for readers: Table 1 next to the thesis', and the names of what they hold."""
+"""Tables: scores of runs, Table 1 next to the thesis', and the names of what they hold."""
 
 import os
+from collections.abc import Iterable
+from operator import attrgetter
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 import pandas as pd
 import yaml
+
+from thesis_lib.study.tasks import Outcome
 
 # What the thesis says, typed once: table1.csv and claims.yml.
 REFERENCE = Path(__file__).resolve().parents[2] / "book" / "reference"
@@ -15,7 +20,40 @@ NAMES: dict[str, dict[str, str]] = yaml.safe_load(
 )
 LOSS_NAMES, SCORE_NAMES = NAMES["losses"], NAMES["scores"]
 NOT_RUN = "not run"
+_CELL = (str, int, float, NoneType)  # what fits a cell of a table
 _DIGITS = {"hausdorff95_m": 0, "mean_surface_distance_m": 1}
+
+
+def tabulate(
+    outcomes: Iterable[Outcome], *, rows: str | None = None, **columns: str
+) -> pd.DataFrame:
+    """
+    Lay the scores of runs out as a table, with one row per run.
+
+    Parameters
+    ----------
+    outcomes : iterable of Outcome
+        Finished runs.
+    rows : str, optional
+        A score that is a list of records: each of them is a row then, as of the images of a run.
+    **columns : str
+        First columns: name and where its value is found, as a dotted path from the task, for
+        example ``loss="network.loss"``.
+
+    Returns
+    -------
+    DataFrame
+        The columns asked for, then one per score that is a number or a text; null is NaN.
+    """
+    table = []
+    for outcome in outcomes:
+        known = {name: attrgetter(path)(outcome.task) for name, path in columns.items()}
+        records = [outcome.scores] if rows is None else outcome.scores[rows]
+        table += [
+            known | {k: v for k, v in record.items() if isinstance(v, _CELL)} for record in records
+        ]
+    frame = pd.DataFrame(table, columns=None if table else [*columns])
+    return frame.astype(dict.fromkeys(frame.columns[frame.isna().all()], float))
 
 
 def read_thesis_table(path: str | os.PathLike[str] = REFERENCE / "table1.csv") -> pd.DataFrame:

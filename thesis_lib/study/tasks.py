@@ -16,10 +16,8 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import product
-from operator import attrgetter
 from pathlib import Path
 from time import perf_counter
-from types import NoneType
 from typing import Any, ClassVar, Self, TypeVar
 
 import pandas as pd
@@ -35,8 +33,6 @@ from thesis_lib._sources import hash_sources
 
 CONFIG, SCORES, TIMING, HISTORY = "config.json", "scores.json", "timing.json", "history.csv"
 LIBRARIES = ("edt", "numpy", "scipy", "timm", "torch")  # those whose arithmetic results rest on
-
-_CELL = (str, int, float, NoneType)  # what fits a cell of a table
 
 AnyTask = TypeVar("AnyTask", bound="Task")
 Parents = Mapping[str, "Outcome"]
@@ -177,10 +173,7 @@ class Outcome:
         try:
             return load_file(path)
         except (SafetensorError, FileNotFoundError) as error:
-            raise ValueError(
-                f"Cannot read {path}: {error}. Delete the folder {self.folder} to compute the run "
-                "again."
-            ) from error
+            raise _damage(path, error) from error
 
 
 def run_all(
@@ -268,38 +261,6 @@ def grid(task: AnyTask, **values: Iterable[Any]) -> list[AnyTask]:
     return [
         task.change(**dict(zip(axes, chosen, strict=True))) for chosen in product(*axes.values())
     ]
-
-
-def tabulate(
-    outcomes: Iterable[Outcome], *, rows: str | None = None, **columns: str
-) -> pd.DataFrame:
-    """
-    Lay the scores of runs out as a table, with one row per run.
-
-    Parameters
-    ----------
-    outcomes : iterable of Outcome
-        Finished runs.
-    rows : str, optional
-        A score that is a list of records: each of them is a row then, as of the images of a run.
-    **columns : str
-        First columns: name and where its value is found, as a dotted path from the task, for
-        example ``loss="network.loss"``.
-
-    Returns
-    -------
-    DataFrame
-        The columns asked for, then one per score that is a number or a text; null is NaN.
-    """
-    table = []
-    for outcome in outcomes:
-        known = {name: attrgetter(path)(outcome.task) for name, path in columns.items()}
-        records = [outcome.scores] if rows is None else outcome.scores[rows]
-        table += [
-            known | {k: v for k, v in record.items() if isinstance(v, _CELL)} for record in records
-        ]
-    frame = pd.DataFrame(table)
-    return frame.astype(dict.fromkeys(frame.columns[frame.isna().all()], float))
 
 
 def write_tasks(path: str | os.PathLike[str], tasks: Sequence[Task]) -> None:
@@ -438,16 +399,16 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"Cannot read {path}: {error}. Delete the folder {path.parent} to compute the run "
-            "again."
-        ) from error
+        raise _damage(path, error) from error
     if not isinstance(content, dict) or not content:
-        raise ValueError(
-            f"Cannot read {path}: it is empty. Delete the folder {path.parent} to compute the run "
-            "again."
-        )
+        raise _damage(path, "it is empty")
     return content
+
+
+def _damage(path: Path, reason: object) -> ValueError:
+    return ValueError(
+        f"Cannot read {path}: {reason}. Delete the folder {path.parent} to compute the run again."
+    )
 
 
 def _describe(outcome: Outcome) -> str:
@@ -479,7 +440,7 @@ def _list_classes(value: Any) -> list[type]:
 
 
 def _identify(value: Any) -> Any:
-    """What stands for a value in a key."""
+    """What a key holds of a value."""
     if isinstance(value, Task):
         return value.key
     if hasattr(value, "identify"):
