@@ -174,7 +174,7 @@ def check_line_bytes(iline_byte: int, xline_byte: int) -> None:
         If one is not the first byte of a field.
     """
     for name, byte in (("iline_byte", iline_byte), ("xline_byte", xline_byte)):
-        if not isinstance(byte, int) or byte not in FIELD_BYTES:
+        if not isinstance(byte, int | np.integer) or byte not in FIELD_BYTES:
             raise ValueError(f"Invalid {name} {byte!r}. Must be the first byte of a trace field.")
 
 
