@@ -82,19 +82,13 @@ def test_download_without_a_tag_never_goes_on(tmp_path):
         assert server.asked == [(None, 0), (None, 0)]
 
 
-def test_part_that_is_complete_needs_no_more(tmp_path, server):
-    """A process that was killed when all had arrived has nothing to download again."""
+@pytest.mark.parametrize(("more", "first_byte"), [(b"", len(CONTENT)), (b"more", 0)])
+def test_part_as_long_as_the_file(tmp_path, server, more, first_byte):
+    """A part that holds all needs nothing more, and one longer than the file is dropped."""
     break_off(tmp_path, server)
-    (tmp_path / ".file.zip.part").write_bytes(CONTENT)
+    (tmp_path / ".file.zip.part").write_bytes(CONTENT + more)
     assert download(tmp_path, server.url) == CONTENT
-    assert server.asked[-1][1] == len(CONTENT)
-
-
-def test_part_that_is_too_long_is_dropped(tmp_path, server):
-    """A part file longer than the file is not one of its parts."""
-    break_off(tmp_path, server)
-    (tmp_path / ".file.zip.part").write_bytes(CONTENT + b"more")
-    assert download(tmp_path, server.url) == CONTENT
+    assert server.asked[-1][1] == first_byte
 
 
 @pytest.mark.parametrize(("name", "value"), [("shift", -1000), ("length", False)])

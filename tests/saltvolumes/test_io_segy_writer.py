@@ -12,6 +12,18 @@ from saltvolumes._io.segy_layout import HEADER_BYTES
 from saltvolumes.volume import build_volume
 
 
+def assert_same_headers(original, written, factor=1):
+    """Headers are those of the original but for the format, samples those of a factor of it."""
+    first, second = original.read_bytes(), written.read_bytes()
+    assert first[:3224] + b"\x00\x05" + first[3226:HEADER_BYTES] == second[:HEADER_BYTES]
+    with (
+        segyio.open(original, ignore_geometry=True) as old,
+        segyio.open(written, ignore_geometry=True) as new,
+    ):
+        assert [header.buf for header in old.header] == [header.buf for header in new.header]
+        assert (new.trace.raw[:] == old.trace.raw[:] / np.float32(factor)).all()
+
+
 def test_original_headers_come_back_byte_for_byte(tmp_path, cube):
     """Written like an original, only sample format and samples change, missing traces or not."""
     original = write_segy(
@@ -27,14 +39,7 @@ def test_original_headers_come_back_byte_for_byte(tmp_path, cube):
     volume["probability"] = volume.amplitude / 100
     written = tmp_path / "written.sgy"
     save_volume(volume, written, variable="probability", like=original)
-    first, second = original.read_bytes(), written.read_bytes()
-    assert first[:3224] + b"\x00\x05" + first[3226:HEADER_BYTES] == second[:HEADER_BYTES]
-    with (
-        segyio.open(original, ignore_geometry=True) as old,
-        segyio.open(written, ignore_geometry=True) as new,
-    ):
-        assert [header.buf for header in old.header] == [header.buf for header in new.header]
-        assert (new.trace.raw[:] == (old.trace.raw[:] / np.float32(100))).all()
+    assert_same_headers(original, written, 100)
     again = open_volume(written)
     xr.testing.assert_equal(again.amplitude, volume.probability.rename("amplitude"))
 
@@ -138,12 +143,10 @@ def test_every_value_of_other_formats_is_written_exactly(tmp_path, code, endian)
         assert (segyio.tools.cube(file) == cube).all()
 
 
-@pytest.mark.parametrize(
-    "text", [b"C01 ASCII".ljust(3200), "C01 Größe".encode("cp500").ljust(3200)]
-)
+@pytest.mark.parametrize("text", [b"C01 ASCII", "C01 Größe".encode("cp500")])
 def test_text_headers_are_copied_in_any_encoding(path, cube, tmp_path, text):
     """The text header is bytes, ASCII or EBCDIC, that nobody decodes."""
-    overwrite(write_segy(path, cube), 0, text)
+    overwrite(write_segy(path, cube), 0, text.ljust(3200))
     save_volume(open_volume(path), tmp_path / "written.sgy", like=path)
     assert (tmp_path / "written.sgy").read_bytes() == path.read_bytes()
 
@@ -161,29 +164,20 @@ def test_a_single_line_is_written_like_its_original(tmp_path, cube):
     ("number", "byte", "text"),
     [
         (32768, 113, r"inline number 32768 in the 2 bytes from 113. Must lie from -32768 to 32767"),
-        (-32769, 113, "inline number -32769 in the 2 bytes from 113"),
         (2**31, 189, "inline number 2147483648 in the 4 bytes from 189"),
     ],
 )
-def test_line_numbers_that_do_not_fit_their_field_are_refused(
-    path, cube, tmp_path, number, byte, text
-):
-    """A number is never wrapped into its field."""
+def test_numbers_that_do_not_fit_their_field_are_refused(path, cube, tmp_path, number, byte, text):
+    """A number is never wrapped into its field; coordinates in cm reach as far as 21,474 km."""
     volume = open_volume(write_segy(path, cube))
     high = volume.assign_coords(inline=[0, 1, number])
     with pytest.raises(DataError, match=f"cannot hold {text}"):
         save_volume(high, tmp_path / "x.sgy", iline_byte=byte)
+    far = open_volume(path, spacing_m=(2e7, 1.0))
+    with pytest.raises(DataError, match=r"hold inline_m in cm 4\d*.0 in the 4 bytes from 185"):
+        save_volume(far, tmp_path / "x.sgy")
     save_volume(high.assign_coords(inline=[0, 1, -32768]), tmp_path / "x.sgy", iline_byte=113)
     assert open_volume(tmp_path / "x.sgy", iline_byte=113).inline.values[0] == -32768
-
-
-def test_distances_that_do_not_fit_their_field_are_refused(path, cube, tmp_path):
-    """Coordinates in cm reach as far as 21,474 km."""
-    volume = open_volume(write_segy(path, cube), spacing_m=(2e7, 1.0))
-    with pytest.raises(
-        DataError, match=r"cannot hold inline_m in cm 4\d*.0 in the 4 bytes from 185"
-    ):
-        save_volume(volume, tmp_path / "x.sgy")
 
 
 @pytest.mark.parametrize("line_bytes", [(189, 189), (115, 193), (189, 181)])
@@ -217,11 +211,4 @@ def test_real_files_go_through_with_their_headers(real_data, tmp_path, name):
     again = open_volume(tmp_path / name)
     assert again.attrs == {**volume.attrs, "sample_format": 5}
     xr.testing.assert_identical(again.drop_attrs(), volume.drop_attrs())
-    first, second = path.read_bytes(), (tmp_path / name).read_bytes()
-    assert first[:3224] + b"\x00\x05" + first[3226:HEADER_BYTES] == second[:HEADER_BYTES]
-    with (
-        segyio.open(path, ignore_geometry=True) as old,
-        segyio.open(tmp_path / name, ignore_geometry=True) as new,
-    ):
-        assert [header.buf for header in old.header] == [header.buf for header in new.header]
-        assert (old.trace.raw[:] == new.trace.raw[:]).all()
+    assert_same_headers(path, tmp_path / name)

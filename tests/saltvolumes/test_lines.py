@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from saltvolumes import find_missing, middle_section, richest_section, select_lines
+from saltvolumes import middle_section, richest_section, select_lines
 from saltvolumes.volume import LATERAL, build_volume, content_hash
 
 CROSSLINES = [61, 211, 231, 281, 291, 301, 311]
@@ -51,11 +51,6 @@ def test_unknown_lines_are_refused(volume):
     """The error lists the lines that there are."""
     with pytest.raises(ValueError, match=r"numbers \[62\].* 7 lines 61, 211, 231, ..., 301, 311"):
         select_lines(volume, "crossline", [61, 62])
-
-
-def test_missing_traces_are_found(volume):
-    """One trace of the volume is NaN."""
-    assert np.argwhere(find_missing(volume)).tolist() == [[4, 1]]
 
 
 @pytest.mark.parametrize("axis", LATERAL)

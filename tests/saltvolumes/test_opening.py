@@ -70,13 +70,17 @@ def test_the_only_array_needs_no_name(arrays, save):
 
 
 def test_the_mask_is_a_variable_or_a_second_file(arrays, save):
-    """Of labels one means salt; labels of 0 and 1 need none to be named."""
-    salt = (arrays["label"] == 4).transpose(2, 0, 1)
+    """Of labels one means salt; labels of 0 and 1 need none to be named, whatever their dtype."""
+    is_salt = arrays["label"] == 4
+    salt = is_salt.transpose(2, 0, 1)
     volume = open_arrays(save(**arrays), variable="image", mask="label", salt_label=4)
     assert volume.salt.dtype == np.bool_
     assert np.array_equal(volume.salt, salt)
-    mask = save("mask.npz", salt=arrays["label"] == 4, other=arrays["image"])
+    mask = save("mask.npz", salt=is_salt, other=arrays["image"])
     assert np.array_equal(open_arrays(save(image=arrays["image"]), mask=mask).salt, salt)
+    for kind in (np.uint8, np.float32):
+        path = save(amplitude=arrays["image"], salt=is_salt.astype(kind))
+        assert np.array_equal(open_arrays(path).salt, salt)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +88,10 @@ def test_the_mask_is_a_variable_or_a_second_file(arrays, save):
     [
         ({"dims": None}, "Invalid dims None. Must name the axes of the arrays of image.npz"),
         ({"dims": ("time", "depth", "inline")}, r"Invalid dims \('time', 'depth', 'inline'\)"),
-        ({"dims": DIMS[:2]}, "Invalid dims"),
         ({"sample_interval": None}, "Invalid sample_interval None. Must be the step of time in ms"),
         ({"sample_interval": 0.0}, r"Invalid sample_interval 0.0"),
         ({"spacing_m": (25.0, -1.0)}, r"Invalid spacing_m -1.0"),
         ({"spacing_m": (25.0,)}, r"Invalid spacing_m \(25.0,\). Must be two numbers"),
-        ({"spacing_m": 25.0}, "Invalid spacing_m 25.0. Must be two numbers"),
-        ({"spacing_m": ("25", "25")}, "Must be two numbers"),
         ({"dims": (1, 2, "time")}, r"Invalid dims \(1, 2, 'time'\)"),
         ({"vertical": "depth"}, r"Invalid vertical or dims 'depth' for \('inline', "),
         ({"salt_label": 4}, "Invalid salt_label 4 without mask"),
@@ -161,19 +162,10 @@ def test_damaged_npz_is_refused(arrays, save):
 
 def test_missing_files_are_named(tmp_path, arrays, save):
     """The path that is not there is named, for image and mask."""
-    for name in ("nothing.sgy", "nothing"):
-        with pytest.raises(FileNotFoundError, match=rf"No such file: .*{name}"):
-            open_volume(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"No such file: .*nothing.sgy"):
+        open_volume(tmp_path / "nothing.sgy")
     with pytest.raises(FileNotFoundError, match=r"No such file: labels. Nor .* image, label"):
         open_arrays(save(**arrays), variable="image", mask="labels")
-
-
-@pytest.mark.parametrize("kind", [np.uint8, np.float32])
-def test_salt_stored_as_numbers_is_a_mask(arrays, save, kind):
-    """A variable salt of 0 and 1 is read whatever its dtype."""
-    salt = arrays["label"] == 4
-    volume = open_arrays(save(amplitude=arrays["image"], salt=salt.astype(kind)))
-    assert np.array_equal(volume.salt, salt.transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -220,10 +212,7 @@ def test_archives_that_cannot_be_unpacked_are_refused(arrays, save, monkeypatch,
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (
-            {"crossline": np.array(["a", "b", "c", "d"])},
-            "crossline of image must be finite numbers",
-        ),
+        ({"crossline": np.array(list("abcd"))}, "crossline of image must be finite numbers"),
         ({"crossline": np.array([1, 2, np.nan, 4])}, "crossline of image must be finite"),
         ({"time": np.array([0, 4, 8, 12, 16, np.inf])}, "time of image must be finite"),
         ({"time": np.zeros(6, "datetime64[ms]")}, "time of image must be finite"),
@@ -251,21 +240,17 @@ def test_encrypted_archives_are_refused(arrays, save):
         open_arrays(path)
 
 
-def test_pipes_are_refused(tmp_path):
-    """Nobody waits at a pipe."""
-    os.mkfifo(tmp_path / "pipe.npz")
-    with pytest.raises(DataError, match=r"pipe.npz is not a file, but a pipe"):
-        open_arrays(tmp_path / "pipe.npz")
-
-
-def test_links_are_read(arrays, save, tmp_path):
-    """A link to a file is that file; one to nothing is missing."""
+def test_links_are_read_and_pipes_are_not(arrays, save, tmp_path):
+    """A link to a file is that file, one to nothing is missing; nobody waits at a pipe."""
     link = tmp_path / "link to Höhe.npz"
     link.symlink_to(save(image=arrays["image"]))
     assert open_arrays(link).sizes["inline"] == 5
     (tmp_path / "image.npz").unlink()
     with pytest.raises(FileNotFoundError, match=r"No such file: .*link"):
         open_arrays(link)
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(DataError, match=r"pipe.npz is not a file, but a pipe"):
+        open_arrays(tmp_path / "pipe.npz")
 
 
 @pytest.fixture(params=[".zarr", ".nc"])

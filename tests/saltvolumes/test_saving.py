@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from saltvolumes import DataError, open_volume, save_volume
+from saltvolumes._files import replace_when_done
 from saltvolumes.volume import build_volume
 
 
@@ -38,24 +39,19 @@ def volume():
     )
 
 
-@pytest.fixture
-def make_lazy():
+def make_lazy(n_inline=48, n_crossline=20, n_samples=24, vertical_dim="depth"):
     """A volume of many inlines whose samples are made when they are asked for."""
-
-    def make(n_inline=48, n_crossline=20, n_samples=24, vertical_dim="depth"):
-        shape = (n_inline, n_crossline, n_samples)
-        amplitude = da.ones(shape, np.float32, chunks=(5, -1, -1)) + np.arange(n_samples)
-        return build_volume(
-            amplitude.astype(np.float32),
-            inline=np.arange(n_inline),
-            crossline=np.arange(n_crossline),
-            vertical=4.0 * np.arange(n_samples),
-            vertical_dim=vertical_dim,
-            salt=amplitude > 0,
-            attrs={"source": "lazy", "n_missing_traces": 0},
-        )
-
-    return make
+    shape = (n_inline, n_crossline, n_samples)
+    amplitude = da.ones(shape, np.float32, chunks=(5, -1, -1)) + np.arange(n_samples)
+    return build_volume(
+        amplitude.astype(np.float32),
+        inline=np.arange(n_inline),
+        crossline=np.arange(n_crossline),
+        vertical=4.0 * np.arange(n_samples),
+        vertical_dim=vertical_dim,
+        salt=amplitude > 0,
+        attrs={"source": "lazy", "n_missing_traces": 0},
+    )
 
 
 def open_store(path):
@@ -63,7 +59,7 @@ def open_store(path):
     return xr.open_zarr(path) if path.suffix == ".zarr" else xr.open_dataset(path)
 
 
-def test_blocks_join_without_a_seam(make_lazy, path):
+def test_blocks_join_without_a_seam(path):
     """Any number of inlines comes back, whatever the blocks, and in chunks of whole traces."""
     for n_inline in (1, 16, 40):
         volume = make_lazy(n_inline)
@@ -74,7 +70,7 @@ def test_blocks_join_without_a_seam(make_lazy, path):
 
 
 @pytest.mark.parametrize("ending", [".zarr", ".nc"])
-def test_a_lazy_volume_is_saved_in_little_memory(make_lazy, tmp_path, ending):
+def test_a_lazy_volume_is_saved_in_little_memory(tmp_path, ending):
     """Saving holds less than a quarter of the samples at any time."""
     volume = make_lazy(320, 64, 512)
     save_volume(make_lazy(32), tmp_path / f"first{ending}")  # imports take memory too
@@ -117,7 +113,7 @@ def test_masks_are_flags_and_coordinates_have_no_gaps(volume, tmp_path):
         assert filled == {"amplitude", "velocity"}
 
 
-def test_time_stays_a_number_of_milliseconds(make_lazy, path):
+def test_time_stays_a_number_of_milliseconds(path):
     """Two-way time is neither a date nor a duration for xarray's defaults, but a depth in ms."""
     save_volume(make_lazy(3, vertical_dim="time"), path)
     with open_store(path) as store:
@@ -154,9 +150,17 @@ def test_what_a_killed_writer_left_is_no_trouble(volume, tmp_path, ending):
     assert open_volume(path, vertical="depth").sizes == volume.sizes
 
 
+def test_a_folder_that_was_moved_aside_is_kept_until_another_is_there(tmp_path):
+    """A kill between the two steps of a replacement leaves the old folder next to its name."""
+    (tmp_path / ".store.replaced").mkdir()
+    with pytest.raises(KeyError), replace_when_done(tmp_path / "store"):
+        raise KeyError
+    assert (tmp_path / ".store.replaced").is_dir()
+
+
 @pytest.mark.parametrize("stop", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize("ending", [".zarr", ".nc", ".sgy"])
-def test_a_failed_save_leaves_the_old_file(make_lazy, tmp_path, stop, ending):
+def test_a_failed_save_leaves_the_old_file(tmp_path, stop, ending):
     """Neither a full disk nor an interrupt after the first block harms what was there."""
 
     def fail(samples, block_info):

@@ -120,26 +120,18 @@ def test_hash_sees_samples_and_coordinates_alone(arguments):
     assert content_hash(changed) != known
 
 
-def test_vertical_of_something_else_is_refused(arguments):
-    """A dataset without depth and time is no volume."""
-    with pytest.raises(ValueError, match=r"Invalid volume with dims .*\. Must have depth or time"):
-        vertical_dim(build_volume(**arguments).rename(depth="z"))
-
-
 def test_spacing_of_a_time_volume_needs_a_velocity(arguments):
     """Two-way time becomes depth by half the velocity; without one there are no metres."""
-    assert spacing_m(build_volume(**arguments)) == (25.0, 12.5, 20.0)
+    volume = build_volume(**arguments)
+    assert spacing_m(volume) == (25.0, 12.5, 20.0)
+    with pytest.raises(ValueError, match=r"Invalid volume with dims .*\. Must have depth or time"):
+        vertical_dim(volume.rename(depth="z"))
     arguments["vertical"] = 4.0 * np.arange(5)
     volume = build_volume(**arguments, vertical_dim="time")
     assert spacing_m(volume) is None
     assert spacing_m(volume, velocity_m_s=2500.0) == (25.0, 12.5, 5.0)
-
-
-@pytest.mark.parametrize("velocity_m_s", [0.0, -1500.0, np.nan])
-def test_impossible_velocities_are_refused(arguments, velocity_m_s):
-    """A velocity is above zero."""
-    with pytest.raises(ValueError, match=r"Invalid velocity_m_s .*\. Must lie in \(0, inf\)"):
-        spacing_m(build_volume(**arguments), velocity_m_s=velocity_m_s)
+    with pytest.raises(ValueError, match=r"Invalid velocity_m_s 0\.0\. Must lie in \(0, inf\)"):
+        spacing_m(volume, velocity_m_s=0.0)
 
 
 def test_spacing_of_uneven_and_single_lines(arguments):
