@@ -1,16 +1,23 @@
-"""What the tests of tasks share."""
+"""What the tests of tasks and chapters share."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_project import make_project
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the runs that the tests of a file share."""
     return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with one chapter, nothing run."""
+    return make_project(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from thesis_lib.patches import Earths, LabelledPatches
-from thesis_lib.study import Classify, Train
+from thesis_lib.study import Classify, Train, run_all
 from thesis_lib.training import TrainConfig
 
 CLASSES = ("background", "salt")
@@ -63,3 +63,9 @@ def make_classifier(patches=None, *, seed=0):
     patches = make_patches() if patches is None else patches
     source = fix_patches(make_patches(seed=5), patches)
     return Classify(seed, source, untrained=True, train=ONE_EPOCH, batch_size=4, encoder=ENCODER)
+
+
+def run(task, root):
+    """Outcome of one task."""
+    (outcome,) = run_all([task], root=root, progress=False)
+    return outcome

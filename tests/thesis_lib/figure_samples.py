@@ -1,12 +1,10 @@
 """One sample of every figure of the book, and the small data behind it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -30,13 +28,6 @@ STAGES = ("input", *ENCODER, *DECODER, "logits")
 BLOCKS = [(name, n, *size) for name, n, size in zip(STAGES, CHANNELS, SIZES, strict=True)]
 SKIPS = [("block1", "decoder1"), ("stem", "decoder2")]
 LATENT = ["block1", "block2"]
-
-
-@pytest.fixture(autouse=True)
-def close_figures() -> Iterator[None]:
-    """Leave no figure of a test open."""
-    yield
-    plt.close("all")
 
 
 def make_volume(

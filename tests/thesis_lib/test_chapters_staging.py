@@ -6,16 +6,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from tiny_project import CHAPTER, finish_chapter, make_project
+from tiny_project import CHAPTER, finish_chapter
 
 from thesis_lib import chapters
 from thesis_lib.chapters.staging import format_banner
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A project with one chapter, nothing run."""
-    return make_project(tmp_path)
 
 
 def test_stage(project: Path) -> None:

@@ -16,8 +16,6 @@ from saltvolumes.volume import build_volume
 from thesis_lib import plotting
 from thesis_lib.plotting import plot_image_grid, thesis_style
 
-close_figures = samples.close_figures  # runs after each test of this module
-
 VOLUME, NUMBERED = samples.make_volume(), samples.make_volume(spacing_m=None)
 SECTION, SALT = samples.SECTION, samples.SALT
 UNEVEN = "crossline (index, unevenly spaced)"

@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 
 from thesis_lib import plotting
 
-close_figures = samples.close_figures  # runs after each test of this module
-
 
 def find_dots(ax: Axes) -> list[np.ndarray]:
     """Positions of the dots of a panel, in the order of drawing."""

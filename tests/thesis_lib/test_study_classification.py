@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from explained_networks import ENCODER, JUDGE, fix_patches
+from explained_networks import ENCODER, JUDGE, fix_patches, run
 from safetensors.torch import load_file
 from scipy.stats import mannwhitneyu
 
 from thesis_lib.model import SaltClassifier
-from thesis_lib.patches import Augmentation, LabelBatches, LabelledPatches
+from thesis_lib.patches import LabelBatches, LabelledPatches
 from thesis_lib.study import INITIALISATIONS, Classify, compare_initialisations, run_all
 from thesis_lib.study.classification import (
     load_classifier,
@@ -49,15 +49,6 @@ def outcomes(root):
     """The three classifiers, computed once, by initialisation."""
     found = run_all(TASKS, root=root, progress=False)
     return {outcome.task.initialisation: outcome for outcome in found}
-
-
-def test_every_initialisation_is_run_once(outcomes, root, capsys):
-    """A second call finds all of them, in their order, with one line each."""
-    again = run_all(TASKS, root=root)
-    assert tuple(outcomes) == INITIALISATIONS
-    assert not any(outcome.computed for outcome in again)
-    assert [outcome.scores for outcome in again] == [o.scores for o in outcomes.values()]
-    assert capsys.readouterr().out.count("found") == 4
 
 
 def test_trained_ones_see_the_same_batches(monkeypatch, tmp_path):
@@ -98,7 +89,7 @@ def test_a_small_ratio_holds_the_encoder(outcomes, root):
     for ratio in (0.0, 0.01, 1.0):
         task = replace(TASKS[0], encoder_lr_ratio=ratio)
         start = task._build(3, outcomes["segmentation"].parents)
-        (outcome,) = run_all([task], root=root, progress=False)
+        outcome = run(task, root)
         end = dict(load_classifier(outcome).named_parameters())
         steps = {
             name: (end[name] - value).abs().max().item() for name, value in start.named_parameters()
@@ -127,22 +118,6 @@ def test_the_untrained_control_has_statistics_of_the_data_and_weights_of_the_see
     assert not (outcomes["untrained"].folder / "history.csv").exists()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"segmentation": None},
-        {"segmentation": replace(JUDGE, seed=1)},
-        {"encoder_lr_ratio": 0.5},
-        {"patches": fix_patches(PATCHES, TEST.take(slice(1, None)))},
-        {"augmentation": Augmentation(noise=0.5)},
-        {"seed": 1},
-    ],
-)
-def test_key_covers_what_a_classifier_depends_on(change):
-    """Encoder, settings, patches and seed are part of the key."""
-    assert replace(TASKS[0], **change).key != TASKS[0].key
-
-
 def test_predictions_belong_to_the_weights(outcomes):
     """The file holds labels, fractions and the probabilities that the stored network gives."""
     for outcome in outcomes.values():
@@ -162,14 +137,14 @@ def test_predictions_belong_to_the_weights(outcomes):
 def test_fractions_that_are_not_known_are_left_out(tmp_path):
     """Without masks the predictions have no column of fractions."""
     source = fix_patches(make_patches(masks=False), make_patches(6, masks=False))
-    (outcome,) = run_all([replace(TASKS[2], patches=source)], root=tmp_path, progress=False)
+    outcome = run(replace(TASKS[2], patches=source), tmp_path)
     assert "fraction" not in load_predictions(outcome)
 
 
 def test_a_classifier_learns_what_can_be_told_apart(tmp_path):
     """From scratch, textures of three scales are told apart."""
     task = replace(TASKS[1], train=replace(TRAIN, epochs=30), n_patches=None)
-    (outcome,) = run_all([task], root=tmp_path, progress=False)
+    outcome = run(task, tmp_path)
     assert outcome.scores["accuracy"] > 0.9
     assert outcome.history["train_loss"].iloc[-1] < 0.3 < np.log(3)
 
@@ -188,24 +163,16 @@ def test_a_killed_run_ends_as_if_left_alone(task, outcomes, monkeypatch, tmp_pat
         patch.setattr(LabelBatches, "epoch", die)
         with pytest.raises(KeyboardInterrupt):
             run_all([task], root=tmp_path, progress=False)
-    (resumed,) = run_all([task], root=tmp_path, progress=False)
+    resumed = run(task, tmp_path)
     (resumed.folder / "scores.json").unlink()
     (resumed.folder / "predictions.csv").unlink()
-    (again,) = run_all([task], root=tmp_path, progress=False)
+    again = run(task, tmp_path)
     assert again.scores == resumed.scores
     whole = outcomes[task.initialisation]
     pd.testing.assert_frame_equal(load_predictions(again), load_predictions(whole), rtol=1e-4)
     weights = [load_file(o.folder / "weights.safetensors") for o in (again, whole)]
     for name, value in weights[0].items():
         torch.testing.assert_close(value, weights[1][name], rtol=1e-4, atol=1e-5)
-
-
-def test_global_random_states_are_left_alone(tmp_path):
-    """No classifier draws from the global states of torch and NumPy."""
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    run_all(TASKS, root=tmp_path, progress=False)
-    assert torch.equal(before[0], torch.get_rng_state())
-    assert (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
 
 
 # Scores

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from explained_networks import CLASSES, JUDGE, make_classifier, make_patches
+from explained_networks import CLASSES, JUDGE, make_classifier, make_patches, run
 from scipy import stats
 
 from thesis_lib import xai
@@ -50,12 +50,6 @@ def inverted(root):
 def network(inverted):
     """The network that was inverted."""
     return inverted["block1"].parents["network"]
-
-
-def run(task, root):
-    """Outcome of one task."""
-    (outcome,) = run_all([task], root=root, progress=False)
-    return outcome
 
 
 def invert_directly(network, block, **changes):
@@ -125,22 +119,6 @@ def test_one_seed_without_judge(root):
     unknown = ["restart_correlation", "boundary_f1"]
     assert table[unknown].isna().all(axis=None)
     assert table[[*MEASURES]].drop(columns=unknown).notna().all(axis=None)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"network": make_classifier(TEST, seed=1)},
-        {"network": make_classifier(make_patches(8, seed=1))},
-        {"steps": 5},
-        {"n_patches": 3},
-        {"judge": None},
-        {"block": "block2"},
-    ],
-)
-def test_key_covers_network_settings_and_judge(change):
-    """Another network, patch, setting or judge is another run."""
-    assert replace(TASK, **change).key != TASK.key
 
 
 def test_half_of_the_picked_patches_are_salt():

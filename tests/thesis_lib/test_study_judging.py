@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from explained_networks import JUDGE, make_classifier, make_patches
+from explained_networks import JUDGE, make_classifier, make_patches, run
 
 from thesis_lib.patches import Earths
-from thesis_lib.study import Invert, Maximize, Train, grid, run_all
+from thesis_lib.study import Invert, Maximize, Train, grid
 from thesis_lib.study.judging import load_network, pick_judge, predict_salt
 from thesis_lib.study.segmentation import load_model
 
@@ -36,7 +36,7 @@ def test_seed_has_to_be_among_the_networks() -> None:
 
 def test_salt_is_the_sigmoid_of_the_judge(tmp_path):
     """The probability of a patch is that of the U-Net in eval mode, whatever the batch."""
-    (judge,) = run_all([JUDGE], root=tmp_path, progress=False)
+    judge = run(JUDGE, tmp_path)
     images = make_patches(3).tensors()
     with torch.no_grad():
         expected = torch.sigmoid(load_model(judge).eval()(images[:1]))
@@ -45,7 +45,7 @@ def test_salt_is_the_sigmoid_of_the_judge(tmp_path):
 
 def test_layout_follows_precision(tmp_path):
     """Networks lie channels last where bf16 computes, and as they were in float32."""
-    (network,) = run_all([make_classifier()], root=tmp_path, progress=False)
+    network = run(make_classifier(), tmp_path)
     for precision, last in (("bf16-mixed", True), ("32-true", False)):
         weight = next(w for w in load_network(network, precision).block1.parameters() if w.ndim > 3)
         assert weight.is_contiguous(memory_format=torch.channels_last) == last

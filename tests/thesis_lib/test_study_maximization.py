@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from explained_networks import CLASSES, JUDGE, SIDE, make_classifier, make_patches
+from explained_networks import CLASSES, JUDGE, SIDE, make_classifier, make_patches, run
 
 from thesis_lib import xai
 from thesis_lib.patches import LabelledPatches
-from thesis_lib.study import Maximize, run_all, tabulate
+from thesis_lib.study import Maximize, tabulate
 from thesis_lib.study.classification import load_classifier
 from thesis_lib.study.maximization import measure_data
 from thesis_lib.study.segmentation import load_model
@@ -40,12 +40,6 @@ def maximized(root):
 def network(maximized):
     """The network that was maximized."""
     return maximized.parents["network"]
-
-
-def run(task, root):
-    """Outcome of one task."""
-    (outcome,) = run_all([task], root=root, progress=False)
-    return outcome
 
 
 def make_table(outcome):
@@ -124,15 +118,6 @@ def test_measures_are_those_of_xai(maximized, network):
         np.testing.assert_allclose(table[name], column, rtol=1e-3, atol=1e-5, err_msg=name)
     rows = [part.nonzero()[i, 0] for part, (_, i) in zip(parts, nearest, strict=True)]
     assert table["nearest_patch"].tolist() == torch.cat(rows).tolist()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"network": make_classifier(DATA, seed=1)}, {"lr": 0.1}, {"judge": None}, {"image": "phase"}],
-)
-def test_key_covers_network_settings_and_judge(change):
-    """Another network, setting or judge is another run."""
-    assert replace(TASK, **change).key != TASK.key
 
 
 def test_without_a_judge_bodies_are_unknown(root):

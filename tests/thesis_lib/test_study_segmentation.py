@@ -13,7 +13,6 @@ import torch
 
 from saltvolumes import build_volume
 from thesis_lib import _sources as source_code
-from thesis_lib import metrics
 from thesis_lib.metrics import dice_score
 from thesis_lib.patches import Earths, Survey
 from thesis_lib.study import Score, ScoreSections, Train, grid, run_all, tabulate
@@ -49,24 +48,6 @@ def make_table(outcomes):
     return tabulate(outcomes, loss="network.loss", seed="network.seed")
 
 
-def test_second_call_repeats_nothing(outcomes, root, capsys):
-    """A finished study is found, with the same scores and one line for each run."""
-    again = run_all(STUDY, root=root)
-    assert not any(found.computed for outcome in again for found in outcome.lineage())
-    pd.testing.assert_frame_equal(make_table(again), make_table(outcomes))
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 8
-    assert lines[1].startswith("[2/8] Score dice, seed 0, dice ")
-    assert "found" in lines[1]
-
-
-def test_run_leaves_what_the_design_names(outcomes):
-    """A finished training leaves configuration, history, weights and scores, no resume file."""
-    names = {path.name for path in outcomes[0].parents["network"].folder.iterdir()}
-    assert {"config.json", "history.csv", "weights.safetensors", "scores.json"} <= names
-    assert "resume.safetensors" not in names
-
-
 def test_scores_know_their_data(outcomes):
     """A training names its volumes by what they served for, a score those that it scored."""
     assert set(outcomes[0].parents["network"].scores["data"]) == {"training", "validation"}
@@ -93,22 +74,6 @@ def test_losses_of_a_seed_start_alike():
 
 
 # Keys cover what a result depends on, no more
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"loss": "bce"},
-        {"stride": (8, 8)},
-        {"seed": 1},
-        {"train": replace(TRAIN.train, beta2=0.9)},
-        {"data": replace(DATA, shape=(16, 16, 48))},
-        {"data": replace(DATA, changes={"faults": 0.0})},
-    ],
-)
-def test_every_setting_of_training_makes_another_training(change):
-    """Loss, stride, seed, optimiser and the recipe of the earth are part of the key."""
-    assert replace(TRAIN, **change).key != TRAIN.key
 
 
 @pytest.mark.parametrize(
@@ -199,8 +164,11 @@ def test_weights_and_sections_belong_together(outcomes):
 
 
 def test_history_has_one_row_per_epoch(outcomes):
-    """Training loss and validation Dice are there for every epoch, the last ones as scores."""
+    """Training leaves loss and validation Dice of every epoch, the last as scores, and weights."""
     trained = outcomes[0].parents["network"]
+    names = {path.name for path in trained.folder.iterdir()}
+    assert {"config.json", "history.csv", "weights.safetensors", "scores.json"} <= names
+    assert "resume.safetensors" not in names
     assert len(trained.history) == 2
     assert trained.history[["train_loss", "validation_dice"]].notna().all(axis=None)
     for name in ("train_loss", "validation_dice"):
@@ -366,10 +334,3 @@ def test_targets_that_cannot_be_scored_are_refused(tmp_path, salt, patch, messag
     task = ScoreSections(network, write_target(tmp_path / "bare.nc", salt=salt))
     with pytest.raises(ValueError, match=message):
         run_all([task], root=tmp_path / "runs", progress=False)
-
-
-def test_scores_are_named_as_in_the_library():
-    """The columns of Table 1 are the fields of the library's scores."""
-    from thesis_lib.study.tables import SCORE_NAMES
-
-    assert set(SCORE_NAMES) <= set(metrics.Scores.__dataclass_fields__)

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from thesis_lib.metrics import Scores
 from thesis_lib.study.tables import SCORE_NAMES, format_table1, read_thesis_table
 
 THESIS = read_thesis_table()
@@ -23,7 +24,8 @@ def test_thesis_table_is_typed_right():
 
 
 def test_losses_that_were_not_run_say_so():
-    """Table 1 has all rows of the thesis' table, computed or not."""
+    """Table 1 has all rows of the thesis' table, computed or not, and scores of the library."""
+    assert SCORE_NAMES.keys() <= Scores.__dataclass_fields__.keys()
     table = format_table1(make_scores(dice=[0.9]), THESIS).set_index("Loss")
     assert len(table) == len(THESIS)
     assert table.loc["Dice", "Dice"] == "0.9000"
