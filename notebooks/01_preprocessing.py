@@ -185,7 +185,7 @@ fig = plotting.plot_gallery(gallery)
 # {glue:text}`origin`
 
 # %%
-stored = page.root / reference
+stored = page.find(reference)
 measured = None
 if real:
     measured = saltearth.section_statistics(

@@ -96,7 +96,7 @@ titles = {
 # So the networks of the loss study are the start, those of one loss with all of its seeds:
 
 # %%
-scored = study.read_tasks(page.root / loss_study)
+scored = study.read_tasks(page.find(loss_study))
 trained = [score.network for score in scored]
 seeds = list(dict.fromkeys(network.seed for network in trained))
 encoders = study.grid(trained[0], loss=[loss], seed=seeds)

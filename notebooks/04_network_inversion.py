@@ -152,7 +152,7 @@ assert torch.allclose(step.images, x)
 # by side and thus contains the first, from which almost everything comes back, whatever the network.
 
 # %%
-networks = study.read_tasks(page.root / classifiers)
+networks = study.read_tasks(page.find(classifiers))
 seeds = list(dict.fromkeys(network.seed for network in networks))
 unseen = networks[0].patches.test()
 patches = inversion.pick_patches(unseen, n_patches=n_patches)
@@ -162,7 +162,7 @@ patches = inversion.pick_patches(unseen, n_patches=n_patches)
 # the *judge* that finds the salt in what comes back:
 
 # %%
-trained = [score.network for score in study.read_tasks(page.root / loss_study)]
+trained = [score.network for score in study.read_tasks(page.find(loss_study))]
 judges = {
     network.seed: pick_judge(trained, network.segmentation)
     for network in networks

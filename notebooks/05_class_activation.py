@@ -62,7 +62,7 @@ titles = {
 # trained at all.
 
 # %% tags=["nbval-ignore-output"]
-tasks = study.read_tasks(page.root / classifiers)
+tasks = study.read_tasks(page.find(classifiers))
 networks = page.run(task for task in tasks if task.seed == tasks[0].seed)
 
 # %% [markdown]

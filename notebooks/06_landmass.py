@@ -76,9 +76,9 @@ titles = {
 # that finds salt in their images.
 
 # %%
-two_classes = study.read_tasks(page.root / classifiers)
+two_classes = study.read_tasks(page.find(classifiers))
 encoder = two_classes[0].segmentation
-scored = study.read_tasks(page.root / loss_study)
+scored = study.read_tasks(page.find(loss_study))
 judge = pick_judge([score.network for score in scored], encoder)
 
 # %% [markdown]

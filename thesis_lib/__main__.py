@@ -1,22 +1,37 @@
 """Command line: ``python -m thesis_lib``, installed as ``thesis``."""
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 import saltvolumes
-from saltvolumes._checks import check_choice
 from saltvolumes.datasets import read_checksum
 from thesis_lib import __version__, chapters
 
-_SEGY = (".sgy", ".segy")
-_LAYOUT = ("iline_byte", "xline_byte", "single_line", "sample_format")  # of SEG-Y, to write as read
-
+_OPENING = inspect.signature(saltvolumes.open_volume)
 _pairs: dict[str, Any] = {"nargs": 2, "multiple": True, "metavar": "NAME VALUE"}
 _profile = click.option(
     "--profile", default="smoke", show_default=True, help="notebooks/params/PROFILE.yml"
 )
+_reading = click.option(
+    "-o",
+    "reading",
+    **_pairs,
+    callback=lambda _context, _option, pairs: _read_options(pairs),
+    help="How to read VOLUME, in the words of open_volume: -o vertical depth -o mask salt.sgy.",
+)
+_velocity = click.option(
+    "--velocity", "velocity_m_s", type=float, help="m/s: turns time into depth, for distances."
+)
+
+
+def _read_options(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """Arguments of `open_volume` as they were typed."""
+    kinds = {name: item.annotation for name, item in _OPENING.parameters.items()}
+    return {name: chapters.parse_value(text, kinds.get(name, Any)) for name, text in pairs}
 
 
 class _Commands(click.Group):
@@ -65,7 +80,7 @@ def run(
     if every and overrides:
         raise ValueError("Parameters (-p) belong to one CHAPTER, not to --all.")
     root = chapters.project_root()
-    values = {name: chapters.parse_value(text) for name, text in overrides}
+    values = chapters.parse_overrides(chapter, overrides, root) if chapter else {}
     names = [chapters.find_chapter(chapter, root).stem] if chapter else chapters.list_chapters(root)
     for name in names:
         click.echo(f"Running {name}, profile {profile}")
@@ -99,48 +114,69 @@ def publish(profile: str) -> None:
 
 @app.command()
 @click.argument("volume", type=Path)
+@_reading
+@click.option("--to", "root", type=Path, default="runs", show_default=True, help="Folder of runs.")
+@click.option("--loss", default="dice", show_default=True, help="Which of the eleven losses.")
+@click.option("--seed", default=0, show_default=True, help="Of weights and patches.")
+@click.option("--epochs", default=8, show_default=True, help="Rounds.")
+@click.option("--patches", "n_patches", default=1024, show_default=True, help="Per epoch.")
+@click.option("--patch", default=64, show_default=True, help="Height and width, in samples.")
+@click.option(
+    "--split", "split_axis", default="crossline", show_default=True, help="Axis to split."
+)
+@click.option(
+    "--test", "test_lines", type=int, multiple=True, help="Lines to score; repeat at will."
+)
+@_velocity
+def train(volume: Path, root: Path, reading: dict[str, Any], **settings: Any) -> None:
+    r"""
+    Train a network on VOLUME and its mask, and score it on lines kept aside: the last fifth.
+
+    \b
+    thesis train survey.sgy -o mask salt.sgy
+    thesis segment survey.sgy predicted.sgy --network runs/KEY
+    """
+    from thesis_lib.study import surveys  # slow to import, and most other commands do without
+
+    outcome = surveys.train(volume, root, reading=reading, **settings)
+    click.echo(_format_scores(outcome.scores))
+    network = outcome.parents["network"].folder
+    click.echo(f"Use it: thesis segment VOLUME OUTPUT --network {network}")
+
+
+@app.command()
+@click.argument("volume", type=Path)
 @click.argument("output", type=Path)
 @click.option(
-    "--run", "folder", type=Path, required=True, help="Folder of a finished training: runs/KEY."
+    "--network",
+    type=Path,
+    required=True,
+    help="Folder of a training, runs/KEY, or a .safetensors file next to its config.json.",
 )
-@click.option(
-    "-o",
-    "options",
-    **_pairs,
-    help="How to read VOLUME, in the words of open_volume: -o vertical depth.",
-)
-def segment(volume: Path, output: Path, folder: Path, options: tuple[tuple[str, str], ...]) -> None:
+@_reading
+@click.option("--probability", is_flag=True, help="Write probabilities to SEG-Y, not a mask.")
+@click.option("--force", is_flag=True, help="Replace OUTPUT where it exists.")
+@_velocity
+def segment(volume: Path, output: Path, network: Path, **options: Any) -> None:
     """
-    Write the probability of salt in VOLUME to OUTPUT (.sgy, .nc, .zarr).
+    Write the salt in VOLUME to OUTPUT (.sgy, .nc, .zarr), and score it where a mask is given.
 
     SEG-Y from SEG-Y keeps all headers. Computed on the GPU where there is one.
     """
-    ending = check_choice("file ending", output.suffix.lower(), (*_SEGY, ".nc", ".zarr"))
-    if not output.parent.is_dir():
-        raise ValueError(f"Invalid OUTPUT {output}. Must lie in a folder that exists.")
-    import torch  # slow to import like the study, and the other commands do without
+    from thesis_lib.study import surveys
 
-    from thesis_lib.study.segmentation import Train, load_model, predict
-    from thesis_lib.study.tasks import read_outcome
+    scores = surveys.segment(volume, output, network, **options)
+    click.echo(f"Wrote {output}: {scores['salt_fraction']:.1%} of the samples are salt")
+    if "dice" in scores:
+        click.echo(_format_scores(scores))
 
-    outcome = read_outcome(folder)
-    task = outcome.task
-    if not isinstance(task, Train):
-        raise ValueError(f"Invalid run {folder}: {type(task).__name__}. Must be a Train.")
-    try:
-        model = load_model(outcome)
-    except RuntimeError as error:  # many lines of names and shapes
-        raise ValueError(
-            f"Invalid run {folder}: its weights do not fit the network. Must be a run of this "
-            "version of the library; train it again."
-        ) from error
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    reading = {name: chapters.parse_value(text) for name, text in options}
-    predicted = predict(model, saltvolumes.open_volume(volume, **reading), task, progress=True)
-    layout = {name: reading[name] for name in _LAYOUT if name in reading}
-    like = volume if {volume.suffix.lower(), ending} <= set(_SEGY) else None
-    saltvolumes.save_volume(predicted, output, variable="probability", like=like, **layout)
-    click.echo(f"Wrote {output}")
+
+def _format_scores(scores: Mapping[str, Any]) -> str:
+    from thesis_lib.study.tables import SCORE_NAMES
+
+    shown = ("dice", "perimetric_similarity", "surface_dice")
+    known = {SCORE_NAMES[name]: scores[name] for name in shown if scores[name] is not None}
+    return ", ".join(f"{name} {value:.4f}" for name, value in known.items())
 
 
 @app.command()

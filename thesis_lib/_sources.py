@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PACKAGES = ("thesis_lib", "saltearth", "saltvolumes")
 ENGINE = "thesis_lib.study.tasks"  # finds and stores results, and changes none of them
@@ -37,7 +37,18 @@ def hash_sources(*roots: type) -> str:
     -------
     str
         First 16 hexadecimal digits of a SHA-256.
+
+    Raises
+    ------
+    TypeError
+        If a class is not defined at the top of a module, but in a notebook or a function.
     """
+    for root in roots:
+        if root.__module__ == "__main__" or "<locals>" in root.__qualname__:
+            raise TypeError(
+                f"Invalid class {root.__qualname__} of {root.__module__}. Must be defined at the "
+                "top of a module file, so that its code can be part of a key."
+            )
     text = "".join(f"{path}\n{code}\n" for path, code in sorted(_follow(roots).items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -53,7 +64,7 @@ def _follow(roots: Iterable[type]) -> dict[str, str]:
             continue
         module, _, name = path.rpartition(".")
         definition = _read_module(module).definitions[name]
-        found[path] = ast.dump(definition)
+        found[path] = _dump(definition)
         waiting += _list_names(definition, module)
     return found
 
@@ -129,6 +140,18 @@ def _defined_names(node: ast.stmt, known: Iterable[str]) -> set[str]:
         return names & {*known}
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return {part.id for name in targets for part in ast.walk(name) if isinstance(part, ast.Name)}
+
+
+def _dump(value: Any) -> str:
+    """Write a syntax tree in the same way under every version of Python."""
+    if isinstance(value, ast.AST):
+        parts = (
+            f"{name}={_dump(part)}"
+            for name, part in ast.iter_fields(value)
+            if part not in (None, [])
+        )
+        return f"{type(value).__name__}({', '.join(parts)})"
+    return f"[{', '.join(map(_dump, value))}]" if isinstance(value, list) else repr(value)
 
 
 def _strip(node: ast.AST) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import segyio
 import torch
+import xarray as xr
 from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 from tiny_project import CHAPTER, Throw, make_project
@@ -17,11 +18,12 @@ import saltvolumes
 from saltearth import make_volume
 from thesis_lib import chapters
 from thesis_lib.__main__ import app
+from thesis_lib._json import write_json
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Earths
 from thesis_lib.study import Train
 from thesis_lib.study.segmentation import predict
-from thesis_lib.study.tasks import Task, write_json
+from thesis_lib.study.tasks import Task
 from thesis_lib.training import TrainConfig
 
 
@@ -64,9 +66,10 @@ def test_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("pair 7", "Invalid chapter '7'"),
         ("stage --profile laptop", "Run the chapter first"),
         ("publish", "Run the chapter first"),
-        ("segment a.nc b.txt --run runs/x", "Invalid file ending '.txt'"),
-        ("segment a.nc no/b.nc --run runs/x", "Must lie in a folder that exists"),
-        ("segment a.nc b.nc --run runs/x", "Must be the folder of a finished run"),
+        ("segment a.nc b.txt --network runs/x", "Invalid file ending '.txt'"),
+        ("segment a.nc no/b.nc --network runs/x", "Must lie in a folder that can be written"),
+        ("segment a.nc b.nc --network runs/x", "Must be a folder with the config.json"),
+        ("train a.nc", "No such file"),
         ("fetch seam", "Invalid data set 'seam'"),
         ("fetch seam-earth-model", "On request: write to SEG Advanced Modeling"),
     ],
@@ -137,18 +140,16 @@ TRAIN = Train(
 
 
 def leave_run(task: Task, weights: dict[str, Tensor]) -> None:
-    """Leave a finished run in ``run``, and a volume to segment by it."""
+    """Leave a network in ``run``, and a volume to segment by it."""
     Path("run").mkdir()
-    write_json("run/config.json", task.describe() | {"fields": task})
-    write_json("run/timing.json", {"seconds": 1.0})
-    write_json("run/scores.json", {"train_loss": 0.5})
+    write_json(Path("run/config.json"), task.describe() | {"fields": task})
     save_file(weights, "run/weights.safetensors")
     saltvolumes.save_volume(make_volume((32, 32, 32), seed=3), "volume.SGY")
 
 
 @pytest.mark.parametrize("able", [False, True])
-def test_segment_writes_the_probability(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
-    """Segment writes what the network predicts, on a GPU if any, with headers of any SEG-Y."""
+def test_segment_writes_what_the_network_sees(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    """Segment writes mask or probability, on a GPU if any, with headers of any SEG-Y."""
     devices: list[str] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: able)
     monkeypatch.setattr(SaltUNet, "to", lambda _, device: devices.append(device))
@@ -156,14 +157,18 @@ def test_segment_writes_the_probability(monkeypatch: pytest.MonkeyPatch, able: b
     leave_run(TRAIN, model.state_dict())
     with segyio.open("volume.SGY", "r+") as file:
         file.text[0] = b"Shot by nobody".ljust(3200)
-    shown = call("segment volume.SGY salt.SEGY --run run -o vertical depth")
+    words = "--network run/weights.safetensors -o vertical depth"
+    assert call(f"segment volume.SGY mask.nc {words}").exit_code == 0
+    shown = call(f"segment volume.SGY salt.SEGY {words} --probability")
     assert shown.exit_code == 0, shown.output
-    assert devices == ["cuda" if able else "cpu"]
+    assert devices == ["cuda" if able else "cpu"] * 2
     written = saltvolumes.open_volume("salt.SEGY", vertical="depth")
     volume = make_volume((32, 32, 32), seed=3)
     expected = predict(model, volume, TRAIN)["probability"]
     np.testing.assert_allclose(written["amplitude"], expected, atol=1e-6)
     np.testing.assert_array_equal(written["inline"], volume["inline"])
+    with xr.open_dataset("mask.nc") as mask:
+        np.testing.assert_array_equal(mask["salt"], expected > 0.5)
     with segyio.open("salt.SEGY") as file:
         assert file.text[0].startswith(b"Shot by nobody")
 
@@ -175,6 +180,54 @@ def test_segment_writes_the_probability(monkeypatch: pytest.MonkeyPatch, able: b
 def test_segment_refuses_other_runs(task: Task, message: str) -> None:
     """Weights of another network, and another task, are reported in one line."""
     leave_run(task, {"old.weight": torch.zeros(3)})
-    shown = call("segment volume.SGY salt.nc --run run -o vertical depth")
+    shown = call("segment volume.SGY salt.nc --network run -o vertical depth")
     assert (shown.exit_code, shown.stderr.count("\n")) == (2, 1)
     assert message in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("volume.SGY", "it is an input"),
+        ("linked.sgy", "it is an input"),
+        ("mask.sgy", "it is an input"),
+        ("old.sgy", "it exists. Must be new, or use --force"),
+    ],
+)
+def test_segment_replaces_no_file_without_a_word(output: str, message: str) -> None:
+    """An input is never replaced, by whatever name; another file only by --force."""
+    leave_run(TRAIN, SaltUNet("test_resnet", seed=9).state_dict())
+    volume = make_volume((32, 32, 32), seed=3)
+    saltvolumes.save_volume(volume, "mask.sgy", variable="salt")
+    Path("linked.sgy").symlink_to("volume.SGY")
+    Path("old.sgy").write_bytes(b"a year of work")
+    content = Path(output).read_bytes()
+    words = f"segment volume.SGY {output} --network run -o vertical depth -o mask mask.sgy"
+    refused = call(words)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert message in refused.stderr
+    assert Path(output).read_bytes() == content
+    forced = call(f"{words} --force")
+    assert (forced.exit_code == 0) == (output == "old.sgy")
+    assert forced.exit_code == 0 or Path(output).read_bytes() == content
+
+
+def test_from_a_volume_to_a_mask_in_two_commands() -> None:
+    """What train leaves is what segment takes, and both report scores against the mask."""
+    volume = make_volume((48, 32, 32), seed=3)
+    saltvolumes.save_volume(volume, "survey.sgy")
+    saltvolumes.save_volume(volume, "salt.sgy", variable="salt")
+    reading = "-o vertical depth -o mask salt.sgy"
+    sizes = "--patch 8 --patches 16 --epochs 1 --split inline"
+    trained = call(f"train survey.sgy {reading} {sizes}")
+    assert trained.exit_code == 0, trained.stderr
+    assert "Surface Dice" in trained.output
+    (command,) = (line for line in trained.output.splitlines() if line.startswith("Use it: thesis"))
+    words = command.removeprefix("Use it: thesis ").replace("VOLUME", "survey.sgy")
+    shown = call(f"{words.replace('OUTPUT', 'predicted.sgy')} {reading}")
+    assert shown.exit_code == 0, shown.stderr
+    assert "Wrote predicted.sgy: " in shown.output
+    assert "Dice 0." in shown.output
+    predicted = saltvolumes.open_volume("predicted.sgy", vertical="depth")["amplitude"]
+    assert predicted.shape == volume["salt"].shape
+    assert set(np.unique(predicted)) <= {0, 1}

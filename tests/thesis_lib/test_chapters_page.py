@@ -1,7 +1,9 @@
 """Tests of thesis_lib.chapters.page: what a chapter runs, saves, decides and records."""
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from unittest.mock import Mock, call
 
@@ -12,34 +14,42 @@ import xarray as xr
 from tiny_project import CHAPTER, SMOKE, Bet, Throw, finish_chapter, make_project, open_chapter
 
 from thesis_lib import chapters
+from thesis_lib._json import write_json
 from thesis_lib.chapters import page as page_module
 from thesis_lib.study.claim_tables import read_decisions
 from thesis_lib.study.tasks import read_tasks
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A project with one chapter, nothing run."""
-    return make_project(tmp_path)
-
-
-def test_opening_empties_the_folder(project: Path) -> None:
-    """Files of an earlier run, finished or failed, never mix with those of a later one."""
+def test_results_replace_those_of_the_last_run_as_a_whole(project: Path) -> None:
+    """Until a page is closed the results of the last run stay; then none of them is left."""
     folder = finish_chapter(project)
     (folder / "figures").mkdir()
-    assert open_chapter(project).results == folder
-    assert [path.name for path in folder.iterdir()] == ["run.json"]
-    for name in (f"{CHAPTER}.ipynb", f"{CHAPTER}.failed.ipynb"):
-        (folder / "run.json").rename(folder / name)
-        open_chapter(project)
-        assert [path.name for path in folder.iterdir()] == ["run.json"]
+    kept = sorted(path.name for path in folder.iterdir())
+    open_chapter(project).save(killed=[1])
+    page = open_chapter(project)  # the same notebook from its start
+    page.save(table=pd.DataFrame({"loss": ["bce"]}))
+    assert sorted(path.name for path in folder.iterdir()) == kept
+    page.close()
+    assert page.results == folder
+    assert sorted(path.name for path in folder.iterdir()) == ["run.json", "table.csv"]
+
+
+def test_two_runs_do_not_write_to_one_folder(project: Path) -> None:
+    """A folder that another process writes to is refused; a closed page leaves it to others."""
+    open_chapter(project)
+    words = f"import pathlib, tiny_project as t; t.finish_chapter(pathlib.Path({str(project)!r}))"
+    command = [sys.executable, "-c", words]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    refused = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert "another run writes to it" in refused.stderr
+    finish_chapter(project)
+    subprocess.run(command, env=environment, check=True)
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        (f"{CHAPTER}_notes.txt", None),
-        (f"{CHAPTER}.ipynb/notes.txt", None),
+        (f"{CHAPTER}.ipynb", None),
         ("docs/thesis.tex", "{}"),
         ("docs/thesis.tex", '{"chapter": "09_other"}'),
         ("docs/thesis.tex", "[1]"),
@@ -80,6 +90,7 @@ def test_no_finished_run(project: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"Run the chapter first"):
         chapters.read_run_info(project)
     page = open_chapter(project)
+    write_json(page.results / "run.json", page.info)
     with pytest.raises(ValueError, match=r"Unfinished results"):
         chapters.read_run_info(page.results)
 

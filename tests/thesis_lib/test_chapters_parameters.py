@@ -1,5 +1,6 @@
 """Tests of thesis_lib.chapters.parameters: what can be set, and which values a profile sets."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,6 @@ import pytest
 from tiny_project import BODY, CHAPTER, SMOKE, make_project, open_chapter
 
 from thesis_lib import chapters
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A project with one chapter, nothing run."""
-    return make_project(tmp_path)
 
 
 def test_cell_gives_types_and_smoke_values(project: Path) -> None:
@@ -112,10 +107,12 @@ def test_override_then_profile_then_cell(project: Path, overrides: Any, folder: 
     assert isinstance(values["rate"], float)
 
 
-def test_value_that_is_not_yaml() -> None:
-    """A value that is not YAML is refused."""
-    with pytest.raises(ValueError, match=r"Invalid value '\[a'"):
-        chapters.parse_value("[a")
+@pytest.mark.parametrize("text", ["[a", "2024-99-99"])
+def test_value_that_is_not_yaml(text: str) -> None:
+    """A value that is not YAML is refused where no text is allowed, and else taken as it is."""
+    with pytest.raises(ValueError, match=rf"Invalid value '{re.escape(text)}'"):
+        chapters.parse_value(text, list[int])
+    assert chapters.parse_value(text, str | None) == text
 
 
 def test_project_root(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +131,14 @@ def test_project_root(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("laptop", {"losses": ["dice"], "mask": "my été.npz", "rate": 1e-7}),
         ("laptop", {"mask": "[a"}),
         ("laptop", {"mask": "1e-3", "lines": [1, 2]}),
+        ("laptop", {"mask": "null"}),
+        ("laptop", {"mask": '"quoted"'}),
+        ("laptop", {"mask": "[F3] cube.sgy"}),
+        ("laptop", {"mask": "@scratch/Survey #2: f3.sgy"}),
+        ("laptop", {"mask": "2024-99-99"}),
+        ("laptop", {"mask": "~"}),
+        ("laptop", {"rate": float("inf")}),
+        ("laptop", {"reading": {"salt_velocity_m_s": [4400, float("-inf")], "mask": "été"}}),
         ("laptop", {"reading": {"mask": "label", "dims": ["time", "inline"]}}),
         ("smoke", {"count": 3, "results_dir": "results/smoke/01_toy"}),
     ],
@@ -145,6 +150,6 @@ def test_command_repeats_the_run(project: Path, profile: str, changes: Any) -> N
     assert set(info["changed"]) == {*changes} - {"results_dir"}
     _, _, _, _, chapter, _, profile, *rest = shlex.split(info["command"])
     pairs = zip(rest[1::3], rest[2::3], strict=True)
-    overrides = {name: chapters.parse_value(text) for name, text in pairs}
+    overrides = chapters.parse_overrides(chapter, pairs, project)
     again = chapters.resolve_parameters(chapter, profile, overrides, project)
     assert again | {"results_dir": None} == info["parameters"] | {"results_dir": None}

@@ -1,10 +1,11 @@
 """Tests of thesis_lib.chapters.running: chapters executed by papermill, and what is stored."""
 
+import tempfile
 from pathlib import Path
 
 import nbformat
 import pytest
-from tiny_project import CHAPTER, make_project
+from tiny_project import BODY, CHAPTER, finish_chapter, make_project
 
 from thesis_lib import chapters
 
@@ -41,13 +42,32 @@ def test_smoke_run(
     ],
 )
 def test_failing_chapter(tmp_path: Path, line: str, match: str) -> None:
-    """A chapter that fails reports why in one line and keeps its notebook under another name."""
+    """A chapter that fails reports why in one line, and leaves the results of the last run."""
     project = make_project(tmp_path, body=f"# %%\n{line}\n")
+    kept = finish_chapter(project)
     with pytest.raises(chapters.ChapterError, match=match) as caught:
         chapters.run(CHAPTER, root=project)
     assert "\n" not in str(caught.value)
-    kept = [path.name for path in (project / "results" / "smoke" / CHAPTER).iterdir()]
-    assert kept == [f"{CHAPTER}.failed.ipynb"]
+    assert (kept / "table1.csv").is_file()
+    assert kept.with_name(f"{CHAPTER}.failed.ipynb").is_file()
+
+
+def test_nothing_of_the_user_runs_in_a_chapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Start-up files of IPython and Python stay out, and a long temporary folder is no trouble."""
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    scratch = tmp_path / ("long" * 25)
+    for folder in (startup, scratch):
+        folder.mkdir(parents=True)
+    (startup / "a.py").write_text("mine = 1")
+    (tmp_path / "start.py").write_text("mine = 1")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "start.py"))
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    body = BODY.replace("# %%\nprint", "# %%\nassert 'mine' not in globals()\nprint")
+    project = make_project(tmp_path / "project", body=body)
+    assert chapters.read_run_info(chapters.run(CHAPTER, root=project))["profile"] == "smoke"
 
 
 def test_chapter_without_a_page(tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_source_is_a_preset_or_a_file(path):
     """A preset gives earths, a path a survey; a misspelt preset and a reading of one are named."""
     assert choose_data("gulf", shape=[16, 18, 32], n_train=2, guard_lines=8) == SMALL
     assert choose_data(path, shape=[1, 1, 1], guard_lines=8) == Survey(path, guard_lines=8)
-    with pytest.raises(ValueError, match=r"Invalid data 'gulff'\. Must be a preset \(gulf"):
+    with pytest.raises(ValueError, match=r"'gulff': no file .*gulff\. Must be a preset \(gulf"):
         choose_data("gulff", shape=[1, 1, 1])
     for wrong in ({"reading": {"mask": "salt.nc"}}, {"test_lines": (3,)}):
         with pytest.raises(ValueError, match="for the synthetic earth 'gulf'"):

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from filelock import FileLock, Timeout
 from myst_nb import glue
 
-from saltvolumes._files import write_text
+from saltvolumes._files import replace_when_done
+from thesis_lib._json import write_json
 from thesis_lib.chapters.parameters import RESULTS, describe_parameters, list_chapters, project_root
 
 if TYPE_CHECKING:  # the study is slow to import, and the command line does without
@@ -28,6 +30,7 @@ if TYPE_CHECKING:  # the study is slow to import, and the command line does with
     from thesis_lib.study.tasks import Outcome, Task
 
 RUN_INFO = "run.json"
+_LOCKS: dict[Path, FileLock] = {}  # of folders that this process writes to; it may open them again
 
 
 @dataclass
@@ -38,7 +41,8 @@ class Page:
     Parameters
     ----------
     results : Path
-        Folder of the chapter's results.
+        Where the chapter's results are gathered. They get their place when the page is closed, and
+        until then those of the last run stay.
     root : Path
         Folder of the project, where relative paths of a chapter start.
     info : dict
@@ -74,12 +78,16 @@ class Page:
         from thesis_lib.study.tasks import run_all
         from thesis_lib.study.workers import open_workers
 
-        folder = self.root / self.info["parameters"].get("runs_dir", "runs")
+        folder = self.find(self.info["parameters"].get("runs_dir", "runs"))
         with open_workers(n_workers) as client:
             outcomes = run_all(tasks, root=folder, client=client, progress=progress)
         for outcome in outcomes:
             self._lineage |= {found.task.key: found for found in outcome.lineage()}
         return outcomes
+
+    def find(self, path: str) -> Path:
+        """Path of a parameter: a relative one starts at the project, ``~`` at home."""
+        return self.root / Path(path).expanduser()
 
     def save(self, **contents: Any) -> None:
         """
@@ -91,7 +99,7 @@ class Page:
             A table becomes ``NAME.csv``, with its index only where that has a name; a dataset
             ``NAME.nc``; tasks, for another chapter to go on from, and all else ``NAME.json``.
         """
-        from thesis_lib.study.tasks import Task, write_json, write_tasks
+        from thesis_lib.study.tasks import Task, write_tasks
 
         for name, content in contents.items():
             path = self.results / name
@@ -134,10 +142,11 @@ class Page:
 
     def close(self, *, data: Mapping[str, str] | None = None, seeds: Iterable[int] = ()) -> None:
         """
-        Complete ``run.json``: the last call of a chapter, after everything is saved.
+        Complete ``run.json``, and put the results in place of those of the last run.
 
-        Content hashes, seeds and computing time of all tasks that the page ran are recorded, and
-        of those that they started from.
+        This is the last call of a chapter, after everything is saved. Content hashes, seeds and
+        computing time of all tasks that the page ran are recorded, and of those that they started
+        from.
 
         Parameters
         ----------
@@ -160,15 +169,20 @@ class Page:
             **({"compute_s": round(sum(f.seconds for f in found), 1)} if found else {}),
             **_describe_environment(self.root),
         }
-        _write_run_info(self.results, self.info)
+        write_json(self.results / RUN_INFO, self.info, sort_keys=False)
+        folder = self.find(self.info["parameters"][RESULTS])
+        with replace_when_done(folder) as partial:
+            self.results.rename(partial)
+        self.results = folder
+        _LOCKS[folder].release(force=True)
 
 
 def open_page(chapter: str, namespace: Mapping[str, Any], *, root: Path | None = None) -> Page:
     """
     Open the results of a chapter: its first call, right after the imports.
 
-    The results folder is emptied, so that results of two runs never mix, and gets a ``run.json``
-    that is unfinished until the page is closed.
+    They are gathered in a new folder, so that results of two runs never mix, and those of the last
+    run stay until the page is closed: an error or a kill leaves them alone.
 
     Parameters
     ----------
@@ -182,23 +196,28 @@ def open_page(chapter: str, namespace: Mapping[str, Any], *, root: Path | None =
     Raises
     ------
     ValueError
-        If the folder that the parameter ``results_dir`` names holds other files than results.
+        If the folder that the parameter ``results_dir`` names holds other files than results, or
+        another run is writing to it.
     TypeError
         If a parameter has the wrong type.
     """
     root = root or project_root()
     info = describe_parameters(chapter, namespace, root)
     info["started"] = datetime.now(UTC).isoformat()
-    folder = root / info["parameters"][RESULTS]
-    _check_results(folder, chapter, root)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_run_info(folder, info)  # first: a process killed from here on leaves a folder of results
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != RUN_INFO:
-            path.unlink()
-    return Page(folder, root, info)
+    folder = root / Path(info["parameters"][RESULTS]).expanduser()
+    _check_results(folder, root)
+    results = folder.with_name(f".{folder.name}.open")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _LOCKS.setdefault(folder, FileLock(f"{results}.lock")).acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"Invalid {RESULTS} {str(folder)!r}: another run writes to it. Must be another folder, "
+            "or wait for that run."
+        ) from None
+    shutil.rmtree(results, ignore_errors=True)  # what a killed run left
+    results.mkdir()
+    return Page(results, root, info)
 
 
 def read_run_info(folder: Path) -> dict[str, Any]:
@@ -221,21 +240,15 @@ def read_run_info(folder: Path) -> dict[str, Any]:
     return info
 
 
-def _write_run_info(folder: Path, info: Mapping[str, Any]) -> None:
-    write_text(folder / RUN_INFO, json.dumps(info, indent=2, ensure_ascii=False) + "\n")
-
-
-def _check_results(folder: Path, chapter: str, root: Path) -> None:
-    """Refuse to empty a folder that no chapter of this project wrote."""
+def _check_results(folder: Path, root: Path) -> None:
+    """Refuse to replace a folder that no chapter of this project wrote."""
     with suppress(OSError, ValueError, TypeError, KeyError):  # none there, or somebody else's
         if json.loads((folder / RUN_INFO).read_text("utf-8"))["chapter"] in list_chapters(root):
             return
-    own = (f"{chapter}.ipynb", f"{chapter}.failed.ipynb")  # of a run that ended before it opened
-    foreign = [path.name for path in folder.glob("*") if path.name not in own or path.is_dir()]
-    if foreign:
+    if foreign := [path.name for path in folder.glob("*")]:
         raise ValueError(
             f"Invalid {RESULTS} {str(folder)!r}: it holds {min(foreign)!r}, no {RUN_INFO} of a "
-            "chapter, and would be emptied. Must be a new or empty folder, or the results of a "
+            "chapter, and would be replaced. Must be a new or empty folder, or the results of a "
             "chapter."
         )
 

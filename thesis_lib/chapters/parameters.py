@@ -3,19 +3,19 @@
 import ast
 import difflib
 import inspect
-import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jupytext
 import yaml
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from saltvolumes._checks import check_choice
+from thesis_lib._json import format_json
 
 RESULTS = "results_dir"
 TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict[str, Any]}
@@ -206,7 +206,9 @@ def describe_parameters(chapter: str, namespace: Mapping[str, Any], root: Path) 
     closest, changed = min(changes.items(), key=lambda item: (len(item[1]), item[0] != likely))
     command = ["python", "-m", "thesis_lib", "run", chapter, "--profile", closest]
     for name, value in changed.items():
-        command += ["-p", name, _format_value(value)]
+        kind = parameters.model_fields[name].annotation
+        plain = isinstance(value, str) and parse_value(value, kind) == value
+        command += ["-p", name, value if plain else format_json(value)]
     return {
         "chapter": chapter,
         "parameters": values,
@@ -247,24 +249,54 @@ def check_values(values: Mapping[str, Any], parameters: type[Parameters]) -> dic
         ) from error
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str, kind: Any = Any) -> Any:
     """
-    Read a value as a command line gives it.
+    Read a value as a command line gives it: YAML, or any text where a text is allowed.
+
+    Parameters
+    ----------
+    text : str
+        What was typed.
+    kind : type
+        Annotation of what the value is for.
 
     Raises
     ------
     ValueError
-        If it is not YAML.
+        If it is not YAML, and a text is not allowed.
 
     Examples
     --------
     >>> parse_value('["bce", "dice"]'), parse_value("1e-3"), parse_value("synthetic")
     (['bce', 'dice'], 0.001, 'synthetic')
+    >>> parse_value("/data/Survey #2: [F3].sgy", str), parse_value("null", str | None)
+    ('/data/Survey #2: [F3].sgy', None)
     """
+    takes_text = kind is not Any and _fits(text, kind)
     try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+        value = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError) as error:  # the latter of dates that do not exist
+        if takes_text:
+            return text
         raise ValueError(f"Invalid value {text!r}. Must be a YAML literal.") from error
+    is_quoted = text.strip()[:1] in ("'", '"')
+    if takes_text and not (_fits(value, kind) and (is_quoted or not isinstance(value, str))):
+        return text
+    return value
+
+
+def parse_overrides(chapter: str, pairs: Iterable[tuple[str, str]], root: Path) -> dict[str, Any]:
+    """Values of parameters of a chapter as a command line gives them, see `parse_value`."""
+    known = read_parameters(find_chapter(chapter, root)).model_fields
+    kinds = {name: item.annotation for name, item in known.items()}
+    return {name: parse_value(text, kinds.get(name, Any)) for name, text in pairs}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    with suppress(ValidationError):
+        TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+        return True
+    return False
 
 
 def _find_changes(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,14 +304,6 @@ def _find_changes(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[st
     return {
         name: value for name, value in values.items() if name != RESULTS and value != base[name]
     }
-
-
-def _format_value(value: Any) -> str:
-    """Write a value so that `parse_value` reads it back, a plain string without quotes."""
-    with suppress(ValueError):
-        if isinstance(value, str) and parse_value(value) == value:
-            return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _read_line(statement: ast.stmt) -> tuple[str, tuple[Any, Any]]:

@@ -29,6 +29,7 @@ from thesis_lib.chapters.parameters import (
     resolve_parameters,
 )
 
+MAX_SOCKET_BYTES = 90  # of a name; systems allow 104 or more, and "-ipc-1" is added
 _KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 # papermill takes parameters of types such as str | None for unknown ones, and warns.
@@ -72,7 +73,8 @@ def run(
     Returns
     -------
     Path
-        The results folder, with ``CHAPTER.ipynb``, ``run.json`` and what the chapter saved.
+        The results folder, with ``CHAPTER.ipynb``, ``run.json`` and what the chapter saved. Until
+        the chapter comes to its end, the folder keeps what the last run left.
 
     Raises
     ------
@@ -81,13 +83,15 @@ def run(
     FileNotFoundError
         If the chapter opens no page; a ValueError if it does not close it.
     ChapterError
-        If a cell fails. The notebook up to there is kept as ``CHAPTER.failed.ipynb``.
+        If a cell fails. The notebook up to there is kept next to the folder, as
+        ``CHAPTER.failed.ipynb``.
     """
     root = root or project_root()
     path = find_chapter(chapter, root)
     chapter = path.stem
     values = resolve_parameters(chapter, profile, overrides or {}, root)
-    folder: Path = root / values[RESULTS]
+    folder = root / Path(values[RESULTS]).expanduser()
+    failed = folder.with_name(f"{folder.name}.failed.ipynb")
     defaults = read_parameters(path)().model_dump()
     changed = {name: value for name, value in values.items() if value != defaults[name]}
     with TemporaryDirectory(prefix="thesis-") as scratch:
@@ -95,7 +99,6 @@ def run(
         try:
             _execute(path, changed, output, root)
         except (PapermillExecutionError, DeadKernelError) as error:
-            failed = folder / f"{chapter}.failed.ipynb"
             write_notebook(nbformat.read(output, as_version=4), failed)
             reason = "its kernel died, perhaps out of memory"
             if isinstance(error, PapermillExecutionError):
@@ -104,6 +107,7 @@ def run(
             raise ChapterError(f"{chapter} failed: {reason} (kept: {failed})") from error
         read_run_info(folder)
         write_notebook(nbformat.read(output, as_version=4), folder / output.name)
+    failed.unlink(missing_ok=True)
     return folder
 
 
@@ -144,8 +148,11 @@ def write_notebook(notebook: NotebookNode, path: Path) -> None:
 
 
 def _execute(path: Path, parameters: dict[str, Any], output: Path, root: Path) -> None:
-    # Sockets are files next to the output: ports would collide where chapters run at once.
-    kernel = {"transport": "ipc", "connection_file": os.fspath(output.with_name("kernel.json"))}
+    # Sockets are files next to the output: ports would collide where chapters run at once. Names of
+    # sockets are short, those of temporary folders on clusters may not be.
+    connection = os.fspath(output.with_name("kernel.json"))
+    transport = "ipc" if len(os.fsencode(connection)) < MAX_SOCKET_BYTES else "tcp"
+    kernel = {"transport": transport, "connection_file": connection}
     papermill.execute_notebook(
         jupytext.read(path),
         output,
@@ -155,6 +162,11 @@ def _execute(path: Path, parameters: dict[str, Any], output: Path, root: Path) -
         cwd=root,
         start_timeout=600,  # seconds, for a machine with much else to do
         progress_bar=False,
+        # Nothing of what users have set up for their own sessions runs here.
+        extra_arguments=[
+            f"--ipython-dir={output.parent}",
+            "--InteractiveShellApp.exec_PYTHONSTARTUP=False",
+        ],
         stdout_file=sys.stdout,
         stderr_file=sys.stderr,
         kernel_manager_class=_OwnKernelManager,

@@ -5,7 +5,7 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from itertools import cycle, islice
 from pathlib import Path
@@ -55,7 +55,8 @@ class Earths:
     Raises
     ------
     TypeError, ValueError
-        If a preset is unknown or has no spacing, a spacing is not above 0, or a count below 1.
+        If a preset is unknown or has no spacing, a spacing is not above 0, a count below 1, the
+        shape not three numbers, or a change not one of a field of presets.
     """
 
     presets: Mapping[str, tuple[float, ...]]
@@ -66,16 +67,24 @@ class Earths:
 
     def __post_init__(self) -> None:
         presets = self.presets
-        if not presets or not all(isinstance(v, list | tuple) and v for v in presets.values()):
+        given = presets.values() if isinstance(presets, Mapping) else ()
+        if not given or not all(
+            isinstance(spacings, list | tuple) and spacings for spacings in given
+        ):
             raise ValueError(
-                f"Invalid presets {dict(presets)}. Must map presets to spacings: "
-                "{'gulf': [20.0]}."
+                f"Invalid presets {presets}. Must map presets to spacings: {{'gulf': [20.0]}}."
             )
         for name, spacings in presets.items():
             check_choice("preset", name, tuple(PRESETS))
             for spacing in spacings:
                 check_range(f"spacing of {name}", spacing, low=0, exclusive=True)
         check_count("n_train", self.n_train)
+        if len(self.shape) != 3:
+            raise ValueError(f"Invalid shape {self.shape}. Must be three numbers of samples.")
+        for length in self.shape:
+            check_count("shape", length)
+        for name in self.changes:
+            check_choice("change", name, [item.name for item in fields(Preset)])
         plain = {name: tuple(map(float, spacings)) for name, spacings in presets.items()}
         object.__setattr__(self, "presets", plain)
         object.__setattr__(self, "changes", _freeze(self.changes))
@@ -131,7 +140,7 @@ class Survey:
     Parameters
     ----------
     path : str
-        The file.
+        The file; kept as an absolute path.
     reading : mapping of str to object
         How to read it: arguments of :func:`saltvolumes.open_volume` by name. Lists in it become
         tuples.
@@ -145,8 +154,9 @@ class Survey:
 
     Raises
     ------
-    ValueError
-        If the file does not exist, or the arguments contradict each other.
+    TypeError, ValueError
+        If an argument is not allowed, or they contradict each other. The file itself is not looked
+        at before it is needed: what was computed from it can be read wherever it is now.
     """
 
     path: str
@@ -157,21 +167,21 @@ class Survey:
     guard_lines: int = 0
 
     def __post_init__(self) -> None:
-        if not Path(self.path).exists():
-            raise ValueError(
-                f"Invalid data {self.path!r}. Must be a preset ({', '.join(PRESETS)}) or a file."
-            )
+        if not isinstance(self.reading, Mapping):
+            raise TypeError(f"Invalid reading {self.reading!r}. Must map arguments to values.")
         allowed = list(inspect.signature(open_volume).parameters)[1:]
         for name in self.reading:
             check_choice("name in reading", name, allowed)
-        object.__setattr__(self, "path", str(self.path))
+        object.__setattr__(self, "path", str(Path(self.path).expanduser().absolute()))
         object.__setattr__(self, "reading", _freeze(self.reading))
         object.__setattr__(self, "test_lines", tuple(self.test_lines))
         object.__setattr__(self, "validation_lines", tuple(self.validation_lines))
         check_choice("split_axis", self.split_axis, tuple(LATERAL))
         check_count("guard_lines", self.guard_lines, low=0)
         if self.validation_lines and not self.test_lines:
-            raise ValueError("Invalid validation_lines without test_lines. Must be both or none.")
+            raise ValueError(
+                "Invalid validation_lines without test_lines. Must have both or neither."
+            )
         held_out = (*self.test_lines, *self.validation_lines)
         if len(set(held_out)) < len(held_out):
             raise ValueError(
@@ -258,17 +268,22 @@ def choose_data(
     Raises
     ------
     ValueError
-        If fields of a survey are given for a preset, or as `Survey`.
+        If there is no such file, fields of a survey are given for a preset, or as `Survey`.
     """
     if source not in PRESETS:
-        return Survey(source, **survey)
-    if any(value for name, value in survey.items() if name in ("reading", "test_lines")):
+        chosen = Survey(source, **survey)
+        if not Path(chosen.path).exists():
+            raise ValueError(
+                f"Invalid data {source!r}: no file {chosen.path}. Must be a preset "
+                f"({', '.join(PRESETS)}) or a file."
+            )
+        return chosen
+    if any(survey.get(name) for name in ("reading", "test_lines", "validation_lines")):
         raise ValueError(
             f"Invalid reading or lines for the synthetic earth {source!r}. Must be empty: it has "
             "its own mask, and is split by seed."
         )
-    n_lateral = tuple(shape)
-    return Earths({source: (CUBE_M,)}, n_lateral, n_train)  # type: ignore[arg-type]
+    return Earths({source: (CUBE_M,)}, tuple(shape), n_train)  # type: ignore[arg-type]
 
 
 def hash_file(path: Path) -> str:

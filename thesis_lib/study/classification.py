@@ -94,7 +94,9 @@ class Classify(Task):
                 "encoder_lr_ratio decides about them."
             )
         if self.segmentation is not None and self.untrained:
-            raise ValueError("Invalid untrained with a segmentation network. Must be one of both.")
+            raise ValueError(
+                "Invalid untrained with a segmentation network. Must be one of the two."
+            )
         if self.segmentation is not None and self.segmentation.encoder != self.encoder:
             raise ValueError(
                 f"Invalid encoder {self.encoder!r}. Must be {self.segmentation.encoder!r}, that of "

@@ -14,7 +14,7 @@ from saltvolumes._checks import check_choice, check_count, check_range
 from saltvolumes._files import replace_when_done
 from saltvolumes.volume import LATERAL
 from thesis_lib.losses import LOSSES
-from thesis_lib.metrics import dice_score, score_volume
+from thesis_lib.metrics import Scores, dice_score, score_volume
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Augmentation, Earths, PatchBatches
 from thesis_lib.patches.volumes import TEST_EARTH, Data
@@ -184,20 +184,17 @@ class Score(Task):
             predicted = predict(model, volume, self.network)
             if index == 0:
                 _save_sections(_cut_middle(predicted, self.network.axes), folder)
-            scores.append(self._score(predicted, volume))
+            scores.append(
+                asdict(
+                    score_prediction(
+                        predicted,
+                        volume,
+                        velocity_m_s=self.velocity_m_s,
+                        tolerance_m=self.tolerance_m,
+                    )
+                )
+            )
         return {**_mean(scores), "volumes": scores, "data": _hash_data(test=volumes)}
-
-    def _score(self, predicted: xr.Dataset, volume: xr.Dataset) -> dict[str, float | None]:
-        dims = ("inline", "crossline", vertical_dim(volume))
-        volume, predicted = volume.transpose(*dims), predicted.transpose(*dims)
-        scores = score_volume(
-            (predicted["probability"] > THRESHOLD).values,
-            volume["salt"].values,
-            spacing_m=spacing_m(volume, velocity_m_s=self.velocity_m_s),
-            tolerance_m=self.tolerance_m,
-            valid=np.isfinite(volume["amplitude"].values),
-        )
-        return asdict(scores)
 
 
 @dataclass(frozen=True)
@@ -294,10 +291,10 @@ def build_model(task: Train) -> SaltUNet:
     return SaltUNet(task.encoder, pretrained=task.pretrained, seed=task.seed)
 
 
-def load_model(outcome: Outcome) -> SaltUNet:
+def load_model(outcome: Outcome, name: str = "weights") -> SaltUNet:
     """Network of a finished training, with the last weights of its schedule, on the CPU."""
     model = build_model(replace(outcome.task, pretrained=False))  # nothing to fetch
-    model.load_state_dict(outcome.load_tensors("weights"))
+    model.load_state_dict(outcome.load_tensors(name))
     return model
 
 
@@ -314,6 +311,21 @@ def predict(
         batch_size=4 * task.batch_size,
         precision=task.train.precision,
         progress=progress,
+    )
+
+
+def score_prediction(
+    predicted: xr.Dataset, volume: xr.Dataset, *, velocity_m_s: float | None, tolerance_m: float
+) -> Scores:
+    """Scores of a predicted volume against its mask, where amplitudes are known."""
+    dims = ("inline", "crossline", vertical_dim(volume))
+    volume, predicted = volume.transpose(*dims), predicted.transpose(*dims)
+    return score_volume(
+        (predicted["probability"] > THRESHOLD).values,
+        volume["salt"].values,
+        spacing_m=spacing_m(volume, velocity_m_s=velocity_m_s),
+        tolerance_m=tolerance_m,
+        valid=np.isfinite(volume["amplitude"].values),
     )
 
 

@@ -43,15 +43,15 @@ def tabulate(
     Returns
     -------
     DataFrame
-        The columns asked for, then one per score that is a number or a text; null is NaN.
+        The columns asked for, then one per score that is a number or a text and has another name;
+        null is NaN.
     """
     table = []
     for outcome in outcomes:
         known = {name: attrgetter(path)(outcome.task) for name, path in columns.items()}
         records = [outcome.scores] if rows is None else outcome.scores[rows]
-        table += [
-            known | {k: v for k, v in record.items() if isinstance(v, _CELL)} for record in records
-        ]
+        cells = ({k: v for k, v in record.items() if isinstance(v, _CELL)} for record in records)
+        table += [known | record | known for record in cells]
     frame = pd.DataFrame(table, columns=None if table else [*columns])
     return frame.astype(dict.fromkeys(frame.columns[frame.isna().all()], float))
 

@@ -8,7 +8,6 @@ is never computed again; what was killed goes on where it stopped. For example, 
 
 import hashlib
 import json
-import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +27,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from saltvolumes._files import replace_when_done, write_text
+from saltvolumes._files import replace_when_done
+from thesis_lib._json import format_json, to_plain, write_json
 from thesis_lib._sources import hash_sources
 
 CONFIG, SCORES, TIMING, HISTORY = "config.json", "scores.json", "timing.json", "history.csv"
@@ -93,8 +93,7 @@ class Task(ABC):
     @cached_property
     def key(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of :meth:`describe`."""
-        text = json.dumps(self.describe(), sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(format_json(self.describe()).encode()).hexdigest()[:16]
 
     def change(self, **values: Any) -> Self:
         """
@@ -107,11 +106,10 @@ class Task(ABC):
         """
         own = {name: values[name] for name, _ in _list_fields(self) if name in values}
         used = set(own)
-        for name, parent in self.parents.items():
-            if name not in own:
-                names = values.keys() & _list_field_names(parent)
-                own[name] = parent.change(**{name: values[name] for name in names})
-                used |= names
+        for name, parent in replace(self, **own).parents.items():
+            names = (values.keys() & _list_field_names(parent)) - set(own)
+            own[name] = parent.change(**{name: values[name] for name in names})
+            used |= names
         if unknown := values.keys() - used:
             raise ValueError(
                 f"Invalid fields {sorted(unknown)} of {type(self).__name__}. Must be among: "
@@ -265,7 +263,7 @@ def grid(task: AnyTask, **values: Iterable[Any]) -> list[AnyTask]:
 
 def write_tasks(path: str | os.PathLike[str], tasks: Sequence[Task]) -> None:
     """Write tasks as JSON, for another chapter to go on from."""
-    write_json(path, [{type(task).__name__: task} for task in tasks], sort_keys=False)
+    write_json(Path(path), [{type(task).__name__: task} for task in tasks], sort_keys=False)
 
 
 def read_tasks(path: str | os.PathLike[str]) -> list[Any]:
@@ -301,32 +299,27 @@ def read_outcome(folder: str | os.PathLike[str]) -> Outcome:
         If the folder holds no finished run of this version of the library.
     """
     folder = Path(folder)
+    scores, timing = _read_json(folder / SCORES), _read_json(folder / TIMING)
+    return Outcome(read_task(folder), folder, scores, computed=False, seconds=timing["seconds"])
+
+
+def read_task(folder: Path) -> Any:
+    """
+    Read the task of a run, finished or not, from its folder.
+
+    Raises
+    ------
+    ValueError
+        If the folder is not that of a run of this version of the library.
+    """
     try:
         config = _read_json(folder / CONFIG)
-        task = _build_task(config["task"], config["fields"])
-        scores, timing = _read_json(folder / SCORES), _read_json(folder / TIMING)
+        return _build_task(config["task"], config["fields"])
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f"Invalid run {folder}: {_in_one_line(error)} Must be the folder of a finished run."
+            f"Invalid run {folder}: {_in_one_line(error)} Must be a folder with the {CONFIG} of a "
+            "run of this version of the library."
         ) from error
-    return Outcome(task, folder, scores, computed=False, seconds=timing["seconds"])
-
-
-def write_json(path: str | os.PathLike[str], content: Any, *, sort_keys: bool = True) -> None:
-    """Write JSON, whole or not at all."""
-    write_text(Path(path), json.dumps(to_plain(content), indent=1, sort_keys=sort_keys) + "\n")
-
-
-def to_plain(value: Any) -> Any:
-    """Turn dataclasses, tuples and NumPy numbers into what JSON holds, NaN into null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: to_plain(item) for name, item in _list_fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -380,19 +373,23 @@ def _run_with_threads(n_threads: int, *job: Any) -> Outcome:
 
 
 def _run_or_load(task: Task, root: Path, parents: Parents) -> Outcome:
-    folder = root / task.key
-    folder.mkdir(parents=True, exist_ok=True)
-    path, timing = folder / SCORES, folder / TIMING
-    with FileLock(folder / ".lock"):
-        computed = not path.exists()
-        if computed:
-            start = perf_counter()
-            write_json(folder / CONFIG, task.describe() | {"fields": task}, sort_keys=False)
-            scores = task.compute(folder, parents)
-            write_json(timing, {"seconds": round(perf_counter() - start, 3)})
-            write_json(path, scores)
-    seconds = _read_json(timing)["seconds"]
-    return Outcome(task, folder, _read_json(path), computed, seconds, parents)
+    folder, computed = root / task.key, False
+    if not (folder / SCORES).exists():  # what is finished is read without a lock, by many at once
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            computed = not (folder / SCORES).exists()
+            if computed:
+                _compute(task, folder, parents)
+    scores, timing = _read_json(folder / SCORES), _read_json(folder / TIMING)
+    return Outcome(task, folder, scores, computed, timing["seconds"], parents)
+
+
+def _compute(task: Task, folder: Path, parents: Parents) -> None:
+    start = perf_counter()
+    write_json(folder / CONFIG, task.describe() | {"fields": task}, sort_keys=False)
+    scores = task.compute(folder, parents)
+    write_json(folder / TIMING, {"seconds": round(perf_counter() - start, 3)})
+    write_json(folder / SCORES, scores)  # last: a run with scores is finished
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -462,7 +459,15 @@ def _build_task(name: str, values: Any) -> Task:
     if name not in kinds:
         raise ValueError(f"unknown task {name!r}")
     task: Task = TypeAdapter(kinds[name]).validate_python(values)
+    if unknown := _list_paths(values) - _list_paths(to_plain(task)):
+        raise ValueError(f"{min(unknown)}: unknown field")
     return task
+
+
+def _list_paths(values: Any, above: str = "") -> set[str]:
+    """Dotted names of all that a nested mapping holds."""
+    items = values.items() if isinstance(values, Mapping) else ()
+    return {above}.union(*(_list_paths(item, f"{above}.{key}".lstrip(".")) for key, item in items))
 
 
 def _list_subclasses(kind: type) -> list[type]:

@@ -1,0 +1,224 @@
+"""From one's own volume and mask to a network, and from a network to a mask: what users type."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saltvolumes import open_volume, save_volume
+from saltvolumes._checks import check_choice
+from saltvolumes.saving import WRITTEN_ENDINGS
+from thesis_lib.model import SaltUNet
+from thesis_lib.patches import Survey
+from thesis_lib.study.segmentation import (
+    THRESHOLD,
+    Score,
+    Train,
+    load_model,
+    predict,
+    score_prediction,
+)
+from thesis_lib.study.tasks import Outcome, read_task, run_all
+from thesis_lib.training import TrainConfig
+
+SEGY_ENDINGS = (".sgy", ".segy")
+LAYOUT = ("iline_byte", "xline_byte", "single_line", "sample_format")  # of SEG-Y, to write as read
+
+
+def train(
+    path: Path,
+    root: Path,
+    *,
+    reading: Mapping[str, Any],
+    loss: str = "dice",
+    seed: int = 0,
+    epochs: int = 8,
+    n_patches: int = 1024,
+    patch: int = 64,
+    split_axis: str = "crossline",
+    test_lines: Sequence[int] = (),
+    tolerance_m: float = 50.0,
+    velocity_m_s: float | None = None,
+) -> Outcome:
+    """
+    Train a network on a part of a volume, and score it on the rest.
+
+    Parameters
+    ----------
+    path, root : Path
+        The volume, and the folder of all runs.
+    reading : mapping of str to object
+        Arguments of :func:`saltvolumes.open_volume`, with the mask.
+    loss, seed, epochs, n_patches, patch
+        As in :class:`~thesis_lib.study.Train`; patches are square and overlap by half.
+    split_axis, test_lines
+        As in :class:`~thesis_lib.patches.Survey`; a patch's width is left out next to held-out
+        lines.
+    tolerance_m, velocity_m_s
+        As in :class:`~thesis_lib.study.Score`.
+
+    Returns
+    -------
+    Outcome
+        Of the `Score`; its parent ``network`` is that of the `Train`.
+    """
+    survey = Survey(
+        str(path),
+        reading=reading,
+        split_axis=split_axis,
+        test_lines=tuple(test_lines),
+        guard_lines=patch,
+    )
+    network = Train(
+        seed,
+        loss,
+        survey,
+        TrainConfig(epochs=epochs),
+        patch=(patch, patch),
+        stride=(patch // 2, patch // 2),
+        n_patches=n_patches,
+    )
+    task = Score(network, tolerance_m=tolerance_m, velocity_m_s=velocity_m_s)
+    return run_all([task], root=root)[0]
+
+
+def read_network(path: Path) -> tuple[SaltUNet, Train]:
+    """
+    Read a trained segmentation network.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of a training, ``runs/KEY``, or a ``.safetensors`` file next to its ``config.json``.
+
+    Returns
+    -------
+    tuple of (SaltUNet, Train)
+        On the CPU, with the task that trained it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network, or its files are damaged or of another version.
+    """
+    weights = path if path.suffix == ".safetensors" else path / "weights.safetensors"
+    task = read_task(weights.parent)
+    if not isinstance(task, Train):
+        raise ValueError(f"Invalid network {path}: {type(task).__name__}. Must be a Train.")
+    outcome = Outcome(task, weights.parent, {}, computed=False, seconds=0.0)
+    try:
+        model = load_model(outcome, weights.stem)
+    except RuntimeError as error:  # many lines of names and shapes
+        raise ValueError(
+            f"Invalid network {path}: its weights do not fit its settings. Must be of this version "
+            "of the library; train it again."
+        ) from error
+    if not all(values.isfinite().all() for values in model.state_dict().values()):
+        raise ValueError(f"Invalid network {path}: weights that are not finite. Train it again.")
+    return model, task
+
+
+def check_output(output: Path, *inputs: Path, force: bool = False) -> Path:
+    """
+    Refuse, before anything is computed, a file that cannot or should not be written.
+
+    Parameters
+    ----------
+    output : Path
+        The file to be.
+    *inputs : Path
+        Files that are read; none of them is ever replaced.
+    force : bool
+        Whether a file that is there may be replaced.
+
+    Raises
+    ------
+    ValueError
+        If the ending is unknown, the folder is not there or cannot be written to, or the file is
+        an input, or is there and not to be replaced.
+    """
+    check_choice("file ending", output.suffix.lower(), WRITTEN_ENDINGS)
+    folder = output.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"Invalid output {output}. Must lie in a folder that can be written to.")
+    if output.exists():
+        if any(path.exists() and path.samefile(output) for path in inputs):
+            raise ValueError(f"Invalid output {output}: it is an input. Must be another file.")
+        if not force:
+            raise ValueError(f"Invalid output {output}: it exists. Must be new, or use --force.")
+    return output
+
+
+def segment(
+    path: Path,
+    output: Path,
+    network: Path,
+    *,
+    reading: Mapping[str, Any],
+    probability: bool = False,
+    velocity_m_s: float | None = None,
+    tolerance_m: float = 50.0,
+    force: bool = False,
+) -> dict[str, float | None]:
+    """
+    Write the salt that a network sees in a volume.
+
+    Parameters
+    ----------
+    path, output : Path
+        The volume, and what is written: .sgy, .nc or .zarr. SEG-Y from SEG-Y keeps all headers.
+    network : Path
+        As for `read_network`.
+    reading : mapping of str to object
+        Arguments of :func:`saltvolumes.open_volume`. With a mask the salt is scored against it.
+    probability : bool
+        Whether SEG-Y gets the probability of salt, in [0, 1], in place of the mask, 0 and 1. Other
+        formats hold both, as ``probability`` and ``salt``.
+    velocity_m_s, tolerance_m : float
+        As in :class:`~thesis_lib.study.Score`.
+    force : bool
+        Whether a file ``output`` that is there may be replaced.
+
+    Returns
+    -------
+    dict
+        ``salt_fraction`` of the samples, and the fields of :class:`~thesis_lib.metrics.Scores`
+        where the volume has a mask.
+
+    Raises
+    ------
+    ValueError, OSError
+        If a file is not what it should be, or ``output`` cannot be written.
+    """
+    check_output(output, path, network, *_list_files(reading), force=force)
+    model, task = read_network(network)
+    volume = open_volume(path, **reading)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    predicted = predict(model, volume, task, progress=True)
+    salt = predicted["probability"] > THRESHOLD
+    # In SEG-Y the mask is a number that is NaN where a trace is missing, as the amplitudes are.
+    known = predicted["probability"].notnull()
+    is_segy = output.suffix.lower() in SEGY_ENDINGS
+    found = predicted.assign(salt=salt.where(known).astype("float32") if is_segy else salt)
+    like = path if is_segy and path.suffix.lower() in SEGY_ENDINGS else None
+    layout = {name: reading[name] for name in LAYOUT if name in reading}
+    variable = "probability" if probability else "salt"
+    save_volume(found, output, variable=variable, like=like, **(layout if is_segy else {}))
+    fraction: dict[str, float | None] = {"salt_fraction": float(salt.sum() / known.sum())}
+    if "salt" not in volume:
+        return fraction
+    scores = score_prediction(predicted, volume, velocity_m_s=velocity_m_s, tolerance_m=tolerance_m)
+    return fraction | asdict(scores)
+
+
+def _list_files(reading: Mapping[str, Any]) -> list[Path]:
+    """Files that arguments of `open_volume` name: masks, or pairs of horizons."""
+    found, waiting = [], [reading.get("mask")]
+    while waiting:
+        value = waiting.pop()
+        waiting += value if isinstance(value, list | tuple) else []
+        found += [Path(value)] if isinstance(value, str | Path) else []
+    return found
