@@ -175,7 +175,7 @@ def test_segment_writes_what_the_network_sees(monkeypatch: pytest.MonkeyPatch, a
 
 @pytest.mark.parametrize(
     ("task", "message"),
-    [(TRAIN, "its weights do not fit the network"), (Throw(0), "Throw. Must be a Train.")],
+    [(TRAIN, "its weights do not fit its settings"), (Throw(0), "Throw. Must be a Train.")],
 )
 def test_segment_refuses_other_runs(task: Task, message: str) -> None:
     """Weights of another network, and another task, are reported in one line."""

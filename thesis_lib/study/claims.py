@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
-from scipy import stats
+from scipy.special import stdtrit  # scipy.stats takes long to import
 
 from saltvolumes._checks import check_choice
 
@@ -238,7 +238,7 @@ def _bounds(d: np.ndarray[Any, Any], *, level: float) -> tuple[float, float]:
     """One-sided lower and upper t-bounds of the mean of d, each at ``1 - level``."""
     if d.size < 2:
         return np.nan, np.nan
-    half = stats.t.ppf(1.0 - level, d.size - 1) * d.std(ddof=1) / np.sqrt(d.size)
+    half = stdtrit(d.size - 1, 1.0 - level) * d.std(ddof=1) / np.sqrt(d.size)
     return float(d.mean() - half), float(d.mean() + half)
 
 

@@ -9,12 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import update_bn
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_auroc,
-    multiclass_calibration_error,
-    multiclass_confusion_matrix,
-)
 
 from saltvolumes._checks import check_range
 from saltvolumes._files import replace_when_done
@@ -219,15 +213,20 @@ def score_probabilities(probabilities: Tensor, labels: Tensor) -> dict[str, Any]
     dict
         As `Classify` returns them.
     """
+    # Slow to import: it brings all of torchvision along.
+    from torchmetrics.functional import classification as metrics
+
     n_classes = probabilities.shape[1]
     each_seen = bool(labels.bincount(minlength=n_classes).all())
     given = (probabilities, labels, n_classes)
     scores = {
-        "accuracy": multiclass_accuracy(*given, average="micro"),
-        "balanced_accuracy": multiclass_accuracy(*given, average="macro") if each_seen else None,
-        "auc": multiclass_auroc(*given, average="macro") if each_seen else None,
-        "calibration_error": multiclass_calibration_error(*given, n_bins=15),
-        "confusion": multiclass_confusion_matrix(*given),
+        "accuracy": metrics.multiclass_accuracy(*given, average="micro"),
+        "balanced_accuracy": metrics.multiclass_accuracy(*given, average="macro")
+        if each_seen
+        else None,
+        "auc": metrics.multiclass_auroc(*given, average="macro") if each_seen else None,
+        "calibration_error": metrics.multiclass_calibration_error(*given, n_bins=15),
+        "confusion": metrics.multiclass_confusion_matrix(*given),
     }
     return {name: None if score is None else score.tolist() for name, score in scores.items()}
 

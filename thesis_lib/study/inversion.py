@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Tensor
 
 from saltvolumes._checks import check_choice, check_count
@@ -264,7 +264,7 @@ def summarise_depth(images: pd.DataFrame) -> pd.DataFrame:
     ].mean()
     groups = values.groupby(keys, sort=False)[[*MEASURES]]
     means, counts = groups.mean(), groups.count()
-    half = groups.sem() * stats.t.ppf(1 - LEVEL / 2, counts - 1)
+    half = groups.sem() * stdtrit(counts - 1, 1 - LEVEL / 2)
     bounds = [(means - half).add_suffix("_low"), (means + half).add_suffix("_high")]
     curves: pd.DataFrame = pd.concat([means, *bounds], axis=1).reset_index()
     return curves
