@@ -10,6 +10,8 @@ from saltvolumes.datasets import DataSource as DataSource
 from saltvolumes.datasets import fetch as fetch
 from saltvolumes.datasets import open_source as open_source
 from saltvolumes.errors import DataError as DataError
+from saltvolumes.inspection import Inspection as Inspection
+from saltvolumes.inspection import inspect_volume as inspect_volume
 from saltvolumes.landmass import Landmass as Landmass
 from saltvolumes.landmass import open_landmass as open_landmass
 from saltvolumes.landmass import split_blocks as split_blocks

@@ -1,6 +1,8 @@
 """Argument checks with one wording: what was given, and what is allowed."""
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -96,3 +98,45 @@ def check_same_shape(
             f"Shapes differ: {first_name} {tuple(first)}, {second_name} {tuple(second)}. "
             "Must be the same."
         )
+
+
+def check_output(
+    name: str,
+    path: Path,
+    *,
+    endings: Collection[str],
+    inputs: Iterable[Path] = (),
+    force: bool = False,
+) -> Path:
+    """
+    Return ``path`` if a file of that name can and may be written; nothing is written.
+
+    Parameters
+    ----------
+    name : str
+        What the file is, for messages.
+    path : Path
+        The file to be.
+    endings : collection of str
+        What it may end in, in lower case.
+    inputs : iterable of Path
+        Files that are read; none of them is ever replaced.
+    force : bool
+        Whether a file that is there may be replaced.
+
+    Raises
+    ------
+    ValueError
+        If the ending is another, the folder is not there or cannot be written to, or the file is
+        an input, or is there and not to be replaced.
+    """
+    check_choice("file ending", path.suffix.lower(), endings)
+    folder = path.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"Invalid {name} {path}. Must be in a folder that can be written to.")
+    if path.exists():
+        if any(given.exists() and given.samefile(path) for given in inputs):
+            raise ValueError(f"Invalid {name} {path}: it is an input. Must be another file.")
+        if not force:
+            raise ValueError(f"Invalid {name} {path}: it exists. Must be new, or use --force.")
+    return path

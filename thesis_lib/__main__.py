@@ -1,17 +1,19 @@
 """Command line: ``python -m thesis_lib``, installed as ``thesis``."""
 
-import inspect
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import click
 
 import saltvolumes
+from saltvolumes._checks import check_output
 from saltvolumes.datasets import read_checksum
+from saltvolumes.saving import WRITTEN_ENDINGS
 from thesis_lib import __version__, chapters
 
-_OPENING = inspect.signature(saltvolumes.open_volume)
+_OPENING = signature(saltvolumes.open_volume)
 _pairs: dict[str, Any] = {"nargs": 2, "multiple": True, "metavar": "NAME VALUE"}
 _profile = click.option(
     "--profile", default="smoke", show_default=True, help="notebooks/params/PROFILE.yml"
@@ -115,6 +117,28 @@ def publish(profile: str) -> None:
 @app.command()
 @click.argument("volume", type=Path)
 @_reading
+@click.option("--png", type=Path, help="Draw a section and the amplitudes here.")
+@click.option("--force", is_flag=True, help="Replace the PNG where it exists.")
+def inspect(volume: Path, reading: dict[str, Any], png: Path | None, force: bool) -> None:
+    """Report what VOLUME holds: geometry, units, storage, amplitudes, and what is in doubt."""
+    if png is not None:
+        check_output("PNG", png, endings=(".png",), inputs=[volume], force=force)
+    found = saltvolumes.inspect_volume(volume, **reading)
+    for name, text in found.facts.items():
+        click.echo(f"{name:>18}: {text}")
+    for doubt in found.doubts:
+        click.echo(f"? {doubt}")
+    if png is not None:
+        from thesis_lib import plotting  # slow to import
+
+        section = saltvolumes.richest_section(found.volume, "inline").load()
+        plotting.plot_inspection(section, found.amplitudes).savefig(png, dpi=150)
+        click.echo(f"Drew {png}")
+
+
+@app.command()
+@click.argument("volume", type=Path)
+@_reading
 @click.option("--to", "root", type=Path, default="runs", show_default=True, help="Folder of runs.")
 @click.option("--loss", default="dice", show_default=True, help="Which of the eleven losses.")
 @click.option("--seed", default=0, show_default=True, help="Of weights and patches.")
@@ -163,7 +187,10 @@ def segment(volume: Path, output: Path, network: Path, **options: Any) -> None:
 
     SEG-Y from SEG-Y keeps all headers. Computed on the GPU where there is one.
     """
-    from thesis_lib.study import surveys
+    check_output("OUTPUT", output, endings=WRITTEN_ENDINGS, inputs=[volume], force=options["force"])
+    if not network.exists():
+        raise ValueError(f"No network {network}. Must be a folder of runs, or .safetensors.")
+    from thesis_lib.study import surveys  # slow to import, and these errors should come at once
 
     scores = surveys.segment(volume, output, network, **options)
     click.echo(f"Wrote {output}: {scores['salt_fraction']:.1%} of the samples are salt")

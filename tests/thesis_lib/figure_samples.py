@@ -177,6 +177,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         SECTION, SALT, dict.fromkeys(LOSSES, SALT * 0.9)
     ),
     "plot_round_trip": lambda: plotting.plot_round_trip(SECTION, SECTION),
+    "plot_inspection": lambda: plotting.plot_inspection(
+        make_volume().isel(inline=2).transpose("depth", "crossline"), np.linspace(-1, 1, 50)
+    ),
     "plot_section": lambda: plotting.plot_section(SECTION, salt=SALT, title="inline"),
     "plot_statistics": lambda: plotting.plot_statistics(
         {"data": make_statistics(), "synthetic": make_statistics()}, reference="data"

@@ -67,8 +67,11 @@ def test_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("stage --profile laptop", "Run the chapter first"),
         ("publish", "Run the chapter first"),
         ("segment a.nc b.txt --network runs/x", "Invalid file ending '.txt'"),
-        ("segment a.nc no/b.nc --network runs/x", "Must lie in a folder that can be written"),
-        ("segment a.nc b.nc --network runs/x", "Must be a folder with the config.json"),
+        ("segment a.nc no/b.nc --network runs/x", "Must be in a folder that can be written"),
+        ("segment a.nc b.nc --network runs/x", "No network runs/x"),
+        ("segment a.nc b.nc --network .", "Must be a folder with the config.json"),
+        ("inspect a.nc", "No such file: a.nc"),
+        ("inspect a.nc --png a.jpg", "Invalid file ending '.jpg'"),
         ("train a.nc", "No such file"),
         ("fetch seam", "Invalid data set 'seam'"),
         ("fetch seam-earth-model", "On request: write to SEG Advanced Modeling"),
@@ -203,13 +206,19 @@ def test_segment_replaces_no_file_without_a_word(output: str, message: str) -> N
     Path("old.sgy").write_bytes(b"a year of work")
     content = Path(output).read_bytes()
     words = f"segment volume.SGY {output} --network run -o vertical depth -o mask mask.sgy"
-    refused = call(words)
+    refused = call(words if output == "old.sgy" else f"{words} --force")
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert message in refused.stderr
     assert Path(output).read_bytes() == content
-    forced = call(f"{words} --force")
-    assert (forced.exit_code == 0) == (output == "old.sgy")
-    assert forced.exit_code == 0 or Path(output).read_bytes() == content
+
+
+def test_segment_replaces_another_file_by_force() -> None:
+    """What is there and no input is replaced where that is asked for."""
+    leave_run(TRAIN, SaltUNet("test_resnet", seed=9).state_dict())
+    Path("old.nc").write_bytes(b"an old result")
+    shown = call("segment volume.SGY old.nc --network run -o vertical depth --force")
+    assert shown.exit_code == 0, shown.stderr
+    assert Path("old.nc").read_bytes()[1:4] == b"HDF"
 
 
 def test_from_a_volume_to_a_mask_in_two_commands() -> None:
@@ -231,3 +240,20 @@ def test_from_a_volume_to_a_mask_in_two_commands() -> None:
     predicted = saltvolumes.open_volume("predicted.sgy", vertical="depth")["amplitude"]
     assert predicted.shape == volume["salt"].shape
     assert set(np.unique(predicted)) <= {0, 1}
+
+
+def test_inspect_reports_what_a_file_holds_and_leaves_open() -> None:
+    """Geometry, units and amplitudes are reported, with doubts and what to pass, and drawn."""
+    volume = make_volume((16, 17, 16), seed=3)
+    saltvolumes.save_volume(volume, "survey.sgy")
+    shown = call("inspect survey.sgy --png look.png")
+    assert shown.exit_code == 0, shown.stderr
+    assert "inline: 1 to 16 in steps of 1 (16)" in shown.output
+    assert "time: 0 to 300 ms in steps of 20 (16)" in shown.output
+    assert "line spacing: 25 x 25 m" in shown.output
+    assert "? The vertical axis is taken as time. For depth pass vertical=depth." in shown.output
+    assert Path("look.png").read_bytes().startswith(b"\x89PNG")
+    assert "it exists" in call("inspect survey.sgy --png look.png").stderr
+    depth = call("inspect survey.sgy -o vertical depth")
+    assert "depth: 0 to 300 m" in depth.output
+    assert "?" not in depth.output

@@ -19,6 +19,7 @@ from thesis_lib.plotting.measures import plot_measures as plot_measures
 from thesis_lib.plotting.scores import plot_effects as plot_effects
 from thesis_lib.plotting.scores import plot_table as plot_table
 from thesis_lib.plotting.sections import plot_gallery as plot_gallery
+from thesis_lib.plotting.sections import plot_inspection as plot_inspection
 from thesis_lib.plotting.sections import plot_predictions as plot_predictions
 from thesis_lib.plotting.sections import plot_round_trip as plot_round_trip
 from thesis_lib.plotting.sections import plot_section as plot_section

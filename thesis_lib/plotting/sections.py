@@ -9,13 +9,14 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from saltvolumes._checks import check_range, check_same_shape
 from saltvolumes.volume import vertical_dim
 from thesis_lib.plotting import _panels
 from thesis_lib.plotting._layout import PAGE_WIDTH, add_legend, new_panels, two_lines
 from thesis_lib.plotting._panels import PREDICTION, TRUTH, Mask, draw_section
-from thesis_lib.plotting._style import RED, SIGNED, thesis_style
+from thesis_lib.plotting._style import BLUE, RED, SIGNED, thesis_style
 
 _CUT: dict[str, Any] = {"color": RED, "linewidth": 0.8, "linestyle": ":"}
 
@@ -50,6 +51,35 @@ def plot_section(section: xr.DataArray, *, salt: Mask | None = None, title: str 
         add_legend(fig, [TRUTH])
     label = two_lines(_panels.amplitude_label(section))  # many sections are low
     fig.colorbar(image, ax=ax, label=label, extend="both", pad=0.02)
+    return fig
+
+
+@thesis_style()
+def plot_inspection(section: xr.Dataset, amplitudes: NDArray[np.floating]) -> Figure:
+    """
+    Draw a first look at a volume: one section, and how its amplitudes are distributed.
+
+    Parameters
+    ----------
+    section : Dataset
+        With ``amplitude``, dims (depth or time, inline or crossline), and ``salt`` where known.
+    amplitudes : array of shape (n,)
+        Of the volume.
+
+    Returns
+    -------
+    Figure
+        The section on the left, the histogram on a logarithmic axis on the right.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 3.2), width_ratios=[2, 1])
+    image = draw_section(left, section["amplitude"], truth=section.get("salt"))
+    label = two_lines(_panels.amplitude_label(section["amplitude"]))
+    fig.colorbar(image, ax=left, label=label, extend="both", pad=0.02)
+    right.hist(amplitudes, bins=100, color=BLUE, log=True)
+    right.set(xlabel=label, ylabel="samples")
+    right.grid(axis="y")
+    if "salt" in section:
+        add_legend(fig, [TRUTH])
     return fig
 
 

@@ -1,6 +1,5 @@
 """From one's own volume and mask to a network, and from a network to a mask: what users type."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 
 from saltvolumes import open_volume, save_volume
-from saltvolumes._checks import check_choice
+from saltvolumes._checks import check_output
 from saltvolumes.saving import WRITTEN_ENDINGS
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Survey
@@ -121,37 +120,6 @@ def read_network(path: Path) -> tuple[SaltUNet, Train]:
     return model, task
 
 
-def check_output(output: Path, *inputs: Path, force: bool = False) -> Path:
-    """
-    Refuse, before anything is computed, a file that cannot or should not be written.
-
-    Parameters
-    ----------
-    output : Path
-        The file to be.
-    *inputs : Path
-        Files that are read; none of them is ever replaced.
-    force : bool
-        Whether a file that is there may be replaced.
-
-    Raises
-    ------
-    ValueError
-        If the ending is unknown, the folder is not there or cannot be written to, or the file is
-        an input, or is there and not to be replaced.
-    """
-    check_choice("file ending", output.suffix.lower(), WRITTEN_ENDINGS)
-    folder = output.absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ValueError(f"Invalid output {output}. Must lie in a folder that can be written to.")
-    if output.exists():
-        if any(path.exists() and path.samefile(output) for path in inputs):
-            raise ValueError(f"Invalid output {output}: it is an input. Must be another file.")
-        if not force:
-            raise ValueError(f"Invalid output {output}: it exists. Must be new, or use --force.")
-    return output
-
-
 def segment(
     path: Path,
     output: Path,
@@ -193,7 +161,8 @@ def segment(
     ValueError, OSError
         If a file is not what it should be, or ``output`` cannot be written.
     """
-    check_output(output, path, network, *_list_files(reading), force=force)
+    inputs = (path, network, *_list_files(reading))
+    check_output("output", output, endings=WRITTEN_ENDINGS, inputs=inputs, force=force)
     model, task = read_network(network)
     volume = open_volume(path, **reading)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
