@@ -1,6 +1,7 @@
 """Lines of a volume: chosen by number, cut as sections, and where traces are missing."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from saltvolumes._checks import check_choice
 from saltvolumes.volume import AXES, LATERAL, content_hash, vertical_dim
+
+NEAR_STEPS = 1.5  # median steps between line numbers up to which two lines are neighbours
 
 
 def select_lines(volume: xr.Dataset, axis: str, numbers: Sequence[int]) -> xr.Dataset:
@@ -59,6 +62,30 @@ def find_missing(volume: xr.Dataset) -> NDArray[np.bool_]:
     """
     top = volume["amplitude"].isel({vertical_dim(volume): 0}).transpose(*AXES)
     return top.isnull().values
+
+
+def find_runs(numbers: NDArray[Any]) -> list[slice]:
+    """
+    Find runs of neighbouring lines: a step of more than 1.5 times the median step ends one.
+
+    Parameters
+    ----------
+    numbers : array of shape (n,)
+        Line numbers in their order.
+
+    Returns
+    -------
+    list of slice
+        Positions of the lines of each run.
+
+    Examples
+    --------
+    >>> find_runs(np.array([1, 2, 3, 10, 11]))
+    [slice(0, 3, None), slice(3, 5, None)]
+    """
+    steps = np.abs(np.diff(numbers))
+    ends = np.flatnonzero(steps > NEAR_STEPS * np.median(steps)) + 1 if steps.size else ()
+    return [slice(*map(int, pair)) for pair in pairwise([0, *ends, len(numbers)])]
 
 
 def middle_section(volume: xr.Dataset, axis: str) -> xr.Dataset:

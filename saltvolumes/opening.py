@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from saltvolumes._checks import check_choice, check_pair, check_range
 from saltvolumes._io.files import VolumeFile, check_file, check_path, open_file
+from saltvolumes._io.units import convert_velocities
 from saltvolumes.errors import DataError
 from saltvolumes.horizons import fill_between
+from saltvolumes.lines import find_runs
 from saltvolumes.masks import check_alike, find_gaps, open_mask
 from saltvolumes.volume import AXES, VERTICAL_UNITS, build_volume, vertical_dim
 
@@ -38,6 +40,7 @@ def open_volume(
     spacing_m: tuple[float, float] | None = None,
     iline_byte: int = 189,
     xline_byte: int = 193,
+    mask_bytes: tuple[int, int] | None = None,
     single_line: bool = False,
     sample_format: int | None = None,
 ) -> xr.Dataset:
@@ -46,15 +49,17 @@ def open_volume(
 
     SEG-Y, Zarr and NetCDF are read as Dask arrays in blocks of neighbouring traces, and a first
     pass checks and hashes the samples. Missing traces are NaN as a whole; their number is the
-    attribute ``n_missing_traces``.
+    attribute ``n_missing_traces``. In SEG-Y, traces of zeros that their header calls dead are
+    missing, as are those that a ``trace_mask`` (or ``live_mask``) of another file says. Units that
+    a file states are converted to m, ms and m/s.
 
     Parameters
     ----------
     path : str or Path
-        A file ending in .sgy, .segy, .npz or .nc, or a .zarr store.
+        A file ending in .sgy, .segy, .npz, .npy or .nc, or a .zarr store.
     variable : str, optional
         Name of the amplitudes in the file. Needed unless it is ``"amplitude"`` or there is only
-        one array of three dimensions.
+        one array of three dimensions. In a group of a store: ``"group/name"``.
     mask : str, Path, or pairs of them, optional
         A variable of the same file, or a second file on the same lines and samples whose only
         array, or the one named ``salt``, holds labels. Without it, a variable ``salt`` of the file
@@ -76,17 +81,20 @@ def open_volume(
         feet.
     dims : sequence of str, optional
         How arrays map to axes: inline, crossline, and depth or time, in the order of their
-        dimensions. Needed for .npz; for .nc and .zarr where their own names differ, and without
-        effect where they do not.
+        dimensions. Needed for .npz and .npy; for .nc and .zarr where their own names differ or
+        are missing, and without effect where they do not.
     vertical : {"time", "depth"}, optional
         For SEG-Y, whose headers do not state it: what ``dims`` hold, and time by default.
     sample_interval : float, optional
-        In ms or m. Needed where the file does not state it, and overrides it where it does.
+        In ms or m. Needed where the file does not state it, and overrides it where it does, in
+        SEG-Y for the mask too. The first sample is where the file has it, or at 0.
     spacing_m : (float, float), optional
         Distance in m for a step of one in the inline number and in the crossline number. Overrides
         trace coordinates; without either, the volume has no distances.
     iline_byte, xline_byte : int
         First bytes of the line numbers in SEG-Y trace headers. Exchanged, they exchange the axes.
+    mask_bytes : (int, int), optional
+        First bytes of the inline and crossline numbers in the mask, where they are others.
     single_line : bool
         Read a SEG-Y file, and that of the mask, as a 2-D line: inline 1. Its crosslines are the
         CDP numbers where these only rise or only fall along the file, else traces counted from 1.
@@ -100,7 +108,9 @@ def open_volume(
         A volume with ``amplitude``, ``salt`` where there is a mask, and ``velocity`` where the
         file has it. SEG-Y adds the attributes ``trace_order``,
         ``trace_coordinates``, ``inline_bearing_deg``, ``crossline_bearing_deg``, ``byte_order``,
-        ``sample_format``, and ``sample_format_doubt`` where samples and header seem to differ.
+        ``sample_format``, ``sample_format_doubt`` where samples and header seem to differ,
+        ``sample_interval_doubt`` where headers state several intervals, and ``trace_starts`` where
+        traces start at different times: the samples that all of them have are read.
 
     Raises
     ------
@@ -117,9 +127,10 @@ def open_volume(
     if vertical is not None:
         check_choice("vertical", vertical, VERTICAL_UNITS)
     lines: dict[str, Any] = {"iline_byte": iline_byte, "xline_byte": xline_byte}
-    lines["single_line"] = single_line
-    open_one: Callable[..., VolumeFile] = partial(open_file, dims=dims, vertical=vertical, **lines)
-    file = open_one(path, sample_format=sample_format)
+    if sample_interval is not None:
+        check_range("sample_interval", sample_interval, low=0, exclusive=True)
+    lines |= {"single_line": single_line, "sample_interval": sample_interval}
+    file = open_file(path, dims=dims, vertical=vertical, sample_format=sample_format, **lines)
     amplitude = file.pick(variable, "amplitude")
     amplitude = amplitude.transpose(*AXES, vertical_dim(amplitude))
     for name in (vertical, *(dims or ())):
@@ -129,6 +140,10 @@ def open_volume(
     samples = _find_samples(amplitude, sample_interval)
     meanings = {"salt_label": salt_label, "salt_velocity_m_s": salt_velocity_m_s}
     if mask is None or isinstance(mask, str | Path):
+        if mask_bytes is not None:
+            check_pair("mask_bytes", mask_bytes)
+            lines["iline_byte"], lines["xline_byte"] = mask_bytes
+        open_one = partial(open_file, dims=dims, vertical=vertical_dim(amplitude), **lines)
         salt, amplitude = _open_salt(file, amplitude, mask, meanings, open_one)
     else:
         _refuse(meanings, "with horizons")
@@ -138,7 +153,7 @@ def open_volume(
     if "velocity" in file.arrays:
         found = file.pick("velocity", "velocity")
         check_alike("velocity", found, amplitude, kinds="iuf")
-        velocity = found.transpose(*amplitude.dims).data
+        velocity = convert_velocities(found, path.name).transpose(*amplitude.dims).data
     volume = build_volume(
         amplitude.data,
         **_find_lines(amplitude, spacing_m),
@@ -148,12 +163,32 @@ def open_volume(
         velocity=velocity,
         attrs={"source": path.name, **file.attrs},
     )
+    _report_lines(volume)
     missing = find_gaps(volume["amplitude"], f"{path.name}: NaN or infinite amplitude")
     if missing.all():
         raise DataError(f"{path.name}: every trace is missing.")
     if missing.any():
         logger.warning("%s: %d of %d traces are missing.", path.name, missing.sum(), missing.size)
     return volume.assign_attrs(n_missing_traces=int(missing.sum()))
+
+
+def _report_lines(volume: xr.Dataset) -> None:
+    """Warn where distances are not known though there are coordinates, and of lines far apart."""
+    name, reason = volume.attrs["source"], volume.attrs.get("trace_coordinates")
+    known = [line for line in AXES if f"{line}_m" in volume.coords]
+    if reason is not None and not known:
+        logger.warning(
+            "%s: no distances between lines: %s. Pass them by spacing_m, in m for a step of one in "
+            "the inline and crossline number.",
+            *(name, reason),
+        )
+    for line in AXES:
+        numbers = volume[line].values
+        for run in find_runs(numbers)[1:]:
+            logger.warning(
+                "%s: %ss %s and %s are far apart, and not treated as neighbours.",
+                *(name, line, numbers[run.start - 1], numbers[run.start]),
+            )
 
 
 def _refuse(meanings: Mapping[str, Any], where: str) -> None:
@@ -195,7 +230,10 @@ def _open_salt(
         )
     else:
         usual = "salt" if meanings["salt_velocity_m_s"] is None else "velocity"
-        labels = open_one(check_path(mask), vertical=vertical_dim(amplitude)).pick(None, usual)
+        file = open_one(check_path(mask), keep_dead=True)
+        labels = file.pick(None, usual)
+    if meanings["salt_velocity_m_s"] is not None:
+        labels = convert_velocities(labels, file.path.name)
     return open_mask(labels, amplitude, **meanings)
 
 
@@ -216,12 +254,12 @@ def _find_samples(amplitude: xr.DataArray, interval: float | None) -> NDArray[An
     """Depth in m or time in ms of the samples."""
     name = vertical_dim(amplitude)
     if interval is not None:
-        check_range("sample_interval", interval, low=0, exclusive=True)
         start = float(amplitude[name][0]) if name in amplitude.coords else 0.0
         return start + interval * np.arange(amplitude.sizes[name])
     if name not in amplitude.coords:
+        reason = amplitude.attrs.get("sample_interval_doubt", "the file does not state it")
         raise ValueError(
             f"Invalid sample_interval None. Must be the step of {name} in {VERTICAL_UNITS[name]}, "
-            "since the file does not state it."
+            f"since {reason}."
         )
     return amplitude[name].values

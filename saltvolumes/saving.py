@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from saltvolumes._checks import check_choice
@@ -84,7 +85,7 @@ def save_volume(
         write = partial(write_new, cube, **lines)
         if like is not None:
             lines |= {"single_line": single_line, "sample_format": sample_format}
-            original = scan_segy(check_path(like), **lines)
+            original = scan_segy(check_path(like), **lines, **_describe_axis(cube))
             write = partial(write_like, cube, original=original)
     elif like is not None:
         raise ValueError(f"Invalid like {str(like)!r} for {path.name}. Must go with SEG-Y.")
@@ -92,3 +93,10 @@ def save_volume(
         write = partial(write_store, volume, ending=ending)
     with replace_when_done(path) as partial_path:
         write(partial_path)
+
+
+def _describe_axis(cube: xr.DataArray) -> dict[str, Any]:
+    """Vertical axis of the original as it was opened: the interval may have been given."""
+    name = vertical_dim(cube)
+    steps = np.diff(cube[name].values)
+    return {"vertical": name, "sample_interval": float(np.median(steps)) if steps.size else None}

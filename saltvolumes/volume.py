@@ -114,14 +114,15 @@ def build_volume(
 
 
 def _check_vertical(name: str, steps: NDArray[np.float64]) -> None:
-    if not ((steps > 0).all() and _are_even(steps)):
+    if not ((steps > 0).all() and are_even(steps)):
         raise ValueError(
             f"Invalid {name} coordinate with steps from {steps.min():g} to {steps.max():g} "
             f"{VERTICAL_UNITS[name]}. Must increase downward, in steps even within {EVEN:.0%}."
         )
 
 
-def _are_even(steps: NDArray[np.float64]) -> bool:
+def are_even(steps: NDArray[np.floating[Any]]) -> bool:
+    """Whether steps differ by at most the fraction `EVEN`, or there are none."""
     return not steps.size or np.allclose(steps, np.median(steps), rtol=EVEN, atol=0)
 
 
@@ -194,7 +195,7 @@ def spacing_m(
     for line in AXES:
         if f"{line}_m" in volume.coords and volume.sizes[line] > 1:
             steps_m = np.diff(volume[f"{line}_m"].values)
-            if not _are_even(steps_m):
+            if not are_even(steps_m):
                 return None
             steps[line] = float(abs(np.median(steps_m)))
     for line, other in LATERAL.items():

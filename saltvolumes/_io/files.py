@@ -6,18 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from saltvolumes._checks import check_choice
 from saltvolumes._io.segy import open_segy
-from saltvolumes._io.stores import are_volume_dims, open_store
+from saltvolumes._io.stores import LIVE, are_volume_dims, open_store
+from saltvolumes._io.units import convert_axes
 from saltvolumes.errors import DataError, as_data_error
-from saltvolumes.volume import VERTICAL_UNITS
+from saltvolumes.volume import AXES, BLOCK_LINES, VERTICAL_UNITS
 
 SEGY_ENDINGS = (".sgy", ".segy")
-ENDINGS = (*SEGY_ENDINGS, ".npz", ".nc", ".zarr")
+ENDINGS = (*SEGY_ENDINGS, ".npz", ".npy", ".nc", ".zarr")
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,15 @@ class VolumeFile:
     lines : mapping of str to array of shape (n,)
         Numbers of lines, or samples, where the arrays do not bring them along.
     attrs : mapping
+    live : DataArray of dims (inline, crossline), optional
+        Where there are traces, true or 1, and where they are missing.
     """
 
     path: Path
     arrays: Mapping[str, xr.DataArray]
     lines: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    live: xr.DataArray | None = None
 
     def pick(self, name: str | None, usual: str) -> xr.DataArray:
         """
@@ -47,8 +52,8 @@ class VolumeFile:
         Raises
         ------
         DataError
-            If there is no such array, it is empty, or its coordinates are not as many numbers as
-            it has lines or samples.
+            If there is no such array, it is empty, its coordinates are not as many numbers as it
+            has lines or samples, or their unit is unknown.
         """
         if name is None:
             name = next(iter(self.arrays)) if len(self.arrays) == 1 else usual
@@ -59,10 +64,22 @@ class VolumeFile:
             array = self.arrays[name].assign_coords(self.lines)
         if not array.size:
             raise DataError(f"{self.path.name}: {name} is empty, of shape {array.shape}.")
+        used = {*array.dims, *(f"{line}_m" for line in AXES)}
+        array = array.drop_vars(array.coords.keys() - used)
         for axis, values in array.coords.items():
             if values.dtype.kind not in "iuf" or not np.isfinite(values.values).all():
                 raise DataError(f"{self.path.name}: {axis} of {name} must be finite numbers.")
-        return array
+        array = convert_axes(array, self.path.name)
+        return array if self.live is None else self._drop_dead(array, self.live)
+
+    def _drop_dead(self, array: xr.DataArray, live: xr.DataArray) -> xr.DataArray:
+        """Array with NaN in the traces that are missing."""
+        fits = all(live.sizes.get(line) == array.sizes[line] for line in AXES)
+        if not fits or not np.isin(live.values, (0, 1)).all():
+            raise DataError(f"{self.path.name}: a trace mask must be 0 or 1 on each trace.")
+        if array.dtype == np.bool_ or live.all():  # the amplitudes decide, in the end
+            return array
+        return array.where(live.astype(bool))
 
 
 def check_path(path: str | Path) -> Path:
@@ -116,16 +133,25 @@ def open_file(
         if vertical is None and dims is not None:
             vertical = next(name for name in VERTICAL_UNITS if name in dims)
         cube = open_segy(path, vertical=vertical, **segy)
-        return VolumeFile(path, {"amplitude": cube}, attrs=cube.attrs)
-    if ending == ".npz":
-        return _open_npz(path, dims)
-    arrays, attrs = open_store(path, dims)
-    return VolumeFile(path, arrays, attrs=attrs)
-
-
-def _open_npz(path: Path, dims: Sequence[str] | None) -> VolumeFile:
+        attrs = {name: value for name, value in cube.attrs.items() if name != "units"}
+        return VolumeFile(path, {"amplitude": cube}, attrs=attrs)
+    if ending in (".nc", ".zarr"):
+        arrays, attrs, live = open_store(path, dims)
+        return VolumeFile(path, arrays, attrs=attrs, live=live)
     if dims is None:
         raise ValueError(f"Invalid dims None. Must name the axes of the arrays of {path.name}.")
+    if ending == ".npz":
+        return _open_npz(path, dims)
+    with as_data_error(f"{path.name} is not npy, or truncated, or holds objects"):
+        mapped = np.load(path, mmap_mode="r")
+    if mapped.ndim != 3:
+        raise DataError(f"{path.name} has the shape {mapped.shape}. Must have three dimensions.")
+    blocks = tuple(BLOCK_LINES if dim in AXES else -1 for dim in dims)
+    lazy = da.from_array(mapped, blocks, name=False)  # type: ignore[no-untyped-call]
+    return VolumeFile(path, {"amplitude": xr.DataArray(lazy, dims=dims)})
+
+
+def _open_npz(path: Path, dims: Sequence[str]) -> VolumeFile:
     with (
         as_data_error(f"{path.name} is not npz, or truncated, encrypted or too large"),
         zipfile.ZipFile(path),
@@ -133,4 +159,9 @@ def _open_npz(path: Path, dims: Sequence[str] | None) -> VolumeFile:
     ):
         arrays = {name: file[name] for name in file.files}
     cubes = {name: xr.DataArray(a, dims=dims) for name, a in arrays.items() if a.ndim == 3}
-    return VolumeFile(path, cubes, {n: a for n, a in arrays.items() if a.ndim == 1 and n in dims})
+    lateral = [dim for dim in dims if dim in AXES]
+    masks = [
+        xr.DataArray(arrays[n], dims=lateral) for n in LIVE if n in arrays and arrays[n].ndim == 2
+    ]
+    lines = {n: a for n, a in arrays.items() if a.ndim == 1 and n in dims}
+    return VolumeFile(path, cubes, lines, live=next(iter(masks), None))

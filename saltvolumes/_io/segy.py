@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,27 +13,38 @@ from numpy.typing import NDArray
 from segyio import BinField, TraceField
 
 from saltvolumes._io.segy_layout import Integers, Layout, check_line_bytes, read_layout
+from saltvolumes._io.segy_positions import (
+    COORDINATES,
+    Floats,
+    NoDistancesError,
+    add_distances,
+    find_factors,
+    find_positions,
+    find_unit_m,
+    fit_grid,
+    measure_line,
+)
 from saltvolumes.errors import DataError
+from saltvolumes.lines import NEAR_STEPS
 from saltvolumes.volume import AXES, BLOCK_LINES
 
-FOOT_M = 0.3048
 SINGLE_LINE = "single line"
 # Traces that cover less than this fraction of a grid of lines are not a 3-D survey.
 MIN_COVERAGE = 0.1
-# Trace coordinates further than this fraction of a bin from a rectangular grid give no distances.
-MAX_MISFIT = 0.1
-# Header fields with coordinates: of the common depth point, or of the source in older files.
-_COORDINATES = (
-    *(TraceField.CDP_X, TraceField.CDP_Y, TraceField.SourceX, TraceField.SourceY),
-    TraceField.SourceGroupScalar,  # of the trace
+FEW_TWINS = 1.5  # traces for each position from which a file is pre-stack, not one with a mistake
+WHOLE = 1e-3  # of a sample, by which a shift may differ from whole samples
+DEAD = 2  # trace identification code
+TIME_SCALARS = 10 ** np.arange(5)  # or minus these; older files hold anything in their field
+# Header fields that every trace states for itself.
+_STATED = (
+    TraceField.TraceIdentificationCode,
+    TraceField.DelayRecordingTime,
+    TraceField.TRACE_SAMPLE_INTERVAL,
+    TraceField.ScalarTraceHeader,
 )
 
-Floats = NDArray[np.floating[Any]]
+Fields = Mapping[int, Integers]
 logger = logging.getLogger(__name__)
-
-
-class _NoDistancesError(Exception):
-    """Why coordinates of traces give no distances."""
 
 
 class Geometry(NamedTuple):
@@ -42,6 +54,7 @@ class Geometry(NamedTuple):
     # (inline, crossline): index of each trace in the file, -1 where it is missing; with distances
     # of the lines where trace coordinates give them, and what `open_segy` returns as attributes.
     traces: xr.DataArray
+    samples: Floats | None  # time in ms or depth in m of those that are read, where it is known
 
 
 def open_segy(path: Path, *, vertical: str | None, **reading: Any) -> xr.DataArray:
@@ -51,6 +64,9 @@ def open_segy(path: Path, *, vertical: str | None, **reading: Any) -> xr.DataArr
     The headers do not distinguish time from depth. Their interval field counts microseconds, and in
     depth files by custom thousandths of the unit of length, so 20000 reads as 20 ms or 20 m. Nor
     do they state which lines a survey calls inlines: exchanged bytes exchange the axes.
+
+    A trace is missing where the file has none, and where its header calls it dead and its samples
+    are zero. Traces that start whole samples apart are read where all of them have samples.
 
     Parameters
     ----------
@@ -70,40 +86,47 @@ def open_segy(path: Path, *, vertical: str | None, **reading: Any) -> xr.DataArr
         - ``trace_order``: ``"by inline"`` where the crossline number changes fastest in the file,
           ``"by crossline"``, ``"neither"``, or ``"single line"``;
         - ``trace_coordinates``: which coordinates gave distances, or why none did;
+        - ``trace_starts``: recording delays and numbers of their traces, where there are several;
         - ``inline_bearing_deg``, ``crossline_bearing_deg``: where known, the direction
           in which these line numbers rise, clockwise from north (the y axis);
         - ``byte_order``, ``sample_format``: as they were read; ``sample_format_doubt`` where the
-          floats seem to be of the other kind than the header states.
+          floats seem to be of the other kind than the header states; ``sample_interval_doubt``
+          where headers state several;
+        - ``units``: of the samples, if these are velocities.
 
     Raises
     ------
     DataError
-        If the file is not SEG-Y, is truncated or has no 3-D geometry.
+        If the file is not SEG-Y, is truncated or has no 3-D geometry, or its traces do not start
+        whole samples apart.
     ValueError
         If an argument is unknown.
     """
     if vertical is None:
         vertical = "time"
         logger.info("%s: vertical axis taken as time, which headers do not state.", path.name)
-    layout, traces = scan_segy(path, **reading)
-    samples = _find_samples(layout, vertical)
+    layout, traces, samples = scan_segy(path, vertical=vertical, **reading)
     blocks = traces.variable.chunk(BLOCK_LINES).data  # of (inline, crossline): of whole traces
     amplitude = blocks.map_blocks(
         layout.read_samples,
         new_axis=2,
-        chunks=(*blocks.chunks, (layout.n_samples,)),
+        chunks=(*blocks.chunks, (layout.n_read,)),
         meta=np.empty((0, 0, 0), np.float32),
     )
     coords = dict(traces.coords) if samples is None else {**traces.coords, vertical: samples}
-    return xr.DataArray(amplitude, coords, (*AXES, vertical), attrs=traces.attrs)
+    attrs = traces.attrs | {"units": "m/s" if find_unit_m(layout) == 1 else "ft/s"}
+    return xr.DataArray(amplitude, coords, (*AXES, vertical), attrs=attrs)
 
 
 def scan_segy(
     path: Path,
     *,
+    vertical: str,
     iline_byte: int,
     xline_byte: int,
+    sample_interval: float | None = None,
     single_line: bool = False,
+    keep_dead: bool = False,
     sample_format: int | None = None,
 ) -> Geometry:
     """
@@ -112,18 +135,24 @@ def scan_segy(
     Parameters
     ----------
     path : Path
+    vertical : {"time", "depth"}
     iline_byte, xline_byte : int
         First byte of the line numbers in the trace header, counted from 1.
+    sample_interval : float, optional
+        In ms or m, overriding the headers'. The start remains the headers'.
     single_line : bool
         Take all traces as inline 1. Its crosslines are the CDP numbers where these only rise or
         only fall along the file, else traces counted from 1.
+    keep_dead : bool
+        Whether dead traces are traces all the same, as in a mask.
     sample_format : int, optional
         Code of the sample format, overriding the header's.
 
     Raises
     ------
     DataError
-        If the file is not SEG-Y, is truncated or has no 3-D geometry.
+        If the file is not SEG-Y, is truncated or has no 3-D geometry, or its traces do not start
+        whole samples apart.
     ValueError
         If an argument is unknown.
     """
@@ -134,72 +163,184 @@ def scan_segy(
     if doubt is not None:
         attrs["sample_format_doubt"] = doubt
         logger.warning("%s: %s.", path.name, doubt)
-    line_bytes = (iline_byte, xline_byte)
-    traces = _scan_line(layout) if single_line else _scan_grid(layout, line_bytes)
+    line_bytes = (TraceField.CDP,) if single_line else (iline_byte, xline_byte)
+    fields = layout.read_trace_fields(*line_bytes, *_STATED, *COORDINATES)
+    live = np.ones(layout.n_traces, bool)
+    if not keep_dead:
+        live = _find_live(layout, fields[TraceField.TraceIdentificationCode])
+    unit_m = find_unit_m(layout) if vertical == "depth" else 1.0
+    interval = _find_interval(layout, fields, live, attrs)
+    if sample_interval is not None:
+        interval = sample_interval / unit_m
+    layout, start = _align(layout, fields, live, interval, attrs)
+    samples = None
+    if interval is not None:
+        samples = (start + interval * np.arange(layout.n_read)) * unit_m
+    traces = (_scan_line if single_line else _scan_grid)(layout, fields, live, line_bytes)
     traces.attrs = {**attrs, **traces.attrs}
-    return Geometry(layout, traces)
+    return Geometry(layout, traces, samples)
 
 
-def _scan_line(layout: Layout) -> xr.DataArray:
-    cdps, *fields = layout.read_trace_fields(TraceField.CDP, *_COORDINATES)
+def _find_live(layout: Layout, codes: Integers) -> NDArray[np.bool_]:
+    """Which traces (n,) are not dead: called so by their header, and zero throughout."""
+    live: NDArray[np.bool_] = codes != DEAD
+    for block in layout.list_blocks():
+        called = block.start + np.flatnonzero(~live[block])
+        live[called] = layout.read_samples(called).any(axis=1)
+    return live
+
+
+def _find_interval(
+    layout: Layout, fields: Fields, live: NDArray[np.bool_], attrs: dict[str, Any]
+) -> float | None:
+    """Time in ms, or depth, from one sample to the next, if the headers hold one interval."""
+    stated = np.append(
+        fields[TraceField.TRACE_SAMPLE_INTERVAL][live], layout.read_field(BinField.Interval)
+    )
+    found = [float(value) / 1000.0 for value in np.unique(stated) if value > 0]
+    if len(found) > 1:
+        shown = " and ".join(f"{value:g}" for value in found[:6])
+        attrs["sample_interval_doubt"] = f"headers state {shown}"
+    return found[0] if len(found) == 1 else None
+
+
+def _align(
+    layout: Layout,
+    fields: Fields,
+    live: NDArray[np.bool_],
+    interval: float | None,
+    attrs: dict[str, Any],
+) -> tuple[Layout, float]:
+    """Layout that reads the samples that all live traces have, and where these start."""
+    scalars = fields[TraceField.ScalarTraceHeader]
+    factors = find_factors(np.where(np.isin(np.abs(scalars), TIME_SCALARS), scalars, 1))
+    delays = np.round(fields[TraceField.DelayRecordingTime] * factors, 6)[live]
+    start = float(delays.max()) if delays.size else 0.0
+    if (delays == start).all():
+        return layout, start
+    counted = zip(*np.unique(delays, return_counts=True), strict=True)
+    groups = [f"{delay:g} ({n} traces)" for delay, n in counted]
+    shown = ", ".join(groups if len(groups) <= 6 else [*groups[:5], "..."])
+    attrs["trace_starts"] = shown
+    if interval is None:
+        raise DataError(
+            f"{layout.path.name}: traces start at {shown}, and headers do not state one sample "
+            "interval. Give sample_interval."
+        )
+    shifts = (start - delays) / interval
+    whole = np.rint(shifts).astype(np.int64)
+    if np.abs(shifts - whole).max() > WHOLE or whole.max() >= layout.n_samples:
+        raise DataError(
+            f"{layout.path.name}: traces start at {shown}. Must lie whole samples of {interval:g} "
+            f"apart, fewer than {layout.n_samples}: correct the delays (byte 109) in the file."
+        )
+    skipped = np.zeros(layout.n_traces, np.int64)
+    skipped[live] = whole
+    layout = replace(layout, skipped=skipped)
+    logger.warning(
+        "%s: traces start at %s. Of %d samples the %d that all of them have are read.",
+        *(layout.path.name, shown, layout.n_samples, layout.n_read),
+    )
+    return layout, start
+
+
+def _scan_line(
+    layout: Layout, fields: Fields, live: NDArray[np.bool_], line_bytes: tuple[int, ...]
+) -> xr.DataArray:
+    cdps = fields[TraceField.CDP]
     steps = np.diff(cdps)
     numbers = cdps if (steps > 0).all() or (steps < 0).all() else np.arange(1, cdps.size + 1)
     order = np.argsort(numbers)
-    traces = _as_grid(order[None], [np.ones(1, np.int64), numbers[order]])
+    index = np.where(live, np.arange(cdps.size), -1)
+    traces = _as_grid(index[order][None], [np.ones(1, np.int64), numbers[order]])
     traces.attrs["trace_order"] = SINGLE_LINE
     try:
-        traces.attrs["trace_coordinates"], positions = _find_positions(layout, np.stack(fields))
-    except _NoDistancesError as reason:
+        found, positions, unit_m = find_positions(layout, fields, cdps[None], line_bytes)
+    except NoDistancesError as reason:
         return traces.assign_attrs(trace_coordinates=str(reason))
-    steps_m = np.hypot(*np.diff(positions[:, order]))
-    return traces.assign_coords(crossline_m=("crossline", np.cumsum([0.0, *steps_m])))
+    traces.attrs["trace_coordinates"] = found
+    return traces.assign_coords(
+        crossline_m=("crossline", measure_line(positions[:, order], unit_m))
+    )
 
 
-def _scan_grid(layout: Layout, line_bytes: tuple[int, int]) -> xr.DataArray:
-    fields = layout.read_trace_fields(*line_bytes, *_COORDINATES)
-    numbers, fields = fields[:2], fields[2:]
-    traces = _find_traces(layout, line_bytes, numbers)
-    traces.attrs["trace_order"] = _find_order(numbers)
+def _scan_grid(
+    layout: Layout, fields: Fields, live: NDArray[np.bool_], line_bytes: tuple[int, ...]
+) -> xr.DataArray:
+    numbers = np.stack([fields[byte] for byte in line_bytes])
+    placed = _find_placed(layout, numbers)
+    kept = placed & live
+    traces = _find_traces(layout, line_bytes, numbers, placed, kept)
+    traces.attrs["trace_order"] = _find_order(numbers[:, placed])
     logger.info(
         "%s: %d inlines (byte %d) and %d crosslines (byte %d), sorted %s. Exchange the bytes where "
         "the survey calls them the other way round.",
         *(layout.path.name, traces.shape[0], line_bytes[0], traces.shape[1], line_bytes[1]),
         traces.attrs["trace_order"],
     )
+    if not kept.all():
+        fields, numbers = {name: v[kept] for name, v in fields.items()}, numbers[:, kept]
     try:
-        traces.attrs["trace_coordinates"], positions = _find_positions(layout, fields)
-        steps = _fit_grid(positions, numbers)  # (inline and crossline, x and y)
-    except _NoDistancesError as reason:
-        logger.info("%s: no distances from coordinates: %s.", layout.path.name, reason)
+        found, positions, unit_m = find_positions(layout, fields, numbers, line_bytes)
+        steps = fit_grid(positions, numbers, unit_m)  # (inline and crossline, x and y)
+    except NoDistancesError as reason:
         return traces.assign_attrs(trace_coordinates=str(reason))
-    for line, step in zip(AXES, steps, strict=True):
-        lines = traces[line].values
-        traces = traces.assign_coords({f"{line}_m": (line, np.hypot(*step) * (lines - lines[0]))})
-        if lines.size > 1:
-            bearing = np.rad2deg(np.arctan2(*step)) % 360
-            traces.attrs[f"{line}_bearing_deg"] = round(float(bearing), 2)
-    return traces
+    return add_distances(traces.assign_attrs(trace_coordinates=found), steps)
+
+
+def _find_placed(layout: Layout, numbers: Integers) -> NDArray[np.bool_]:
+    """Which traces (n,) have line numbers: 0 / 0 far from those of all others is none."""
+    zero: NDArray[np.bool_] = (numbers == 0).all(axis=0)
+    for axis in numbers if zero.any() else ():
+        others = np.unique(axis[~zero])
+        step = np.median(np.diff(others)) if others.size > 1 else 1
+        if others.size and np.abs(others).min() > NEAR_STEPS * step:
+            logger.warning(
+                "%s: %d traces, the first of them number %d, have line numbers 0 / 0, far from all "
+                "others, and are left out.",
+                *(layout.path.name, np.count_nonzero(zero), np.argmax(zero) + 1),
+            )
+            return ~zero
+    return np.ones(zero.size, bool)
 
 
 def _as_grid(traces: Integers, lines: Sequence[Integers]) -> xr.DataArray:
     return xr.DataArray(traces, dict(zip(AXES, lines, strict=True)), AXES)
 
 
-def _find_traces(layout: Layout, line_bytes: tuple[int, int], numbers: Integers) -> xr.DataArray:
+def _find_traces(
+    layout: Layout,
+    line_bytes: tuple[int, ...],
+    numbers: Integers,
+    placed: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+) -> xr.DataArray:
     """Index of the trace at each position of the grid of lines, -1 where it is missing."""
-    lines = [_fill_lines(axis) for axis in numbers]
+    lines = [_fill_lines(axis[placed]) for axis in numbers]
     shape = tuple(axis.size for axis in lines)
-    index = tuple(np.searchsorted(*pair) for pair in zip(lines, numbers, strict=True))
-    n_traces, n_pairs = layout.n_traces, np.unique(index[0] * shape[1] + index[1]).size
+    index = np.flatnonzero(kept)
+    where = tuple(np.searchsorted(*pair) for pair in zip(lines, numbers[:, kept], strict=True))
+    flat = where[0] * shape[1] + where[1]
+    n_traces, n_pairs = index.size, np.unique(flat).size
+    read = f"(line numbers in bytes {line_bytes[0]} and {line_bytes[1]})"
+    if n_pairs < n_traces < FEW_TWINS * n_pairs:
+        order = np.argsort(flat, kind="stable")
+        twin = np.argmax(np.diff(flat[order]) == 0)
+        first, second = index[order[twin : twin + 2]]
+        raise DataError(
+            f"{layout.path.name} has {n_traces - n_pairs} more traces than positions: traces "
+            f"{first + 1} and {second + 1} of {layout.n_traces} are both at inline "
+            f"{numbers[0, first]}, crossline {numbers[1, first]} {read}. Must be one at each."
+        )
     if n_pairs < n_traces or n_traces < MIN_COVERAGE * math.prod(shape):  # before a huge grid
         raise DataError(
             f"{layout.path.name} has no 3-D geometry: {n_traces} traces at {n_pairs} of "
-            f"{shape[0]} x {shape[1]} positions (line numbers in bytes {line_bytes[0]} and "
-            f"{line_bytes[1]}). A pre-stack file, numbers in other bytes (iline_byte, xline_byte), "
-            "or a 2-D line, which single_line=True reads."
+            f"{shape[0]} x {shape[1]} positions {read}. A pre-stack file, numbers in other bytes "
+            "(iline_byte, xline_byte), or a 2-D line, which single_line=True reads (thesis segment "
+            "-o single_line true)."
         )
     traces = np.full(shape, -1, dtype=np.int64)
-    traces[index] = np.arange(n_traces)
+    traces[where] = index
     return _as_grid(traces, lines)
 
 
@@ -226,53 +367,3 @@ def _fill_lines(numbers: Integers) -> Integers:
     if n_lines >= 2 * lines.size:
         return lines
     return np.arange(lines[0], lines[-1] + 1, steps.min())
-
-
-def _find_samples(layout: Layout, vertical: str) -> Floats | None:
-    """Time in ms or depth in m of the samples, if the headers hold one interval."""
-    fields = (BinField.Interval, TraceField.TRACE_SAMPLE_INTERVAL)
-    found = {value for value in map(layout.read_field, fields) if value > 0}
-    if len(found) != 1:
-        return None
-    start = layout.read_field(TraceField.DelayRecordingTime)
-    samples = start + found.pop() / 1000.0 * np.arange(layout.n_samples)
-    return samples * (_find_unit_m(layout) if vertical == "depth" else 1.0)
-
-
-def _find_unit_m(layout: Layout) -> float:
-    return FOOT_M if layout.read_field(BinField.MeasurementSystem) == 2 else 1.0
-
-
-def _find_positions(layout: Layout, fields: Integers) -> tuple[str, Floats]:
-    """Which coordinates there are, and (x, y) of the traces in m, of shape (2, n)."""
-    units = layout.read_field(TraceField.CoordinateUnits)
-    if units not in (0, 1):
-        raise _NoDistancesError(f"coordinates are not lengths: unit {units}")
-    scalars = fields[4]
-    units_m = _find_unit_m(layout) * np.where(scalars > 0, scalars, 1 / np.maximum(-scalars, 1))
-    for names, pair in zip(("CDP", "source"), (fields[:2], fields[2:4]), strict=True):
-        if np.ptp(pair, axis=1).any():
-            return f"{names} coordinates", pair * units_m
-    raise _NoDistancesError("coordinates are all the same")
-
-
-def _fit_grid(positions: Floats, numbers: Integers) -> Floats:
-    """(x, y) in m for a step of one of each line number (2, 2), if they make a rectangular grid."""
-    design = (numbers - numbers.mean(axis=1, keepdims=True)).T  # (n, 2)
-    positions = (positions - positions.mean(axis=1, keepdims=True)).T  # (n, 2)
-    steps: Floats = np.linalg.lstsq(design, positions)[0]
-    steps_m = np.hypot(*steps.T)
-    bins_m = [
-        step_m * np.diff(np.unique(axis)).min()
-        for step_m, axis in zip(steps_m, numbers, strict=True)
-        if np.ptp(axis)
-    ]
-    misfit_m = np.hypot(*(positions - design @ steps).T).max()
-    if min(bins_m) < 1e-6 * max(bins_m) or not all(bins_m):
-        raise _NoDistancesError("lines of different numbers have the same position")
-    if misfit_m >= MAX_MISFIT * min(bins_m):
-        raise _NoDistancesError(f"traces lie up to {misfit_m:.3g} m off a regular grid")
-    cosine = abs(steps[0] @ steps[1])
-    if cosine > MAX_MISFIT * steps_m.prod():
-        raise _NoDistancesError("inlines and crosslines do not cross at right angles")
-    return steps

@@ -1,10 +1,11 @@
 """The bytes of a SEG-Y file: headers and samples, in either byte order."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import segyio
@@ -28,7 +29,7 @@ _IBM_SCALES = np.concatenate([sign * 2.0 ** (4.0 * np.arange(128) - 280) for sig
 _STARTS = sorted(segyio.tracefield.keys.values())
 # Bytes that each field of a trace header takes, by its first byte.
 FIELD_BYTES = {start: stop - start for start, stop in pairwise([*_STARTS, TRACE_BYTES + 1])}
-_REVISION = 3501
+_REVISION, _N_TRACES, _TRAILER = 3501, 3513, 3529  # the latter two of revision 2
 # Traces and different values looked at to distinguish the two kinds of floats.
 N_TRIED_TRACES = 64
 MIN_VALUES = 200
@@ -55,8 +56,11 @@ class Layout:
         Format of the samples, a key of ``FORMATS``.
     n_samples, n_traces, first_byte : int
         Samples of a trace, traces, and the byte where the first trace header starts.
-    head, trace_head : bytes
-        Text and binary header, and the header of the first trace.
+    head : bytes
+        Text and binary header.
+    skipped : int array of shape (n_traces,), optional
+        Samples of each trace before those that are read, where traces start at different times:
+        0 for the traces that start last. The samples that all traces have are read.
     """
 
     path: Path
@@ -66,7 +70,7 @@ class Layout:
     n_traces: int
     first_byte: int
     head: bytes
-    trace_head: bytes
+    skipped: Integers | None = None
 
     @cached_property
     def record(self) -> np.dtype[np.void]:
@@ -85,27 +89,35 @@ class Layout:
         """Map the file, to read or to write: a record (header, samples) for each trace."""
         return np.memmap(self.path, self.record, mode, self.first_byte, (self.n_traces,))
 
-    def read_field(self, byte: int) -> int:
-        """Read two bytes of the binary header (from byte 3201) or of the first trace header."""
-        header = self.head if byte > TEXT_BYTES else self.trace_head
-        return _parse(header, byte, self.order)
+    @property
+    def n_read(self) -> int:
+        """Samples that are read of a trace."""
+        return self.n_samples - (0 if self.skipped is None else int(self.skipped.max()))
 
-    def read_trace_fields(self, *starts: int) -> Integers:
+    def read_field(self, byte: int) -> int:
+        """Read two bytes of the binary header, from byte 3201 on."""
+        return _parse(self.head, byte, self.order)
+
+    def list_blocks(self) -> Iterator[slice]:
+        """Go through all traces, so many at a time that little of the file is mapped."""
+        step = max(1, BLOCK_BYTES // self.record.itemsize)
+        return (slice(first, first + step) for first in range(0, self.n_traces, step))
+
+    def read_trace_fields(self, *starts: int) -> dict[int, Integers]:
         """
         Read fields of all trace headers, a block of traces at a time.
 
         Returns
         -------
-        int array of shape (len(starts), n_traces)
+        dict of int to int array of shape (n_traces,)
+            Values by the first byte of their field.
         """
-        values = np.empty((len(starts), self.n_traces), dtype=np.int64)
-        step = max(1, BLOCK_BYTES // self.record.itemsize)
-        for first in range(0, self.n_traces, step):
-            block = slice(first, first + step)
+        fields = {start: np.empty(self.n_traces, dtype=np.int64) for start in starts}
+        for block in self.list_blocks():
             headers = self.map_traces()["header"][block]  # anew: mapped pages count as memory
-            for row, start in enumerate(starts):
-                values[row, block] = headers[str(start)]
-        return values
+            for start, values in fields.items():
+                values[block] = headers[str(int(start))]
+        return fields
 
     def read_samples(self, traces: Integers) -> NDArray[np.float32]:
         """
@@ -118,17 +130,27 @@ class Layout:
 
         Returns
         -------
-        float32 array of shape (..., n_samples)
+        float32 array of shape (..., n_read)
             NaN in missing traces.
         """
         mapped = self.map_traces()["samples"]  # anew: mapped pages count as memory
-        values = np.asarray(mapped[np.maximum(traces, 0)])
+        values = np.asarray(mapped[self._place(np.maximum(traces, 0))])
         if self.code == IBM:
             values = (values & 0x00FFFFFF) * _IBM_SCALES[values >> 24]
         with np.errstate(over="ignore", invalid="ignore"):
             samples = values.astype(np.float32)
         samples[traces < 0] = np.nan
         return samples
+
+    def write_samples(self, traces: Integers, samples: NDArray[np.float32]) -> None:
+        """Write samples (n, n_read) of traces (n,) where `read_samples` finds them."""
+        self.map_traces("r+")["samples"][self._place(traces)] = samples
+
+    def _place(self, traces: Integers) -> Any:
+        """Index of the samples of traces: all of them, or those that all traces have."""
+        if self.skipped is None:
+            return traces
+        return traces[..., None], self.skipped[traces][..., None] + np.arange(self.n_read)
 
     def doubt_format(self) -> str | None:
         """
@@ -197,7 +219,6 @@ def read_layout(path: Path, *, sample_format: int | None = None) -> Layout:
     """
     if sample_format is not None:
         check_choice("sample_format", sample_format, FORMATS)
-    size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(HEADER_BYTES)
         codes = {order: _parse(head, BinField.Format, order) for order in _ORDERS}
@@ -216,13 +237,17 @@ def read_layout(path: Path, *, sample_format: int | None = None) -> Layout:
         raise DataError(f"{path.name} is not SEG-Y: announces {n_texts} extended text headers.")
     n_samples = _count_samples(head, trace_head, order)
     trace_bytes = TRACE_BYTES + n_samples * np.dtype(FORMATS[code]).itemsize
-    n_traces, rest = divmod(size - first_byte, trace_bytes)
+    size = path.stat().st_size
+    n_trailer = _count_trailer(head, order, size - first_byte, trace_bytes)
+    n_traces, rest = divmod(size - n_trailer - first_byte, trace_bytes)
     if n_samples < 1 or n_traces < 1 or rest:
+        more = f" It has {n_traces} and {rest} bytes more, for which no trailer is announced."
         raise DataError(
             f"{path.name} is not SEG-Y, or truncated: {size} bytes. Must be {first_byte} of headers"
             f" and whole traces of {trace_bytes}, {n_samples} samples each of format {code}."
+            f"{more if n_samples > 0 < n_traces else ''}"
         )
-    return Layout(path, order, code, n_samples, n_traces, first_byte, head, trace_head)
+    return Layout(path, order, code, n_samples, n_traces, first_byte, head)
 
 
 def _count_samples(head: bytes, trace_head: bytes, order: Order) -> int:
@@ -232,6 +257,17 @@ def _count_samples(head: bytes, trace_head: bytes, order: Order) -> int:
         return extended
     announced = _parse(head, BinField.Samples, order) % 2**16  # read as unsigned, as by custom
     return announced or _parse(trace_head, TraceField.TRACE_SAMPLE_COUNT, order) % 2**16
+
+
+def _count_trailer(head: bytes, order: Order, n_bytes: int, trace_bytes: int) -> int:
+    """Bytes after the traces: revision 2 announces stanzas of 3200, or -1 and how many traces."""
+    if head[_REVISION - 1 :] < b"\x02":
+        return 0
+    n_stanzas = _parse(head, _TRAILER, order, n_bytes=4)
+    if n_stanzas >= 0:
+        return TEXT_BYTES * n_stanzas
+    rest = n_bytes - trace_bytes * _parse(head, _N_TRACES, order, n_bytes=8)
+    return rest if 0 <= rest < n_bytes and rest % TEXT_BYTES == 0 else 0
 
 
 def _parse(header: bytes, byte: int, order: Order, *, n_bytes: int = 2) -> int:

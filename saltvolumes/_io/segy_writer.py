@@ -1,5 +1,6 @@
 """SEG-Y out: with the headers of an original, or with new ones."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from segyio import BinField, TraceField
 
 from saltvolumes._io.segy import Geometry
 from saltvolumes._io.segy_layout import FIELD_BYTES, IEEE, check_line_bytes
+from saltvolumes._io.segy_positions import find_unit_m
 from saltvolumes.errors import DataError
 from saltvolumes.masks import check_alike, find_gaps
 from saltvolumes.volume import read_runs, vertical_dim
@@ -30,31 +32,39 @@ def write_like(cube: xr.DataArray, path: Path, original: Geometry) -> None:
     Parameters
     ----------
     cube : DataArray of dims (inline, crossline, depth or time)
-        On the lines and with the number of samples of the original. Written as IEEE floats, a
-        mask as 0 and 1.
+        On the lines and samples of the original. Written as IEEE floats, a mask as 0 and 1, a
+        velocity in the unit of the original. Samples that were not read are zero: of dead traces,
+        of those without line numbers, and beyond the samples that all traces have.
     path : Path
     original : Geometry
-        Its traces, missing ones left out, and their order are kept.
+        Its traces, missing ones left out, and their order are kept, as is a trailer.
 
     Raises
     ------
     DataError
-        If line numbers or numbers of samples differ.
+        If line numbers or samples differ.
     """
-    source, traces = original
-    samples = {vertical_dim(cube): source.n_samples}
-    check_alike("volume", cube, traces.expand_dims(samples), kinds="biuf", of=source.path.name)
+    source, traces, samples = original
+    axis = {vertical_dim(cube): source.n_read if samples is None else samples}
+    check_alike("volume", cube, traces.expand_dims(axis), kinds="biuf", of=source.path.name)
+    if cube.attrs.get("units") == "m/s":
+        cube = cube / np.float32(find_unit_m(source))
     with source.path.open("rb") as file:
         head = bytearray(file.read(source.first_byte))
+        file.seek(source.n_traces * source.record.itemsize, os.SEEK_CUR)
+        trailer = file.read()
     head[FORMAT_BYTES] = IEEE.to_bytes(2, source.order)
     target = replace(source, path=path, code=IEEE)
     with path.open("wb") as file:
         file.write(head)
         file.truncate(len(head) + target.n_traces * target.record.itemsize)
+        file.seek(0, os.SEEK_END)
+        file.write(trailer)
+    for block in source.list_blocks():
+        headers = source.map_traces()["header"][block]  # anew: mapped pages count as memory
+        target.map_traces("r+")["header"][block] = headers
     for line, (section, _) in zip(traces.values, _read_sections(cube), strict=True):
-        live, written = line >= 0, target.map_traces("r+")  # anew: mapped pages count as memory
-        written["header"][line[live]] = source.map_traces()["header"][line[live]]
-        written["samples"][line[live]] = section[live]
+        target.write_samples(line[line >= 0], section[line >= 0])
 
 
 def write_new(cube: xr.DataArray, path: Path, *, iline_byte: int, xline_byte: int) -> None:

@@ -20,6 +20,8 @@ from saltvolumes.volume import AXES, BLOCK_LINES, VERTICAL_UNITS
 CONVENTIONS = "CF-1.11"
 ZARR_FORMAT = 2  # 3 has no consolidated metadata, without which xarray's defaults warn
 CHUNKS = (BLOCK_LINES, BLOCK_LINES, 1024)
+LIVE = ("trace_mask", "live_mask")  # names of arrays that state where there are traces
+NETCDF_3 = b"CDF"
 MAX_RATIO = 10**5  # of the samples that a store declares to its bytes; compressed zeros reach 1e4
 _READERS: dict[str, dict[str, Any]] = {
     ".zarr": {"engine": "zarr", "backend_kwargs": {"consolidated": False}},
@@ -47,27 +49,39 @@ logger = logging.getLogger(__name__)
 class _StoredArray:
     """An array of a store that names its file where a chunk cannot be read."""
 
-    def __init__(self, path: Path, variable: xr.Variable) -> None:
-        self.path, self.variable = path, variable
-        self.shape, self.dtype = variable.shape, variable.dtype
+    def __init__(self, path: Path, stored: Any) -> None:
+        self.path, self.stored = path, stored
+        self.shape, self.dtype = stored.shape, stored.dtype
 
     def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
         with as_data_error(f"{self.path.name} is damaged"):
-            values: NDArray[Any] = self.variable[key].values
+            values: NDArray[Any] = np.asarray(self.stored[key])
         return values
 
 
 def open_store(
     path: Path, dims: Sequence[str] | None
-) -> tuple[dict[str, xr.DataArray], dict[str, Any]]:
+) -> tuple[dict[str, xr.DataArray], dict[str, Any], xr.DataArray | None]:
     """
-    Open the arrays of three dimensions of a Zarr or NetCDF store lazily, and its attributes.
+    Open the arrays of three dimensions of a Zarr or NetCDF store lazily.
+
+    Those of groups within are looked for where the store has none at its top, and NetCDF-3 is read
+    at once.
 
     Parameters
     ----------
     path : Path
     dims : sequence of str, optional
-        Names for the dims of arrays whose own names are not those of a volume.
+        Names for the dims of arrays whose own names are not those of a volume, or that have none.
+
+    Returns
+    -------
+    dict of str to DataArray
+        By name, or group and name.
+    dict
+        Attributes of the store.
+    DataArray of dims (inline, crossline), optional
+        Where there are traces, if the store has an array of one of the names `LIVE`.
 
     Raises
     ------
@@ -76,42 +90,107 @@ def open_store(
     """
     ending = path.suffix.lower()
     with as_data_error(f"{path.name} is not {ending[1:]}, or damaged"):
-        if ending == ".nc":
-            h5py.File(path).close()  # h5netcdf leaves half an object of a file that is not HDF5
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Object at .* not recognized")  # nor is it read
-            store = xr.open_dataset(path, cache=False, decode_times=False, **_READERS[ending])
-        _check_size(path, store.nbytes)
-        store = store.assign_coords({n: (c.dims, c.values) for n, c in store.coords.items()})
-        stored = {str(name): array for name, array in store.data_vars.items() if array.ndim == 3}
+            if ending == ".zarr" and (plain := _find_plain(path)):
+                return _open_plain(path, plain, dims), {}, None
+            groups = _open_groups(path, ending)
+        _check_size(path, sum(group.nbytes for group in groups.values()))
+        stored: dict[str, xr.DataArray] = {}
+        live = None
+        for name, group in groups.items():
+            stored |= {
+                f"{name}/{key}".strip("/"): array
+                for key, array in group.data_vars.items()
+                if array.ndim == 3
+            }
+            masks = (group[key] for key in LIVE if key in group.variables)
+            live = next((mask for mask in masks if mask.ndim == 2), live)
         if ending == ".zarr":
-            _report_chunks(path, stored)
-        cubes = {name: _open_array(path, array, dims) for name, array in stored.items()}
+            tree = zarr.open_group(path, mode="r")
+            _report_chunks(path, {name: tree[name] for name in stored})
+        cubes = {name: _open_array(path, name, array, dims) for name, array in stored.items()}
+        if live is not None and cubes:
+            name, first = next(iter(cubes.items()))
+            own = dict(zip(stored[name].dims, first.dims, strict=True))
+            live = xr.DataArray(live.values, dims=[own.get(dim, dim) for dim in live.dims])
     attrs = {
         str(key): value.item() if isinstance(value, np.generic) else value
-        for key, value in store.attrs.items()
+        for key, value in groups["/"].attrs.items()
         if key not in _OWN_ATTRS
     }
-    return cubes, attrs
+    return cubes, attrs, live
 
 
-def _open_array(path: Path, array: xr.DataArray, dims: Sequence[str] | None) -> xr.DataArray:
-    """Open an array in blocks of chunks of its store, or of whole traces where it has none."""
+def _open_groups(path: Path, ending: str) -> dict[str, xr.Dataset]:
+    """Dataset at the top of a store, and those of its groups where it holds no volume itself."""
+    if ending == ".nc":
+        with path.open("rb") as file:
+            if file.read(3) == NETCDF_3:
+                kept: dict[str, Any] = {"engine": "scipy", "backend_kwargs": {"mmap": False}}
+                return {"/": xr.load_dataset(path, decode_times=False, **kept)}
+        h5py.File(path).close()  # h5netcdf leaves half an object of a file that is not HDF5
+    reading: dict[str, Any] = {"cache": False, "decode_times": False, **_READERS[ending]}
+    top = xr.open_dataset(path, **reading)
+    if any(array.ndim == 3 for array in top.variables.values()):
+        return {"/": top}
+    return xr.open_groups(path, **reading)
+
+
+def _find_plain(path: Path) -> dict[str, Any]:
+    """Arrays of a Zarr store without names of axes: the store itself, or those at its top."""
+    top = zarr.open(path, mode="r")
+    arrays = {"amplitude": top} if isinstance(top, zarr.Array) else dict(top.arrays())
+    named = (
+        "_ARRAY_DIMENSIONS" in array.attrs or getattr(array.metadata, "dimension_names", None)
+        for array in arrays.values()
+    )
+    return {} if any(named) else arrays
+
+
+def _open_plain(
+    path: Path, arrays: Mapping[str, Any], dims: Sequence[str] | None
+) -> dict[str, xr.DataArray]:
+    stored = {name: array for name, array in arrays.items() if array.ndim == 3}
+    if dims is None:
+        shown = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise DataError(f"{path.name} holds plain arrays, {shown}. Name their axes by dims.")
+    _check_size(path, sum(array.nbytes for array in stored.values()))
+    _report_chunks(path, stored)
+    lines = {dim: arrays[dim][:] for dim in dims if dim in arrays}
+    return {
+        name: xr.DataArray(_open_lazily(path, array, dims, array.chunks), lines, dims)
+        for name, array in stored.items()
+    }
+
+
+def _open_array(
+    path: Path, name: str, array: xr.DataArray, dims: Sequence[str] | None
+) -> xr.DataArray:
+    """Open an array with its coordinates of one dimension, by the names of a volume."""
     names = array.dims if dims is None or are_volume_dims(array.dims) else dims
     if not are_volume_dims(names):
-        raise DataError(f"{path.name}: {array.name} has dims {array.dims}. Name them by dims.")
-    stored = array.encoding.get("preferred_chunks", {})
+        raise DataError(f"{path.name}: {name} has dims {array.dims}. Name them by dims.")
+    chunks = array.encoding.get("preferred_chunks", {})
+    lazy = _open_lazily(path, array.variable, names, [chunks[own] for own in array.dims if chunks])
+    own = dict(zip(array.dims, names, strict=True))
+    lines = {
+        own.get(key, key): ([own[dim] for dim in axis.dims], axis.values, axis.attrs)
+        for key, axis in array.coords.items()
+        if axis.ndim == 1
+    }
+    return xr.DataArray(lazy, lines, names, attrs=array.attrs)
+
+
+def _open_lazily(path: Path, stored: Any, names: Sequence[Any], chunks: Sequence[int]) -> Any:
+    """Open in blocks of chunks of the store, or of whole traces where it has none."""
     blocks = [BLOCK_LINES if name in AXES else -1 for name in names]
-    if stored:  # so many chunks that tiny ones do not make millions of blocks
-        chunks = [stored[own] for own in array.dims]
+    if chunks:  # so many that tiny ones do not make millions of blocks
         blocks = [-(-BLOCK_LINES // n) * n for n in chunks]
-    lazy = da.from_array(  # type: ignore[no-untyped-call]
-        _StoredArray(path, array.variable),
-        tuple(blocks),
-        name=False,
-        meta=np.empty((0, 0, 0), array.dtype),
+    meta = np.empty((0, 0, 0), stored.dtype)
+    return da.from_array(  # type: ignore[no-untyped-call]
+        _StoredArray(path, stored), tuple(blocks), name=False, meta=meta
     )
-    return array.copy(data=lazy).rename(dict(zip(array.dims, names, strict=True)))
 
 
 def are_volume_dims(names: Iterable[Any]) -> bool:
@@ -127,12 +206,9 @@ def _check_size(path: Path, n_declared: int) -> None:
         raise DataError(f"{path.name} declares {declared}. Must be at most {MAX_RATIO} times that.")
 
 
-def _report_chunks(path: Path, cubes: Mapping[str, xr.DataArray]) -> None:
+def _report_chunks(path: Path, cubes: Mapping[str, Any]) -> None:
     """Warn of missing chunks, which read as a fill value: 0 or False for labels, NaN for floats."""
-    group = zarr.open_group(path, mode="r")
-    for name in cubes:
-        stored = group[name]
-        assert isinstance(stored, zarr.Array)
+    for name, stored in cubes.items():
         n_missing = stored.nchunks - stored.nchunks_initialized
         if n_missing:
             lost = f"{n_missing} of {stored.nchunks} chunks of {name}"

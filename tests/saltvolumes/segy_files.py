@@ -91,3 +91,11 @@ def overwrite(path, first, content):
         file.seek(first)
         file.write(content)
     return path
+
+
+def set_fields(path, fields_of):
+    """Set fields of the header of each trace, of which ``fields_of`` gives them by its number."""
+    with segyio.open(path, "r+", ignore_geometry=True) as file:
+        for trace in range(file.tracecount):
+            file.header[trace].update(fields_of(trace))
+    return path

@@ -41,13 +41,16 @@ def draw(depth_of):
 
 
 def test_salt_lies_from_the_top_to_above_the_base(image, write):
-    """Flat picks at 50 and 80 m make the samples at 50, 60 and 70 m salt, on every trace."""
-    pair = write("top.txt", draw(lambda *_: 50)), write("base.txt", draw(lambda *_: 80))
-    volume = open_volume(image, mask=pair)
+    """Picks at 50 and 80 m make 50, 60 and 70 m salt; several pairs add up, as at overhangs."""
+    depths = (-500, 20, 40, 50, 80, 100, 120, 9000)
+    files = {z: write(f"{z}.txt", draw(lambda *_, z=z: z)) for z in depths}
+    volume = open_volume(image, mask=(files[50], files[80]))
     assert volume.salt.chunks
     assert (volume.salt.values == np.isin(DEPTHS, (50, 60, 70))).all()
-    pair = write("top.txt", draw(lambda *_: -500)), write("base.txt", draw(lambda *_: 9000))
-    assert open_volume(image, mask=pair).salt.all()
+    assert open_volume(image, mask=(files[-500], files[9000])).salt.all()
+    overhang = [(files[20], files[40]), (files[100], files[120])]
+    salt = open_volume(image, mask=overhang).salt
+    assert (salt.values == np.isin(DEPTHS, (20, 30, 100, 110))).all()
 
 
 def test_each_trace_has_its_own_picks(image, write):
@@ -61,32 +64,15 @@ def test_each_trace_has_its_own_picks(image, write):
     assert np.array_equal(volume.salt[1:5, [3, 0], 4], salt[1:5, [3, 0], 4])
 
 
-def test_overhangs_are_several_pairs(image, write):
-    """Salt is the union of two bodies above each other."""
-    files = [write(f"{z}.txt", draw(lambda *_, z=z: z)) for z in (20, 40, 100, 120)]
-    volume = open_volume(image, mask=[files[:2], files[2:]])
-    assert volume.depth[volume.salt[0, 0].values].values.tolist() == [20, 30, 100, 110]
-
-
 def test_salt_ends_where_picks_end(image, write, caplog):
-    """Traces without picks, or with one of the two, hold no salt; the latter are counted."""
-    pair = (
-        write("top.txt", "100 20 50\n101 22 50\n102 24 50\n"),
-        write("base.txt", "101 22 80\n100 20 80\n103 26 80\n"),
-    )
-    volume = open_volume(image, mask=pair)
+    """Traces without both picks hold no salt; they and picks outside of the volume are counted."""
+    top = "100 20 50\n101 22 50\n102 24 50\n100 21 50\n999 20 50\n100.5 20 50\n"
+    base = "101 22 80\n100 20 80\n103 26 80\n"
+    volume = open_volume(image, mask=(write("top.txt", top), write("base.txt", base)))
     assert np.argwhere(volume.salt.any("depth").values).tolist() == [[0, 0], [1, 1]]
+    assert volume.salt.sum() == 6
     assert "top.txt and base.txt: 2 traces have only one pick, and no salt" in caplog.text
-
-
-def test_picks_outside_the_volume_are_counted(image, write, caplog):
-    """A horizon of a larger survey serves a part of it; what is left out is logged."""
-    pair = (
-        write("top.txt", "100 20 50\n100 21 50\n999 20 50\n100.5 20 50\n"),
-        write("base.txt", "100 20 80\n"),
-    )
-    assert open_volume(image, mask=pair).salt.sum() == 3
-    assert "top.txt: 3 of 4 picks lie on lines that the volume lacks" in caplog.text
+    assert "top.txt: 3 of 6 picks lie on lines that the volume lacks" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -127,7 +113,7 @@ def test_the_scale_turns_picks_into_metres_downward(image, write, scale, z):
         ("100 20 1e30\n", "100 20 80", "top.txt holds no picks: all are undefined"),
         ("100 20 50\n101 20 deep\n", "100 20 80", "top.txt, counted .* string 'deep' .* at row 1"),
         ("100 20 50\n101 20\n", "100 20 80", "top.txt, counted .* with 2 columns"),
-        ("100 20 3005,25\n", "100 20 80", "top.txt holds no picks"),
+        ("100 20 3005,25\n", "100 20 80", "top 3005.25 lies below base 80 at inline 100"),
         ("100 20 50\n100 20 60\n", "100 20 80", "two picks at inline 100, crossline 20"),
         (
             "101 22 90\n101 20 9\n",

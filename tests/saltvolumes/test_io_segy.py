@@ -68,15 +68,6 @@ def test_intervals_that_are_not_known_have_to_be_given(path, cube, intervals):
     assert open_volume(path, sample_interval=2.0).time.values[1] == 2.0
 
 
-def test_distances_follow_the_lines_of_a_rotated_survey(path, cube):
-    """Coordinates of bins of 25 x 12.5 m, turned by 30 degrees, give distances along lines."""
-    write_segy(path, cube, place=rotate, trace_fields={TraceField.SourceGroupScalar: -10})
-    volume = open_volume(path)
-    assert np.allclose(volume.inline_m, [0, 25, 50], atol=0.1)
-    assert np.allclose(volume.crossline_m, [0, 12.5, 25, 37.5], atol=0.1)
-    assert np.allclose(spacing_m(volume, velocity_m_s=2000), (25, 12.5, 4), atol=0.1)
-
-
 def test_distances_of_a_survey_in_feet_are_metres(path, cube):
     """Measurement system 2 means feet, for coordinates and depths."""
     fields = {BinField.MeasurementSystem: 2, BinField.Interval: 10000}
@@ -107,11 +98,15 @@ def test_coordinates_without_a_rectangular_grid_give_no_distances(path, cube, pl
 
 
 @pytest.mark.parametrize("crossing", [1, -1])
-def test_bearings_give_azimuth_and_handedness(path, cube, crossing):
-    """Inlines rise toward 330 degrees from north, crosslines 90 degrees to either side of it."""
+def test_distances_and_bearings_of_a_rotated_survey(path, cube, crossing):
+    """Bins of 25 x 12.5 m; inlines rise toward 330 degrees, crosslines to either side of it."""
     scalar = {TraceField.SourceGroupScalar: -10}
     write_segy(path, cube, place=lambda i, j: rotate(i, crossing * j), trace_fields=scalar)
-    attrs = open_volume(path).attrs
+    volume = open_volume(path)
+    assert np.allclose(volume.inline_m, [0, 25, 50], atol=0.1)
+    assert np.allclose(volume.crossline_m, [0, 12.5, 25, 37.5], atol=0.1)
+    assert np.allclose(spacing_m(volume, velocity_m_s=2000), (25, 12.5, 4), atol=0.1)
+    attrs = volume.attrs
     assert attrs["inline_bearing_deg"] == pytest.approx(330, abs=0.2)
     assert attrs["crossline_bearing_deg"] == pytest.approx((330 + 90 * crossing) % 360, abs=0.2)
     assert attrs["trace_coordinates"] == "CDP coordinates"
@@ -218,41 +213,30 @@ def test_line_numbers_far_apart_make_no_huge_grid(path):
 
 
 def test_missing_traces_are_nan_and_reported(path, cube, caplog):
-    """A missing trace is NaN as a whole, is counted and logged."""
+    """A missing trace is NaN as a whole, counted and logged; so is a line of a regular survey."""
     volume = open_volume(write_segy(path, cube, missing=[(0, 1), (2, 2)]))
     missing = np.isnan(volume.amplitude.values)
     assert np.argwhere(missing.all(axis=2)).tolist() == [[0, 1], [2, 2]]
     assert missing.sum() == 2 * N_SAMPLES
     assert volume.attrs["n_missing_traces"] == 2
     assert "2 of 12 traces are missing" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("crosslines", "filled"),
-    [((1, 2, 4, 5), [1, 2, 3, 4, 5]), ((61, 211, 231, 281), [61, 211, 231, 281])],
-)
-def test_lines_missing_as_a_whole_are_missing_traces(path, cube, crosslines, filled):
-    """In a regular survey a gap is a line of NaN; a few lines far apart are not a survey."""
-    volume = open_volume(write_segy(path, cube, crosslines=crosslines))
-    assert volume.crossline.values.tolist() == filled
-    assert volume.attrs["n_missing_traces"] == 3 * (len(filled) - 4)
-    assert np.isnan(volume.amplitude.sel(crossline=np.setdiff1d(filled, crosslines))).all()
+    few = (61, 211, 231, 281)  # far apart, and so no survey with gaps
+    for crosslines, filled in (((1, 2, 4, 5), (1, 2, 3, 4, 5)), (few, few)):
+        volume = open_volume(write_segy(path, cube, crosslines=crosslines))
+        assert tuple(volume.crossline.values) == filled
+        assert volume.attrs["n_missing_traces"] == 3 * (len(filled) - 4)
+        assert np.isnan(volume.amplitude.sel(crossline=np.setdiff1d(filled, crosslines))).all()
 
 
 def test_line_numbers_are_read_from_the_bytes_given(path, cube):
-    """Other header bytes hold the line numbers of other files."""
+    """Other header bytes hold the line numbers of other files, and start where a field does."""
     write_segy(path, cube, line_bytes=(9, 21))
     assert open_volume(path, iline_byte=9, xline_byte=21).inline.values.tolist() == [10, 12, 14]
     with pytest.raises(DataError, match="no 3-D geometry: 12 traces at 1 of 1 x 1 positions"):
         open_volume(path)
-
-
-@pytest.mark.parametrize("name", ["iline_byte", "xline_byte"])
-@pytest.mark.parametrize("byte", [190, "189"])
-def test_bytes_inside_a_field_are_refused(path, cube, name, byte):
-    """Line numbers start where a field of the header does."""
-    with pytest.raises(ValueError, match=f"Invalid {name} {byte!r}. Must be the first byte"):
-        open_volume(write_segy(path, cube), **{name: byte})
+    for name, byte in (("iline_byte", 190), ("xline_byte", "189")):
+        with pytest.raises(ValueError, match=f"Invalid {name} {byte!r}. Must be the first byte"):
+            open_volume(path, **{name: byte})
 
 
 @pytest.mark.parametrize(

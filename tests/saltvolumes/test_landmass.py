@@ -87,34 +87,25 @@ def test_archive_as_downloaded(tmp_path, release, kind):
     assert_complete(open_landmass(path, release=release), release)
 
 
-@pytest.mark.parametrize("release", [1, 2])
-def test_hdf5_mirror(tmp_path, release):
-    """The HDF5 mirror holds the same as the folders."""
-    assert_complete(open_landmass(write_hdf5(tmp_path / "L.h5"), release=release), release)
-
-
-def test_hdf5_in_parts(tmp_path, monkeypatch):
-    """Images that are read a few at a time are all read."""
+@pytest.mark.parametrize(("release", "n_images"), [(1, 5), (2, 3)])
+def test_hdf5_mirror(tmp_path, monkeypatch, release, n_images):
+    """The HDF5 mirror, read a few images at a time, holds the same as the folders."""
     monkeypatch.setattr("saltvolumes.landmass._ROWS", 2)
-    assert_complete(open_landmass(write_hdf5(tmp_path / "L.h5", 5)), 1, 5)
+    path = write_hdf5(tmp_path / "L.h5", n_images)
+    assert_complete(open_landmass(path, release=release), release, n_images)
 
 
-def test_mat_of_version_73(folder):
-    """MATLAB 7.3 writes HDF5, with the axes turned round."""
+def test_images_of_any_variable_and_version(folder):
+    """The image is the only array of two dimensions; MATLAB 7.3 writes it as HDF5, transposed."""
+    others = {"n": 5.0, "note": "text", "rgb": np.zeros((9, 9, 3)), "row": np.zeros((1, 9))}
+    scipy.io.savemat(folder / "fault" / "fault_0001.mat", {"x": make_image(1, 1, 1), **others})
+    assert_complete(open_landmass(folder), 1, 1)
     path = folder / "fault" / "fault_0001.mat"
     path.unlink()
     with h5py.File(path, "w", userblock_size=512) as file:
         file["img"] = make_image(1, 1, 1).T
-    head = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
     with path.open("r+b") as file:
-        file.write(head)
-    assert_complete(open_landmass(folder), 1, 1)
-
-
-def test_variable_of_any_name(folder):
-    """The image is the only array of two dimensions, whatever its name and what else there is."""
-    others = {"n": 5.0, "note": "text", "rgb": np.zeros((9, 9, 3)), "row": np.zeros((1, 9))}
-    scipy.io.savemat(folder / "fault" / "fault_0001.mat", {"x": make_image(1, 1, 1), **others})
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
     assert_complete(open_landmass(folder), 1, 1)
 
 
@@ -127,32 +118,24 @@ def test_numbers_come_from_the_names(folder):
     np.testing.assert_array_equal(landmass.numbers[landmass.labels == 1], [1, 9, 10])
 
 
+FAULT = "fault/fault_0001.mat"
+
+
 def save(folder, **content):
     """Replace an image."""
-    scipy.io.savemat(folder / "fault" / "fault_0001.mat", content)
-
-
-def write(folder, content):
-    """Replace the bytes of an image."""
-    (folder / "fault" / "fault_0001.mat").write_bytes(content)
-
-
-def remove(folder, *classes):
-    """Leave classes out."""
-    for name in classes:
-        shutil.rmtree(folder / name)
+    scipy.io.savemat(folder / FAULT, content)
 
 
 IMAGE = make_image(1, 1, 1)
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda f: remove(f, "fault", "salt dome"), "LANDMASS1 lacks fault, salt dome"),
+    "missing": (lambda f: shutil.rmtree(f / "fault"), "LANDMASS1 lacks fault"),
     "unknown class": (lambda f: (f / "pinnacle").mkdir(), "holds 'pinnacle', of no class"),
     "class twice": (lambda f: (f / "salt_dome").mkdir(), "holds 'salt[_ ]dome', a second salt"),
-    "empty class": (lambda f: (f / "fault" / "fault_0001.mat").unlink(), "holds no .mat files"),
+    "empty class": (lambda f: (f / FAULT).unlink(), "holds no .mat files"),
     "no number": (lambda f: (f / "fault" / "a.mat").touch(), "fault/a.mat has no number of its"),
     "number twice": (lambda f: (f / "fault" / "fault_1.mat").touch(), "_0*1.mat has no number of"),
-    "broken": (lambda f: write(f, b"no mat" * 99), "fault/fault_0001.mat is damaged"),
-    "zero length": (lambda f: write(f, b""), "fault/fault_0001.mat is damaged"),
+    "broken": (lambda f: (f / FAULT).write_bytes(b"no mat" * 99), f"{FAULT} is damaged"),
+    "zero length": (lambda f: (f / FAULT).write_bytes(b""), f"{FAULT} is damaged"),
     "two arrays": (lambda f: save(f, a=IMAGE, b=IMAGE), "holds 2 images. Must be one"),
     "no array": (lambda f: save(f, a="text"), "holds 0 images. Must be one"),
     "other size": (lambda f: save(f, a=IMAGE[:, 1:]), r"shape \(99, 98\). Must be \(99, 99\) in"),

@@ -52,20 +52,15 @@ def test_a_velocity_of_a_store_is_a_mask(earth, tmp_path):
         assert volume.salt.equals(earth.salt)
 
 
-def test_traces_without_velocity_are_missing(earth):
-    """A trace of NaN in the velocity is no trace of the volume."""
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_traces_without_velocity_are_missing(earth, bad):
+    """A trace of NaN is no trace of the volume; NaN or infinity within a trace is an error."""
     velocity = earth.velocity.copy()
     velocity[3, 4] = np.nan
     salt, amplitude = open_mask(velocity, earth.amplitude, salt_velocity_m_s=SEAM)
     assert np.isnan(amplitude[3, 4]).all()
     assert int(np.isnan(amplitude).sum()) == earth.sizes["depth"]
     assert not salt[3, 4].any()
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_velocities_that_are_not_finite_are_refused(earth, bad):
-    """NaN or infinity within a trace is an error."""
-    velocity = earth.velocity.copy()
     velocity[20, 4, 5] = bad
     for named in (velocity, velocity.drop_vars(["inline", "crossline"])):
         with pytest.raises(DataError, match="mask holds NaN or infinity at inline 21, crossline 5"):

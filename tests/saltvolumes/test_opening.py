@@ -43,13 +43,17 @@ def open_arrays(path, **arguments):
 
 
 def test_npz_axes_and_lines_are_as_given(arrays, save):
-    """Each sample lies where dims put it; lines without numbers are counted from 0."""
+    """Each sample lies where dims put it, in the only array; lines are counted from 0, or read."""
     volume = open_arrays(save(**arrays), variable="image")
     assert volume.amplitude.dims == ("inline", "crossline", "time")
     assert np.array_equal(volume.amplitude, arrays["image"].astype(np.float32).transpose(2, 0, 1))
     assert volume.time.values.tolist() == [0, 4, 8, 12, 16, 20]
     assert volume.crossline.values.tolist() == [61, 211, 231, 281]
     assert volume.inline.values.tolist() == [0, 1, 2, 3, 4]
+    samples = np.array([0.0, 2, 4, 6, 8, 10])
+    volume = open_arrays(save(image=arrays["image"], time=samples), sample_interval=None)
+    assert volume.amplitude.shape == (5, 4, 6)
+    assert (volume.time == samples).all()
 
 
 def test_distances_are_left_out_unless_given(arrays, save):
@@ -59,14 +63,6 @@ def test_distances_are_left_out_unless_given(arrays, save):
     volume = open_arrays(path, variable="image", spacing_m=(25.0, 20.0))
     assert volume.inline_m.values.tolist() == [0, 25, 50, 75, 100]
     assert volume.crossline_m.values.tolist() == [0, 3000, 3400, 4400]
-
-
-def test_the_only_array_needs_no_name(arrays, save):
-    """With one array of three dimensions there is nothing to choose; one of time is its axis."""
-    samples = np.array([0.0, 2, 4, 6, 8, 10])
-    volume = open_arrays(save(image=arrays["image"], time=samples), sample_interval=None)
-    assert volume.amplitude.shape == (5, 4, 6)
-    assert (volume.time == samples).all()
 
 
 def test_the_mask_is_a_variable_or_a_second_file(arrays, save):
@@ -160,14 +156,6 @@ def test_damaged_npz_is_refused(arrays, save):
         open_arrays(save(image=np.array([{}], dtype=object)))
 
 
-def test_missing_files_are_named(tmp_path, arrays, save):
-    """The path that is not there is named, for image and mask."""
-    with pytest.raises(FileNotFoundError, match=r"No such file: .*nothing.sgy"):
-        open_volume(tmp_path / "nothing.sgy")
-    with pytest.raises(FileNotFoundError, match=r"No such file: labels. Nor .* image, label"):
-        open_arrays(save(**arrays), variable="image", mask="labels")
-
-
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
@@ -241,7 +229,9 @@ def test_encrypted_archives_are_refused(arrays, save):
 
 
 def test_links_are_read_and_pipes_are_not(arrays, save, tmp_path):
-    """A link to a file is that file, one to nothing is missing; nobody waits at a pipe."""
+    """A link to a file is that file; what is missing is named, and nobody waits at a pipe."""
+    with pytest.raises(FileNotFoundError, match=r"No such file: labels. Nor .* image, label"):
+        open_arrays(save(**arrays), variable="image", mask="labels")
     link = tmp_path / "link to Höhe.npz"
     link.symlink_to(save(image=arrays["image"]))
     assert open_arrays(link).sizes["inline"] == 5

@@ -243,22 +243,16 @@ def test_a_store_is_a_mask_for_another(volume, tmp_path):
 
 
 def test_saving_checks_its_arguments(volume, tmp_path):
-    """Endings, variables and an original are checked before anything is written."""
-    with pytest.raises(ValueError, match=r"Invalid file ending '.npz'"):
-        save_volume(volume, tmp_path / "x.npz")
-    with pytest.raises(ValueError, match="Invalid variable 'probability'"):
-        save_volume(volume, tmp_path / "x.sgy", variable="probability")
-    with pytest.raises(ValueError, match=r"Invalid like 'y.sgy' for x.nc. Must go with SEG-Y"):
-        save_volume(volume, tmp_path / "x.nc", like="y.sgy")
-    with pytest.raises(FileNotFoundError, match=r"No such file: y.sgy"):
-        save_volume(volume, tmp_path / "x.sgy", like="y.sgy")
-    with pytest.raises(FileNotFoundError, match=r"No such folder: .*nowhere"):
-        save_volume(volume, tmp_path / "nowhere" / "x.nc")
-    assert not list(tmp_path.iterdir())
-
-
-def test_other_data_are_not_saved(volume, tmp_path):
-    """A single array, a volume without lines and other data are refused."""
+    """Endings, variables, an original and data are checked before anything is written."""
+    for name, given, error, message in (
+        ("x.npz", {}, ValueError, "Invalid file ending '.npz'"),
+        ("x.sgy", {"variable": "probability"}, ValueError, "Invalid variable 'probability'"),
+        ("x.nc", {"like": "y.sgy"}, ValueError, "Invalid like 'y.sgy' for x.nc. Must go with SEG-"),
+        ("x.sgy", {"like": "y.sgy"}, FileNotFoundError, "No such file: y.sgy"),
+        ("nowhere/x.nc", {}, FileNotFoundError, "No such folder: .*nowhere"),
+    ):
+        with pytest.raises(error, match=message):
+            save_volume(volume, tmp_path / name, **given)
     with pytest.raises(TypeError, match=r"of type DataArray\. Must be a Dataset"):
         save_volume(volume.amplitude, tmp_path / "x.nc")
     for other in (volume.isel(inline=[]), volume.isel(crossline=0), xr.Dataset()):

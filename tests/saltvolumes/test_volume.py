@@ -80,28 +80,16 @@ def test_a_lazy_volume_is_read_in_runs():
         ({"vertical": [0, 20, 40, 70, 90]}, "from 20 to 30 m. Must .* in steps even within 1%"),
         ({"inline": [8, 8, 9]}, "Invalid inline numbers: 8 is a duplicate"),
         ({"crossline": [8, 8, 9, 10]}, "Invalid crossline numbers: 8 is a duplicate"),
+        ({"amplitude": np.ones((2, 4, 5))}, "conflicting"),
+        ({"salt": np.ones((2, 4, 5), bool)}, "conflicting"),
+        ({"crossline_m": [0.0, 12.5, 25.0]}, "conflicting"),
+        ({"salt": np.ones(SHAPE, np.uint8)}, r"Invalid salt of type .*\. Must be boolean"),
     ],
 )
-def test_uneven_and_repeated_axes_are_refused(arguments, changes, message):
-    """Samples are evenly spaced downward, and line numbers unique."""
-    with pytest.raises(ValueError, match=message):
+def test_parts_that_do_not_fit_are_refused(arguments, changes, message):
+    """Samples are evenly spaced downward, line numbers unique, shapes alike, masks no labels."""
+    with pytest.raises((ValueError, TypeError), match=message):
         build_volume(**{**arguments, **changes})
-
-
-@pytest.mark.parametrize("name", ["amplitude", "salt", "inline", "crossline_m"])
-def test_shapes_that_do_not_fit_are_refused(arguments, name):
-    """Every array fits the coordinates of its axes."""
-    arguments[name] = arguments[name][:-1]
-    with pytest.raises(ValueError, match="conflicting"):
-        build_volume(**arguments)
-
-
-@pytest.mark.parametrize("kind", [np.float32, np.uint8])
-def test_salt_that_is_not_boolean_is_refused(arguments, kind):
-    """Labels are not a mask: which of them means salt has to be given."""
-    arguments["salt"] = arguments["salt"].astype(kind)
-    with pytest.raises(TypeError, match=r"Invalid salt of type .*\. Must be boolean"):
-        build_volume(**arguments)
 
 
 def test_hash_sees_samples_and_coordinates_alone(arguments):

@@ -49,10 +49,11 @@ def hash_of(tmp_path, monkeypatch):
     [
         {"scores": "LIMIT = 4\n\ndef dice(x: int) -> int:\n    return min(x, LIMIT)\n"},
         {"scores": "LIMIT = 3\n\ndef dice(x: int) -> int:\n    return max(x, LIMIT)\n"},
+        {"scores": FILES["scores"].replace("def dice", "@staticmethod\ndef dice")},
         {"inner": "def side(n):\n    return n + 1\n"},
         {"task": TASK.replace("area(2)", "area(3)")},
     ],
-    ids=["constant", "function", "through a module", "class"],
+    ids=["constant", "function", "decorator", "through a module", "class"],
 )
 def test_what_is_reached_counts(hash_of, changes):
     """A change of any definition that the class reaches by name changes its hash."""

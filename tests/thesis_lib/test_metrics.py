@@ -91,15 +91,11 @@ def test_counts_give_dice_and_volumetric_similarity(prediction, truth, dice, sim
     ],
 )
 def test_perimeters_have_as_many_samples_as_erosion_takes(mask, width_px, n_samples):
-    """A band is as many erosions as it is wide, and the faces of the volume are no boundary."""
+    """A band is as many erosions as it is wide; faces are no boundary, nor are lone corners."""
     assert np.count_nonzero(perimeter(mask, width_px=width_px)) == n_samples
-
-
-def test_perimeter_counts_face_neighbours_alone():
-    """A sample that touches the outside by a corner only is no perimeter."""
-    mask = draw("####.", "#####", "#####", "#####", "#####")
+    drawing = draw("####.", "#####", "#####", "#####", "#####")
     expected = draw("...#.", "....#", ".....", ".....", ".....")
-    np.testing.assert_array_equal(perimeter(mask), expected)
+    np.testing.assert_array_equal(perimeter(drawing), expected)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(18, 0.8756477), (14, 0.8581081), (16, 1.0)])
@@ -225,9 +221,11 @@ def test_hole_in_salt_is_no_boundary():
 
 @pytest.mark.parametrize("shape", [SHAPE, (30, 40)])
 def test_score_volume_agrees_with_the_single_scores(shape):
-    """Each field is what the function of its name gives."""
+    """Each field is what the function of its name gives; masks may be read-only."""
     prediction, truth = blob(shape, 3), blob(shape, 4)
     valid = np.random.default_rng(0).random(shape) > 0.02
+    for mask in (prediction, truth, valid):
+        mask.flags.writeable = False
     scores = in_metres(score_volume, tolerance_m=30)(prediction, truth, valid=valid)
     for name, score in SCORES.items():
         assert getattr(scores, name) == score(prediction, truth, valid=valid)
@@ -239,14 +237,6 @@ def test_without_metres_there_are_no_distances():
     scores = score_volume(prediction, truth, spacing_m=None, tolerance_m=50)
     assert scores.surface_dice is scores.hausdorff95_m is scores.mean_surface_distance_m is None
     assert scores.perimetric_similarity == perimetric_similarity(prediction, truth)
-
-
-def test_masks_are_left_alone():
-    """No score writes into its arguments, which may be read-only."""
-    prediction, truth, valid = cube(8), cube(10), cube(30)
-    for mask in (prediction, truth, valid):
-        mask.flags.writeable = False
-    score_volume(prediction, truth, spacing_m=SPACING_M, tolerance_m=50, valid=valid)
 
 
 # Both referees call what newer versions of their own dependencies deprecate.
@@ -350,28 +340,18 @@ def test_what_is_no_pair_of_masks_is_refused(name, masks, error, message):
 @pytest.mark.parametrize(
     ("score", "options", "error", "message"),
     [
+        (lambda mask, _: perimeter(mask * 1.0), {}, TypeError, r"Invalid mask of type float64\."),
         (dice_score, {"valid": GOOD.astype(int)}, TypeError, "valid of type int64"),
         (dice_score, {"valid": GOOD[:2]}, ValueError, r"valid \(2, 4\), truth \(4, 4\)"),
         (dice_score, {"valid": GOOD}, ValueError, "Invalid valid: no sample is True"),
         (hausdorff95, {"spacing_m": (25.0,)}, ValueError, "for each of the 2 axes"),
         (hausdorff95, {"spacing_m": (1, 0.0)}, ValueError, "Invalid spacing_m 0.0"),
-        (hausdorff95, {"spacing_m": (1, math.nan)}, ValueError, "Invalid spacing_m nan"),
-        (hausdorff95, {"spacing_m": (1, math.inf)}, ValueError, "Invalid spacing_m inf"),
         (surface_dice, {"tolerance_m": -1, "spacing_m": (1, 1)}, ValueError, "tolerance_m -1"),
         (score_volume, {"tolerance_m": -1, "spacing_m": None}, ValueError, "tolerance_m -1"),
         (boundary_iou, {"width_px": 0}, ValueError, "Invalid width_px 0"),
-        (boundary_iou, {"width_px": 1.5}, TypeError, "Invalid width_px 1.5"),
     ],
 )
 def test_unfit_arguments_are_refused(score, options, error, message):
     """``valid`` leaves something to score; spacings, tolerances and widths are possible ones."""
     with pytest.raises(error, match=message):
         score(GOOD, GOOD, **options)
-
-
-def test_perimeters_of_what_is_no_mask_are_refused():
-    """A perimeter takes a boolean array and a width of at least one sample."""
-    with pytest.raises(TypeError, match=r"Invalid mask of type float64\. Must be"):
-        perimeter(GOOD.astype(float))
-    with pytest.raises(ValueError, match="Invalid width_px 0"):
-        perimeter(GOOD, width_px=0)

@@ -168,20 +168,15 @@ def test_accuracy_is_drawn_in_percent_above_the_counts_of_its_bins() -> None:
 
 
 def test_confusion_shows_counts_coloured_by_their_fraction_of_the_true_class() -> None:
-    """15 of 20 faults are 75 %; a class without a patch is empty."""
+    """15 of 20 faults are 75 %; a class without a patch is empty; long names lie apart."""
     ax = samples.FIGURES["plot_confusions"]().axes[0]
     shown = np.array([text.get_text() for text in ax.texts], dtype=int).reshape(4, 4)
     np.testing.assert_array_equal(shown, samples.COUNTS)
     np.testing.assert_allclose(ax.images[0].get_array()[1:3], [[25, 75, 0, 0], [0, 0, 0, 0]])
     assert ax.images[0].get_clim() == (0, 100)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
-
-
-def test_names_over_small_confusions_lie_apart() -> None:
-    """Long names of networks are broken into lines as narrow as their matrix."""
-    fig = plotting.plot_confusions(
-        dict.fromkeys(samples.NETWORKS[:2], samples.COUNTS[:2, :2]), samples.CLASSES[:2]
-    )
+    small = dict.fromkeys(samples.NETWORKS[:2], samples.COUNTS[:2, :2])
+    fig = plotting.plot_confusions(small, samples.CLASSES[:2])
     fig.draw_without_rendering()
     first, second = (ax._left_title.get_window_extent() for ax in fig.axes[:2])
     assert first.x1 < second.x0

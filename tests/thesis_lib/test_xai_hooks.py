@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from noise import make_noise
 from torch import nn
 
 from thesis_lib.model import SaltClassifier, SaltUNet
@@ -49,9 +50,8 @@ def make_classifier(n_runs=-1):
 
 
 def make_patches(*shape):
-    """Two patches of seeded noise, in double precision."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(2, 1, *shape, generator=generator, dtype=torch.float64)
+    """Two patches of noise in double precision."""
+    return make_noise(2, 1, *shape, dtype=torch.float64)
 
 
 def take_picture(model):

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from captum.attr import Saliency
+from noise import make_noise
 from torch import nn
 
 from thesis_lib.model import SaltClassifier
@@ -39,11 +40,6 @@ def make_network(dtype=torch.float64):
     return network.to(dtype)
 
 
-def make_patches(*shape, seed=0):
-    """Normal noise from a generator of its own."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
 def run(objective=None, network=None, shape=(9, 7), seeds=(0,), steps=8, **settings):
     """Maximise a class margin of the small network, silently, unless told otherwise."""
     objective, network = objective or class_margin(1), network or make_network()
@@ -53,7 +49,7 @@ def run(objective=None, network=None, shape=(9, 7), seeds=(0,), steps=8, **setti
 @pytest.mark.parametrize(("optimizer", "direct"), [("sgd", torch.clone), ("adam", torch.sign)])
 def test_first_step_follows_the_weights(optimizer, direct):
     """For f = w . x from zeros, the first step is lr times w, and by Adam lr times its signs."""
-    weights = make_patches(5, 4)
+    weights = make_noise(5, 4)
     start = {"image": Pixels(std=0), "optimizer": optimizer, "lr": 0.1, "steps": 1}
     found = run(class_logit(0), make_linear(weights), (5, 4), **start, **PLAIN)
     torch.testing.assert_close(found.images, 0.1 * direct(weights)[None, None])
@@ -74,7 +70,7 @@ def test_first_step_is_the_gradient_of_captum(objective, signs):
     torch.testing.assert_close(found.images - image, expected)
 
 
-@pytest.mark.parametrize("image", [Pixels(), Fourier(), Phase(make_patches(4, 1, 33, 47))])
+@pytest.mark.parametrize("image", [Pixels(), Fourier(), Phase(make_noise(4, 1, 33, 47))])
 @pytest.mark.parametrize("objective", [class_margin(1), class_logit(0)])
 def test_objective_rises_after_three_steps(image, objective):
     """On a residual network each parametrisation climbs, and its images are z-scored."""
@@ -85,7 +81,7 @@ def test_objective_rises_after_three_steps(image, objective):
     assert (found.history[:, 3] > found.history[:, 0]).all()
 
 
-@pytest.mark.parametrize("image", [Pixels(), Fourier(), Phase(make_patches(4, 1, 33, 47))])
+@pytest.mark.parametrize("image", [Pixels(), Fourier(), Phase(make_noise(4, 1, 33, 47))])
 @pytest.mark.parametrize("batch_size", [1, 4, 8])
 def test_batch_equals_its_single_runs(image, batch_size):
     """Three seeds and two objectives give what each gives alone, however many run at once."""
@@ -127,29 +123,25 @@ def test_robustness_removes_what_a_shift_destroys():
     assert moved < 0.5 * 64
 
 
-@pytest.mark.parametrize(
-    ("dtype", "expected"),
-    [
-        (torch.float32, torch.float32),
-        (torch.float64, torch.float64),
-        (torch.bfloat16, torch.float32),
-    ],
-)
-def test_precision_of_the_network_is_its_own(dtype, expected):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_precision_of_the_network_is_its_own(dtype):
     """Images are as precise as the network, and never less than float32."""
     found = run(network=make_network(dtype), steps=3)
+    expected = torch.promote_types(dtype, torch.float32)
     assert found.images.dtype == found.values.dtype == found.history.dtype == expected
     assert found.images.isfinite().all()
 
 
 def test_bf16_autocast_climbs_like_float32():
-    """Under bf16 autocast the objective reaches what float32 reaches within a few per cent."""
+    """Under bf16 autocast the objective gets as far within a few per cent; settings are JSON."""
     exact, rough = (
         run(network=make_network(torch.float32), steps=30, robustness=None, precision=name)
         for name in ("32-true", "bf16-mixed")
     )
     assert rough.values.item() == pytest.approx(exact.values.item(), rel=0.05)
     assert (exact.config["batch_size"], rough.config["batch_size"]) == (1, None)
+    assert json.loads(json.dumps(rough.config)) == rough.config
+    assert rough.config["image"] == "Fourier(decay=1.0, std=0.01)"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -160,36 +152,16 @@ def test_gpu_agrees_with_cpu():
     torch.testing.assert_close(found.images.cpu(), run(steps=4).images, atol=1e-4, rtol=1e-4)
 
 
-def test_config_is_plain():
-    """The settings go into JSON and back."""
-    config = run(steps=2).config
-    assert json.loads(json.dumps(config)) == config
-    assert config["image"] == "Fourier(decay=1.0, std=0.01)"
-    assert config["robustness"] == {"jitter_px": 8.0, "scale": 0.1, "rotate_deg": 10.0}
-
-
-def test_progress_is_shown(capsys):
-    """The bar counts steps and shows the mean objective."""
-    maximize(make_network(), class_logit(0), (5, 4), seeds=[0], steps=2)
-    shown = capsys.readouterr().err
-    assert "2/2" in shown
-    assert "objective=" in shown
-
-
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
         ({"objective": []}, "Invalid number of objectives 0"),
         ({"seeds": []}, "Invalid number of seeds 0"),
-        ({"seeds": [-1]}, "Invalid seed -1"),
-        ({"shape": (0, 5)}, "Invalid side of shape 0"),
         ({"shape": (5,)}, r"Invalid shape \(5,\)\. Must be \(height, width\)"),
-        ({"steps": 0}, "Invalid steps 0"),
         ({"lr": 0}, "Invalid lr 0"),
         ({"optimizer": "lbfgs"}, "Invalid optimizer 'lbfgs'. Must be one of: 'adam', 'sgd'"),
         ({"precision": "16"}, "Invalid precision '16'"),
         ({"snapshots": [9]}, "Invalid snapshot 9. Must be from 0 to 8"),
-        ({"batch_size": 0}, "Invalid batch_size 0"),
         ({"objective": class_logit(2)}, "Invalid class 2. Must be from 0 to 1"),
     ],
 )

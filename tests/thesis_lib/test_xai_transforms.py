@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
+from noise import make_noise
 
 from thesis_lib.xai.transforms import Robustness, move
 
 SIZES = [(99, 99), (15, 30), (5, 4)]
 
 
-def make_images(n, shape, seed=0):
-    """Normal noise in double precision from a generator of its own."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, 1, *shape, generator=generator, dtype=torch.float64)
+def make_images(n, shape):
+    """Normal noise in double precision."""
+    return make_noise(n, 1, *shape, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("shape", SIZES)
