@@ -20,6 +20,7 @@ from saltvolumes.volume import AXES, VERTICAL_UNITS, spacing_m, vertical_dim
 LINE_BYTES = ((189, 193), (9, 13), (9, 21), (17, 21), (17, 13), (5, 9), (181, 185), (73, 77))
 MAX_SAMPLES = 2**22  # looked at, for the distribution of amplitudes
 MIN_COVERAGE = 0.5  # fraction of a grid of lines that traces cover
+MAX_AT_ENDS = 0.002  # fraction of amplitudes at their ends beyond which they may be clipped
 _LEVELS = (0.0, 0.02, 0.5, 0.98, 1.0)  # quantiles that are reported
 
 
@@ -73,11 +74,13 @@ def inspect_volume(path: str | Path, **reading: Any) -> Inspection:
     vertical = vertical_dim(volume)
     if is_segy and not {"vertical", "dims"} & reading.keys():
         doubts.append(f"The vertical axis is taken as {vertical}. For depth pass vertical=depth.")
-    if spacing_m(volume, velocity_m_s=1000.0) is None and volume.sizes[AXES[0]] > 1:
+    known = spacing_m(volume, velocity_m_s=1000.0) or "spacing_m" in " ".join(doubts)
+    if not known and volume.sizes[AXES[0]] > 1:
         doubts.append("The distance of lines is unknown. Pass spacing_m=[inline, crossline].")
     amplitudes = _sample_amplitudes(volume)
-    if not amplitudes.any():
-        doubts.append("All amplitudes are 0.")
+    ends = [float(np.mean(amplitudes == end)) for end in (amplitudes.min(), amplitudes.max())]
+    if sum(ends) > MAX_AT_ENDS:
+        doubts.append(f"{sum(ends):.1%} of the amplitudes are the least or the largest: clipped?")
     return Inspection(volume, _describe(volume, amplitudes), tuple(doubts), amplitudes)
 
 
@@ -86,7 +89,7 @@ def suggest_bytes(path: Path) -> str:
     layout = read_layout(path)
     fitting = []
     for pair in LINE_BYTES:
-        numbers = layout.read_trace_fields(*pair)
+        numbers = np.stack([*layout.read_trace_fields(*pair).values()])
         shape = [np.unique(line).size for line in numbers]
         n_positions = np.unique(numbers, axis=1).shape[1]
         if min(shape) > 1 and MIN_COVERAGE * np.prod(shape) <= n_positions == layout.n_traces:

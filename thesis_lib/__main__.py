@@ -11,6 +11,7 @@ import saltvolumes
 from saltvolumes._checks import check_output
 from saltvolumes.datasets import read_checksum
 from saltvolumes.saving import WRITTEN_ENDINGS
+from saltvolumes.volume import LATERAL
 from thesis_lib import __version__, chapters
 
 _OPENING = signature(saltvolumes.open_volume)
@@ -131,7 +132,8 @@ def inspect(volume: Path, reading: dict[str, Any], png: Path | None, force: bool
     if png is not None:
         from thesis_lib import plotting  # slow to import
 
-        section = saltvolumes.richest_section(found.volume, "inline").load()
+        longest = max(("inline", "crossline"), key=lambda line: found.volume.sizes[line])
+        section = saltvolumes.richest_section(found.volume, LATERAL[longest]).load()
         plotting.plot_inspection(section, found.amplitudes).savefig(png, dpi=150)
         click.echo(f"Drew {png}")
 

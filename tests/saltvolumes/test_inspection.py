@@ -26,7 +26,7 @@ def test_header_bytes_that_hold_a_grid_are_named(path, cube):
 
 
 def test_doubts_name_what_to_pass(tmp_path, cube):
-    """Unknown distances, missing traces and amplitudes of zero are doubts."""
+    """Unknown distances, missing traces and amplitudes that may be clipped are doubts."""
     cube = np.zeros_like(cube)
     cube[0, 0] = np.nan
     numbers = (np.arange(n) for n in cube.shape)
@@ -37,6 +37,6 @@ def test_doubts_name_what_to_pass(tmp_path, cube):
     words = " ".join(found.doubts)
     assert "1 of" in words
     assert "Pass spacing_m=" in words
-    assert "All amplitudes are 0" in words
+    assert "least or the largest: clipped?" in words
     assert found.amplitudes.size == cube.size - cube.shape[2]
     assert found.facts["line spacing"] == "unknown"

@@ -69,12 +69,13 @@ def plot_inspection(section: xr.Dataset, amplitudes: NDArray[np.floating]) -> Fi
     Returns
     -------
     Figure
-        The section on the left, the histogram on a logarithmic axis on the right.
+        The section, about its mean, on the left; the histogram on a logarithmic axis on the right.
     """
     fig, (left, right) = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 3.2), width_ratios=[2, 1])
-    image = draw_section(left, section["amplitude"], truth=section.get("salt"))
-    label = two_lines(_panels.amplitude_label(section["amplitude"]))
-    fig.colorbar(image, ax=left, label=label, extend="both", pad=0.02)
+    amplitude = section["amplitude"]
+    image = draw_section(left, amplitude - amplitude.mean(), truth=section.get("salt"))
+    label = two_lines(_panels.amplitude_label(amplitude))
+    fig.colorbar(image, ax=left, label=f"{label}, about its mean", extend="both", pad=0.02)
     right.hist(amplitudes, bins=100, color=BLUE, log=True)
     right.set(xlabel=label, ylabel="samples")
     right.grid(axis="y")
