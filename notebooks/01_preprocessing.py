@@ -89,6 +89,23 @@ from thesis_lib.training import TrainConfig
 page = chapters.open_page("01_preprocessing", globals())
 
 # %% [markdown]
+# Networks are trained further down, on earths alone. Their settings are stated first, so that a wrong
+# value is refused at once.
+
+# %%
+network = study.Train(
+    seed=train_seeds[0],
+    loss="bce_dice",
+    data=Earths(train_on, train_shape, train_volumes, watched=False),
+    train=TrainConfig(epochs=train_epochs, precision=precision),
+    patch=(patch, patch),
+    stride=(stride, stride),
+    axes=tuple(train_axes),
+    n_patches=train_patches,
+    augmentation=Augmentation(**augmentation),
+)
+
+# %% [markdown]
 # ## The road from volume to score
 #
 # The thesis cuts every section into patches, normalises them, trains on some volumes and, for
@@ -404,17 +421,6 @@ if has_mask:
 
 # %%
 has_truth = real_volume is not None and "salt" in real_volume
-network = study.Train(
-    seed=train_seeds[0],
-    loss="bce_dice",
-    data=Earths(train_on, train_shape, train_volumes, watched=False),
-    train=TrainConfig(epochs=train_epochs, precision=precision),
-    patch=(patch, patch),
-    stride=(stride, stride),
-    axes=tuple(train_axes),
-    n_patches=train_patches,
-    augmentation=Augmentation(**augmentation),
-)
 transfer = study.ScoreSections(
     network,
     survey if has_truth else choose_data(transfer_to, shape=shape),

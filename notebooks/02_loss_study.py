@@ -82,6 +82,52 @@ page = chapters.open_page("02_loss_study", globals())
 names = LOSS_NAMES
 
 # %% [markdown]
+# ## What is compared
+#
+# It is stated before anything is computed, so that a wrong value is refused at once. The data come
+# first: a synthetic earth is drawn by its seed; a volume of your own is split into blocks of lines, with
+# a guard between them.
+
+# %%
+source = choose_data(
+    data,
+    shape=shape,
+    n_train=n_train_volumes,
+    reading=reading,
+    split_axis=split_axis,
+    test_lines=tuple(test_lines),
+    validation_lines=tuple(validation_lines),
+    guard_lines=patch if guard_lines is None else guard_lines,
+)
+
+# %% [markdown]
+# A **task** is a unit of work that is known by its settings: `Train` makes a network, `Score` is a row of
+# Table 1, of the network that it names. What was computed before is found again, and what was stopped
+# goes on after its last finished epoch.
+
+# %%
+network = study.Train(
+    seed=seeds[0],
+    loss="bce_dice",
+    data=source,
+    train=TrainConfig(epochs=epochs, lr=lr, precision=precision),
+    patch=(patch, patch),
+    stride=(stride, stride),
+    axes=tuple(axes),
+    batch_size=batch_size,
+    n_patches=n_patches,
+    encoder=encoder,
+    pretrained=pretrained,
+)
+
+# %% [markdown]
+# Its score, and the study: that task for every seed and loss.
+
+# %%
+row = study.Score(network, n_test_volumes, tolerance_m, velocity_m_s)
+tasks = study.grid(row, seed=seeds, loss=losses)
+
+# %% [markdown]
 # ## The network
 #
 # All losses train the same U-Net. A *merger* of three $1 \times 1$ convolutions turns the single
@@ -100,12 +146,8 @@ pd.DataFrame(
 # {numref}`fig-network` draws the stages and the connections between them.
 
 # %% mystnb={"figure": {"name": "fig-network", "caption": "The network, after Figure 2 of the thesis, with the decoder. Each box: what leaves the stage, channels × height × width. The outputs of the coloured blocks form the latent representation."}, "image": {"alt": "Diagram of the network: a column of boxes for input, merger, stem and four blocks going down on the left, a column of decoder boxes going up on the right, dashed arrows for the skip connections between them."}}
-skips = [
-    ("stem", "up 4"),
-    ("block 1", "up 3"),
-    ("block 2", "up 2"),
-    ("block 3", "up 1"),
-]
+handed = ("stem", "block 1", "block 2", "block 3")
+skips = [(name, f"up {4 - i}") for i, name in enumerate(handed)]
 latent = [name for name, *_ in stages if name.startswith("block")]
 fig = plotting.plot_network(stages, skips=skips, latent=latent)
 # %% [markdown]
@@ -222,19 +264,18 @@ fig = plotting.plot_image_grid(
 # schedule: the loss would pay for its first steps to the end. All losses are therefore trained with
 # a shorter memory, and with a bound on the norm of the gradient.
 #
-# The data come first. A synthetic earth is drawn by its seed; a volume of your own is split into blocks
-# of lines, with a guard between them.
+# What all losses share, and how long the study is:
 
 # %%
-source = choose_data(
-    data,
-    shape=shape,
-    n_train=n_train_volumes,
-    reading=reading,
-    split_axis=split_axis,
-    test_lines=tuple(test_lines),
-    validation_lines=tuple(validation_lines),
-    guard_lines=patch if guard_lines is None else guard_lines,
+train = network.train
+settings = {
+    "lr": train.lr,
+    "memory (beta2)": train.beta2,
+    "gradient norm": train.gradient_clip,
+}
+pd.Series(
+    settings | {"epochs": train.epochs, "patches per epoch": n_patches},
+    name="all losses",
 )
 
 # %% [markdown]
@@ -274,46 +315,9 @@ with torch.no_grad():
 assert np.isclose(by_hand, by_library, rtol=1e-3)
 
 # %% [markdown]
-# A **task** is a unit of work that is known by its settings: `Train` makes a network, `Score` is a row of
-# Table 1, of the network that it names. What was computed before is found again, and what was stopped
-# goes on after its last finished epoch.
-
-# %%
-network = study.Train(
-    seed=seeds[0],
-    loss="bce_dice",
-    data=source,
-    train=TrainConfig(epochs=epochs, lr=lr, precision=precision),
-    patch=(patch, patch),
-    stride=(stride, stride),
-    axes=tuple(axes),
-    batch_size=batch_size,
-    n_patches=n_patches,
-    encoder=encoder,
-    pretrained=pretrained,
-)
-row = study.Score(network, n_test_volumes, tolerance_m, velocity_m_s)
-
-# %% [markdown]
-# What all losses share, and how long the study is:
-
-# %%
-train = network.train
-settings = {
-    "lr": train.lr,
-    "memory (beta2)": train.beta2,
-    "gradient norm": train.gradient_clip,
-}
-pd.Series(
-    settings | {"epochs": train.epochs, "patches per epoch": n_patches},
-    name="all losses",
-)
-
-# %% [markdown]
-# The study is that task for every seed and loss:
+# The runs, one line each:
 
 # %% tags=["nbval-ignore-output"]
-tasks = study.grid(row, seed=seeds, loss=losses)
 runs = page.run(tasks, n_workers)
 page.save(networks=tasks)
 
