@@ -19,6 +19,8 @@ from saltvolumes.volume import AXES, VERTICAL_UNITS, vertical_dim
 COMMENTS = ("#", "!", "EOD")  # and the end of data
 UNDEFINED = -999.25  # as is NaN, and
 UNDEFINED_FROM = 1e20  # packages write 1e30 and its like
+NEAR_WHOLE = 0.01  # of a line number that is meant to be whole
+FEW_CROSSED = 0.05  # fraction of traces on which a top may lie below its base by a sample
 
 Floats = NDArray[np.float64]
 logger = logging.getLogger(__name__)
@@ -28,8 +30,9 @@ def read_picks(path: Path, *, columns: Sequence[int] = (0, 1, 2), scale: float =
     """
     Read a horizon as interpretation packages export it: one pick per line, in any order.
 
-    Columns are separated by blanks, or by commas where the first pick holds one. Lines before the
-    first pick are a header; what follows ``#`` or ``!`` is a comment.
+    Columns are separated by blanks, semicolons or commas, as in the first pick; with the former
+    two, decimals may have a comma. Lines before the first pick are a header; what follows ``#`` or
+    ``!`` is a comment.
 
     Parameters
     ----------
@@ -60,11 +63,12 @@ def read_picks(path: Path, *, columns: Sequence[int] = (0, 1, 2), scale: float =
     if check_range("scale", scale) == 0:
         raise ValueError("Invalid scale 0. Must be another number.")
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        n_header, comma = _find_first(file, columns)
+        n_header, between = _find_first(file, columns)
         file.seek(0)
+        lines = file if between == "," else (line.replace(",", ".") for line in file)
         with as_data_error(f"{path.name}, counted from its first pick"):
             layout: dict[str, Any] = {"skiprows": n_header, "usecols": columns, "ndmin": 2}
-            picks = np.loadtxt(file, comments=COMMENTS, delimiter="," if comma else None, **layout)
+            picks = np.loadtxt(lines, comments=COMMENTS, delimiter=between, **layout)
     vertical = picks[:, 2]
     known = (np.abs(vertical) < UNDEFINED_FROM) & (vertical != UNDEFINED)  # False for NaN
     if not known.any():
@@ -74,17 +78,18 @@ def read_picks(path: Path, *, columns: Sequence[int] = (0, 1, 2), scale: float =
     return kept
 
 
-def _find_first(file: IO[str], columns: Sequence[int]) -> tuple[int, bool]:
-    """Number of lines before the first pick, and whether it holds a comma."""
+def _find_first(file: IO[str], columns: Sequence[int]) -> tuple[int, str | None]:
+    """Number of lines before the first pick, and what separates its columns: blanks are None."""
     for n_header, line in enumerate(file):
         for comment in COMMENTS:
             line = line.partition(comment)[0]
-        cells = line.split("," if "," in line else None)
-        try:
-            [float(cells[column]) for column in columns]
-        except (ValueError, IndexError):
-            continue
-        return n_header, "," in line
+        for between in (mark for mark in (",", ";", None) if mark is None or mark in line):
+            cells = (line if between == "," else line.replace(",", ".")).split(between)
+            try:
+                [float(cells[column]) for column in columns]
+            except (ValueError, IndexError):
+                continue
+            return n_header, between
     what = f"no line has numbers in columns {', '.join(map(str, columns))}, counted from 0"
     raise DataError(f"{Path(file.name).name} holds no picks: {what}.")
 
@@ -122,7 +127,7 @@ def fill_between(
     ------
     DataError
         If a file has no picks on the lines of the volume or two on one trace, a top lies below
-        its base, or no sample is salt.
+        its base by more than a sample or on more than a few traces, or no sample is salt.
     """
     vertical = vertical_dim(amplitude)
     depth = xr.DataArray(samples, dims=vertical)
@@ -134,7 +139,7 @@ def fill_between(
             _grid_picks(path, read_picks(path, columns=columns, scale=scale), amplitude)
             for path in pair
         )
-        _check_pair(pair, top, base)
+        _check_pair(pair, top, base, np.median(np.diff(samples)) if samples.size > 1 else 0.0)
         limits += [top, base]
         if blocks:
             top, base = top.chunk(blocks), base.chunk(blocks)
@@ -150,6 +155,8 @@ def fill_between(
 def _grid_picks(path: Path, picks: Floats, amplitude: xr.DataArray) -> xr.DataArray:
     """Depth or time on each trace, NaN where there is no pick."""
     lines = [amplitude[line].values for line in AXES]
+    whole = np.rint(picks[:, :2])
+    picks[:, :2] = np.where(np.abs(picks[:, :2] - whole) <= NEAR_WHOLE, whole, picks[:, :2])
     inside = np.isin(picks[:, 0], lines[0]) & np.isin(picks[:, 1], lines[1])
     if not inside.any():
         low, high = picks.min(axis=0), picks.max(axis=0)
@@ -171,17 +178,23 @@ def _grid_picks(path: Path, picks: Floats, amplitude: xr.DataArray) -> xr.DataAr
     return xr.DataArray(grid.values, dict(zip(AXES, lines, strict=True)), AXES)
 
 
-def _check_pair(pair: tuple[Path, Path], top: xr.DataArray, base: xr.DataArray) -> None:
+def _check_pair(
+    pair: tuple[Path, Path], top: xr.DataArray, base: xr.DataArray, sample: float
+) -> None:
     names = " and ".join(path.name for path in pair)
-    wrong = np.argwhere((top > base).values)
-    if wrong.size:
-        first = top[tuple(wrong[0])]
-        inline, crossline = (first[line].item() for line in AXES)
+    below = (top - base).values
+    n_wrong, n_pairs = int((below > 0).sum()), int((~np.isnan(below)).sum())
+    if (below > sample).any() or n_wrong > max(FEW_CROSSED * n_pairs, min(1, n_pairs / 2)):
+        index = tuple(np.argwhere(below > (sample if (below > sample).any() else 0))[0])
+        inline, crossline = (top[line].values[k] for line, k in zip(AXES, index, strict=True))
+        scale = " Must count downward: give a scale of -1 for heights." * (2 * n_wrong > n_pairs)
         raise DataError(
-            f"{names}: top {first:g} lies below base {base[tuple(wrong[0])]:g} at inline {inline}, "
-            f"crossline {crossline} and {len(wrong) - 1} other traces. Must count downward: give a "
-            "scale of -1 for heights."
+            f"{names}: top {top.values[index]:g} lies below base {base.values[index]:g} at inline "
+            f"{inline}, crossline {crossline} and {n_wrong - 1} other traces of {n_pairs}.{scale}"
         )
+    if n_wrong:
+        crossed = f"top lies below base, by {np.nanmax(below):g} at most"
+        logger.warning("%s: on %d traces the %s: no salt there.", names, n_wrong, crossed)
     n_single = int((top.isnull() != base.isnull()).sum())
     if n_single:
         logger.warning("%s: %d traces have only one pick, and no salt.", names, n_single)

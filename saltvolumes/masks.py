@@ -30,7 +30,8 @@ def open_mask(
     amplitude : DataArray
         The volume that the mask belongs to, of dims (inline, crossline, depth or time).
     salt_label : float, optional
-        The label that means salt. Labels that are all 0 or 1 need none: 1 is salt.
+        The label that means salt, within the rounding of float32 among floats. Labels that are
+        all 0 or 1 need none: 1 is salt.
     salt_velocity_m_s : (float, float), optional
         The velocities that mean salt, both ends included; given for velocities only.
 
@@ -55,7 +56,10 @@ def open_mask(
         raise ValueError(f"Invalid salt_label {salt_label!r} with salt_velocity_m_s.")
     gaps = find_gaps(labels, "The mask holds NaN or infinity")
     if salt_velocity_m_s is None:
-        salt = labels == _choose_label(labels, salt_label)
+        label = _choose_label(labels, salt_label)
+        salt = labels == label
+        if labels.dtype.kind == "f":
+            salt = abs(labels - label) <= _round_off(label)
     else:
         low, high = _check_velocities(salt_velocity_m_s)
         salt = (low <= labels) & (labels <= high)
@@ -141,14 +145,20 @@ def _choose_label(labels: xr.DataArray, salt_label: float | None) -> float:
         if len(found) > MAX_LABELS:
             kind = f"more than {MAX_LABELS} values of {labels.dtype}, not labels"
             raise DataError(f"The mask holds {kind}. Give salt_velocity_m_s for velocities.")
-    shown = ", ".join(f"{label:g}" for label in sorted(found))
+    shown = ", ".join(f"{label:.9g}" for label in sorted(found))
+    is_float = labels.dtype.kind == "f"
     if salt_label is None:
-        if not {0, 1}.issuperset(found):
+        if any(min(abs(label), abs(label - 1)) > is_float * _round_off(1) for label in found):
             raise DataError(f"The mask holds labels {shown}. Name that of salt by salt_label.")
         salt_label = 1
-    if salt_label not in found:
+    if not any(abs(label - salt_label) <= is_float * _round_off(salt_label) for label in found):
         raise DataError(f"The mask holds no salt: label {salt_label:g} is not among {shown}.")
     return salt_label
+
+
+def _round_off(label: float) -> float:
+    """What float32 may make of a label, and less than half of the step to another whole one."""
+    return min(4 * float(np.finfo(np.float32).eps) * max(abs(label), 1), 0.4)
 
 
 def _check_velocities(limits: tuple[float, float]) -> tuple[float, float]:

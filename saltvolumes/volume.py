@@ -68,7 +68,7 @@ def build_volume(
     inline_m, crossline_m : array of shape (n,), optional
         Distance of each line from the first, in m. Left out where unknown.
     salt : bool array of the same shape, optional
-        True inside salt.
+        True inside salt. Without masked samples: missing traces are those of the amplitude.
     velocity : array of the same shape, optional
         P-wave velocity in m/s, stored as float32.
     attrs : mapping, optional
@@ -81,7 +81,7 @@ def build_volume(
         If ``salt`` is not boolean.
     ValueError
         If ``vertical_dim`` is unknown, ``vertical`` does not increase in even steps, line numbers
-        contain duplicates or a shape does not fit the coordinates.
+        contain duplicates, a shape does not fit the coordinates, or samples of ``salt`` are masked.
     """
     check_choice("vertical_dim", vertical_dim, VERTICAL_UNITS)
     samples = np.asarray(vertical, dtype=np.float64)
@@ -97,6 +97,10 @@ def build_volume(
     for line, metres in zip(AXES, (inline_m, crossline_m), strict=True):
         if metres is not None:
             coords[f"{line}_m"] = (line, np.asarray(metres, dtype=np.float64), {"units": "m"})
+    if isinstance(salt, np.ma.MaskedArray):
+        if np.ma.is_masked(salt):
+            raise ValueError("Invalid salt with masked samples. Must be True or False in each.")
+        salt = salt.data
     arrays = {"amplitude": amplitude, "salt": salt, "velocity": velocity}
     variables = {
         name: xr.Variable((*AXES, vertical_dim), array, _ATTRS[name])

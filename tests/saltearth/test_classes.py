@@ -77,12 +77,6 @@ def test_versions_differ_in_their_feature_alone():
         np.testing.assert_array_equal(version["salt"], versions[0]["salt"])
 
 
-def test_no_class_without_its_feature():
-    """Empty layered sections show horizons, and none of the other classes."""
-    found = {name: bool(find_class(draw_sections(), name, 32).all()) for name in CLASSES}
-    assert found == {"chaotic": False, "fault": False, "horizon": True, "salt dome": False}
-
-
 @pytest.mark.parametrize(
     ("name", "field", "value", "part", "expected"),
     [
@@ -119,8 +113,10 @@ def test_feature_must_reflect(name, feature):
 
 
 @pytest.mark.parametrize("name", ["chaotic", "fault", "horizon"])
-def test_no_other_class_with_salt(name):
-    """One voxel of salt is enough to leave a patch out of the other classes."""
+def test_no_class_without_its_feature_or_with_salt(name):
+    """Empty layers show horizons alone; one voxel of salt leaves a patch out of other classes."""
+    assert find_class(draw_sections(), name, 32).all() == (name == "horizon")
+    assert not find_class(draw_sections(), "salt dome", 32).any()
     features = {"chaos": 1.0, "throw": 1.0}
     assert find_class(draw_sections(**features), name, 32).all()
     salt = np.arange(32 * 32).reshape(32, 32) == 40
@@ -151,9 +147,6 @@ def test_means_against_windows():
         ({"shape": (16, 48)}, "Must have 3 axes"),
         ({"shape": (16, 48, 79)}, "Invalid n_depth 79. Must be at least 80"),
         ({"patch": 49}, "Invalid patch 49. Must be from 16 to 48"),
-        ({"patch": 15}, "Invalid patch 15. Must be from 16 to 48"),
-        ({"n_per_class": 0}, "Invalid n_per_class 0. Must be at least 1"),
-        ({"seed": -1}, "Invalid seed -1. Must be at least 0"),
         ({"preset": "arctic"}, "Invalid preset 'arctic'"),
     ],
 )

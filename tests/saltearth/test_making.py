@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 from flat_earths import CLEAN, DEFORMATIONS, SMALL
 
-from saltearth import PRESETS, make_volume
+from saltearth import KINDS, PRESETS, make_volume
 from saltearth.imaging import convert_to_time, sediment_velocity
 from saltearth.making import build_earth
 
@@ -24,11 +25,13 @@ def test_same_seed_same_volume(preset: str) -> None:
     assert not first.salt.equals(other.salt)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_salt_fraction_for_every_seed(preset: str) -> None:
+@pytest.mark.parametrize(
+    "changes", [*({"preset": p} for p in PRESETS), *({"kinds": (k,)} for k in KINDS)]
+)
+def test_salt_fraction_for_every_seed(changes: dict[str, Any]) -> None:
     """The fraction of salt is from 5 to 40 %, and met to two voxels, in depth and time."""
-    for seed in range(40):
-        earth = build_earth(SMALL, seed=seed, preset=preset)
+    for seed in range(40 if "preset" in changes else 5):
+        earth = build_earth(SMALL, seed=seed, **changes)
         fraction = earth.value("salt_fraction")
         assert 0.05 <= fraction <= 0.4
         assert earth.salt.sum() == pytest.approx(fraction * np.prod(SMALL), abs=2)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from flat_earths import DEFORMATIONS, SMALL, change_age, flat_earth
+from flat_earths import SMALL, change_age, flat_earth
 
-from saltearth import STEPS, sediments
+from saltearth import sediments
 from saltearth.sediments import layer_sequence
 
 
@@ -126,12 +126,6 @@ def test_upturn_decays_from_salt() -> None:
     np.testing.assert_allclose(lift[12:16, :, -1], 0.8 * reach_m / np.e, rtol=1e-4)
     np.testing.assert_array_equal(lift[16:], 0)
     np.testing.assert_array_equal(lift[..., 0], 0)
-
-
-@pytest.mark.parametrize("name", list(STEPS)[3:])
-def test_steps_switched_off_leave_the_layers(name: str) -> None:
-    """A step whose amount is 0 does nothing."""
-    assert not change_age(STEPS[name], flat_earth(**DEFORMATIONS)).any()
 
 
 def test_layer_sequence_bounded() -> None:

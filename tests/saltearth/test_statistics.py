@@ -93,12 +93,6 @@ def test_missing_traces_cut_a_section_in_two() -> None:
     xr.testing.assert_allclose(describe(section).drop_attrs(), parts.drop_attrs())
 
 
-def test_statistics_ignore_scale_and_level() -> None:
-    """A gain and a constant change no statistic."""
-    section = white_noise()
-    assert compare_statistics(describe(section), describe(40.0 * section + 9.0)).max() < 1e-4
-
-
 def test_silent_water_leaves_no_dip() -> None:
     """Samples without amplitude count in the histogram alone."""
     section = np.vstack([np.zeros((200, N_LATERAL)), plane_wave(0.5)])
@@ -109,10 +103,11 @@ def test_silent_water_leaves_no_dip() -> None:
 
 
 def test_distances_are_symmetric_and_zero_to_oneself() -> None:
-    """d(a, a) = 0 and d(a, b) = d(b, a) > 0; that of dips is about their difference."""
+    """d(a, b) = d(b, a) > 0, of dips about their difference; d(a, c a + e) = 0."""
     wave, noise = describe(plane_wave(0.3)), describe(white_noise())
     assert list(compare_statistics(wave, noise).index) == list(DISTANCES)
     assert (compare_statistics(wave, wave) == 0).all()
+    assert compare_statistics(noise, describe(40.0 * white_noise() + 9.0)).max() < 1e-4
     assert (compare_statistics(wave, noise) > 0).all()
     np.testing.assert_allclose(compare_statistics(wave, noise), compare_statistics(noise, wave))
     dip = compare_statistics(wave, describe(plane_wave(0.0)))["dip"]
@@ -157,8 +152,6 @@ def test_what_cannot_be_described_is_refused() -> None:
     noise = white_noise(64, 40)
     with pytest.raises(ValueError, match="Invalid axis 'time'"):
         describe(noise, axes=("time",))
-    with pytest.raises(ValueError, match="Invalid n_sections 0"):
-        describe(noise, n_sections=0)
     with pytest.raises(ValueError, match=r"Invalid length along time 31\. Must be at least 32"):
         describe(white_noise(31, 40))
     with pytest.raises(ValueError, match="without a stretch of 17 live traces"):

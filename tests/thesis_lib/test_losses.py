@@ -169,18 +169,15 @@ class TestReferees:
         return draw(3, 1, 13, 10, seed=request.param, dtype=torch.float64)
 
     def test_torch(self, pair):
-        """Cross-entropy and squared error agree with torch."""
+        """Cross-entropy, squared error and the divergence of two distributions are torch's."""
         logits, target = pair[0], pair[1].double()
         expected = F.binary_cross_entropy_with_logits(logits, target)
         torch.testing.assert_close(bce_loss(*pair), expected)
         torch.testing.assert_close(mse_loss(*pair), F.mse_loss(logits.sigmoid(), target))
-
-    @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
-    def test_torch_kl(self, pair, smoothing):
-        """The divergence agrees with that of two torch distributions."""
-        smoothed = Bernoulli(probs=pair[1].double() * (1 - smoothing) + smoothing / 2)
-        expected = kl_divergence(smoothed, Bernoulli(logits=pair[0])).mean()
-        torch.testing.assert_close(kl_loss(*pair, smoothing=smoothing), expected)
+        for smoothing in (0.0, 0.1, 1.0):
+            smoothed = Bernoulli(probs=target * (1 - smoothing) + smoothing / 2)
+            expected = kl_divergence(smoothed, Bernoulli(logits=logits)).mean()
+            torch.testing.assert_close(kl_loss(*pair, smoothing=smoothing), expected)
 
     @pytest.mark.parametrize(("loss", "jaccard"), [(dice_loss, False), (jaccard_loss, True)])
     def test_monai_overlap(self, pair, loss, jaccard):
@@ -275,18 +272,6 @@ class TestContract:
         assert {value.dtype for value in values} == {torch.float32}
 
     @every_loss
-    @pytest.mark.parametrize("salt", [0, 1])
-    @pytest.mark.parametrize("certainty", [0.0, 5.0])
-    def test_target_of_one_class(self, name, salt, certainty):
-        """An empty or a full target pushes every wrong pixel the right way."""
-        target = torch.full((1, 1, 16, 16), salt)
-        logits = torch.full((1, 1, 16, 16), certainty * (1 - 2 * salt) + 1e-3)
-        slope = gradient(name, logits, target) * (1 - 2 * salt)
-        assert LOSSES[name](logits, target) > 0.03
-        assert (slope > 0).all()
-        assert slope.sum() > 1e-4
-
-    @every_loss
     @pytest.mark.parametrize("autocast", [False, True])
     def test_extreme_logits(self, name, autocast):
         """Logits of ±60 have a finite loss and gradient, also under bf16 autocast."""
@@ -339,13 +324,9 @@ class TestContract:
     ("loss", "options", "message"),
     [
         (focal_loss, {"gamma": -1.0}, r"Invalid gamma -1.0. Must lie in \[0, inf\)"),
-        (focal_loss, {"alpha": 1.5}, r"Invalid alpha 1.5. Must lie in \[0, 1\]"),
         (kl_loss, {"smoothing": 1.1}, r"Invalid smoothing 1.1. Must lie in \[0, 1\]"),
         (wing_loss, {"width": 0.0}, r"Invalid width 0.0. Must lie in \(0, inf\)"),
-        (wing_loss, {"curvature": 0.0}, r"Invalid curvature 0.0. Must lie in \(0, inf\)"),
         (contour_loss, {"weight": -1.0}, r"Invalid weight -1.0. Must lie in \[0, inf\)"),
-        (contour_loss, {"blur_px": -1.0}, r"Invalid blur_px -1.0. Must lie in \[0, inf\)"),
-        (contour_loss, {"window_px": 0}, r"Invalid window_px 0. Must be at least 1"),
         (contour_loss, {"window_px": 4}, r"Invalid window_px 4. Must be odd"),
         (contour_loss, {"window_px": 2.5}, r"Invalid window_px 2.5. Must be a whole number"),
     ],

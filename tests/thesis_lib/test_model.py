@@ -6,6 +6,7 @@ from unittest.mock import Mock
 import pytest
 import timm
 import torch
+from noise import make_noise
 from torch import nn
 
 from thesis_lib.model import SaltClassifier, SaltUNet
@@ -23,15 +24,11 @@ def small():
     return SaltUNet("test_efficientnet", seed=3).eval()
 
 
-def make_patches(*shape, seed=0):
-    """Normal noise from a generator of its own."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
 @pytest.mark.parametrize("size", [(64, 64), (99, 99), (150, 300), (33, 47), (1, 1)])
 def test_any_size_has_logits_and_blocks(unet, size):
-    """Odd, oblong and single-pixel patches give one logit per pixel; blocks round sizes up."""
-    patches = make_patches(2, 1, *size)
+    """Patches of any size, copied into three channels, give a logit per pixel; blocks round up."""
+    patches = make_noise(2, 1, *size)
+    assert torch.equal(unet.merger(patches), patches.expand(-1, 3, -1, -1))
     with torch.no_grad():
         assert unet(patches).shape == (2, 1, *size)
         blocks = unet.features(patches)
@@ -51,7 +48,7 @@ def test_features_agree_with_timm(name):
     reference = timm.create_model(name, features_only=True).eval().double()
     weights = nn.ModuleList([model.stem, *model.blocks]).state_dict().values()  # the same order
     reference.load_state_dict(dict(zip(reference.state_dict(), weights, strict=True)))
-    patches = make_patches(1, 1, 96, 75).double()
+    patches = make_noise(1, 1, 96, 75).double()
     with torch.no_grad():
         ours = model.features(patches)
         theirs = reference(model.merger(patches))[-4:]
@@ -69,52 +66,12 @@ def test_weights_of_a_seed_are_those_of_timm():
     assert torch.equal(model.block4[0].conv_pw.weight, reference.blocks[4][0].conv_pw.weight)
 
 
-def test_blocks_are_the_modules_that_hooks_need(unet):
-    """A hook on ``block1`` to ``block4``, found by name, sees what ``features`` returns."""
-    seen = []
-    handles = [
-        unet.get_submodule(f"block{k}").register_forward_hook(lambda *args: seen.append(args[-1]))
-        for k in (1, 2, 3, 4)
-    ]
-    with torch.no_grad():
-        blocks = unet.features(make_patches(1, 1, 64, 64))
-    for handle in handles:
-        handle.remove()
-    assert all(map(torch.equal, seen, blocks))
-    assert len(seen) == len(blocks) == 4
-
-
-def test_merger_copies_the_image_into_three_channels(unet):
-    """The three 1x1 convolutions start as copies, so pretrained filters see a grey image."""
-    patches = make_patches(1, 1, 8, 8)
-    assert torch.equal(unet.merger(patches), patches.expand(-1, 3, -1, -1))
-    assert unet.merger.weight.shape == (3, 1, 1, 1)
-
-
-@pytest.mark.parametrize("n", [2, 3, 17, 40])
-def test_the_step_up_undoes_a_strided_convolution(n):
-    """From n pixels to 2n - 1 or 2n, the nearest neighbour of pixel i is pixel i // 2."""
-    row = torch.arange(n, dtype=torch.float32)[None, None, None]
-    for size in (2 * n - 1, 2 * n):
-        up = nn.functional.interpolate(row, size=(1, size), mode="nearest")
-        assert up.flatten().tolist() == [i // 2 for i in range(size)]
-
-
 def test_every_parameter_gets_a_gradient():
     """No part of the network is dead: merger, encoder, skips, decoder and head all learn."""
     model = SaltUNet("test_efficientnet")
-    model(make_patches(2, 1, 64, 64)).square().mean().backward()
+    model(make_noise(2, 1, 64, 64)).square().mean().backward()
     dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert dead == []
-
-
-def test_a_batch_equals_its_single_patches(small):
-    """In eval mode each patch gets the logits that it gets alone."""
-    patches = make_patches(3, 1, 64, 48)
-    with torch.no_grad():
-        batch = small(patches)
-        single = torch.cat([small(patch[None]) for patch in patches])
-    torch.testing.assert_close(batch, single, rtol=1e-4, atol=1e-5)
 
 
 def test_the_seed_decides_about_all_weights():
@@ -132,7 +89,7 @@ def test_the_seed_decides_about_all_weights():
 def test_latent_is_the_mean_of_each_channel_of_the_four_blocks():
     """The latent vector has 64 + 128 + 256 + 512 means, block after block."""
     model = SaltClassifier(4, "resnet18", seed=2).eval()
-    patches = make_patches(2, 1, 99, 99)
+    patches = make_noise(2, 1, 99, 99)
     with torch.no_grad():
         latent, blocks = model.latent(patches), model.features(patches)
         logits = model(patches)
@@ -153,7 +110,7 @@ def test_a_classifier_takes_the_encoder_of_a_unet():
     with torch.no_grad():
         classifier.merger.weight.add_(1.0)
     assert (unet.merger.weight == 1).all()
-    assert classifier(make_patches(2, 1, 99, 99).double()).shape == (2, 3)
+    assert classifier(make_noise(2, 1, 99, 99).double()).shape == (2, 3)
 
 
 def test_a_new_network_is_untouched_and_on_the_cpu():
@@ -215,19 +172,6 @@ def test_pretrained_weights_without_a_network_give_a_clear_error(monkeypatch, er
     create.assert_called_once_with("resnet34", pretrained=True, num_classes=0)
     with pytest.raises(error, match=r"^no route to host$"):
         SaltUNet()
-
-
-def test_pretrained_is_passed_to_timm(monkeypatch):
-    """``pretrained=True`` is timm's own option: whatever weights it loads are used."""
-    create = timm.create_model
-
-    def load(name, *, pretrained, **options):
-        network = create(name, **options)
-        nn.init.constant_(network.layer1[0].conv1.weight, 0.25 if pretrained else 0.5)
-        return network
-
-    monkeypatch.setattr(timm, "create_model", load)
-    assert (SaltUNet("resnet18", pretrained=True).block1[1][0].conv1.weight == 0.25).all()
 
 
 def test_stages_are_those_of_the_thesis():

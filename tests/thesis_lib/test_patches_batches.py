@@ -1,13 +1,17 @@
 """Tests of the patches that training draws."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 from dask.callbacks import Callback
+from segy_files import make_cube, write_segy
 
+from saltvolumes import open_volume, select_lines
 from saltvolumes.volume import build_volume
 from thesis_lib.patches import Augmentation, PatchBatches, salt_labels
 from thesis_lib.patches import batches as patches
@@ -58,19 +62,14 @@ def cut_all(volume: xr.Dataset) -> np.ndarray:
 
 
 def test_an_epoch_holds_every_patch_of_both_directions_once():
-    """The patches of an epoch are the z-scored windows of all sections, depth downward."""
+    """Patches are the z-scored windows of all sections, depth downward, with masks upon them."""
     expected = zscore(cut_all(make_volume()))
     images, targets = gather(PatchBatches(make_volume(), **{**CUT, "patch": np.int64(4)}))
     assert images.shape == (len(expected), 1, 4, 4)
     assert images.dtype == targets.dtype == torch.float32
     assert as_rows(images[:, 0]) == as_rows(expected)
-
-
-def test_targets_lie_on_their_images():
-    """Where salt is a threshold on the amplitude, it is one on each patch too."""
-    images, targets = gather(PatchBatches(make_volume(), **CUT))
     for image, target in zip(images.numpy(), targets.numpy(), strict=True):
-        inside, outside = image[target == 1], image[target == 0]
+        inside, outside = image[target == 1], image[target == 0]  # salt is a threshold
         assert inside.min(initial=np.inf) > outside.max(initial=-np.inf)
 
 
@@ -150,31 +149,61 @@ def test_windows_that_touch_a_missing_trace_are_left_out():
     assert as_rows(images[:, 0]) == as_rows(zscore(whole))
 
 
-def test_single_crosslines_are_sections_of_their_own():
-    """Four lines can be cut along their own direction, however few they are."""
-    volume = make_volume((16, 4, 16))
-    batches = PatchBatches(volume, **{**CUT, "patch": 8}, axes=("crossline",))
-    assert batches.n_patches == 4 * 4 * 4
-
-
 @pytest.mark.parametrize(
     ("volumes", "wrong", "message"),
     [
         (make_volume((16, 4, 16)), {"patch": 8}, r"\(8, 8\) .* inline .*\(16, 4\) \(depth, cross"),
         (make_volume((4, 4, 4), missing=DIAGONAL), {}, "No patch without a missing trace"),
         ([], {}, "Invalid volumes: none given"),
-        (make_volume().isel(inline=slice(0)), {}, "for the 0 sections along inline"),
         (make_volume().drop_vars("salt"), {}, "without salt mask"),
-        (make_volume(), {"axes": ()}, r"Invalid axes \(\)"),
         (make_volume(), {"batch_size": 0}, "Invalid batch_size 0"),
-        (make_volume(), {"seed": -1}, "Invalid seed -1"),
-        (make_volume(), {"n_patches": 0}, "Invalid n_patches 0"),
     ],
 )
 def test_volumes_and_settings_that_give_no_patch_are_refused(volumes, wrong, message):
     """Each error names the volume, direction or argument, and what is allowed."""
     with pytest.raises(ValueError, match=message):
         PatchBatches(volumes, **{**CUT, **wrong})
+
+
+@pytest.mark.parametrize(("shape", "missing"), [((1, 20, 16), []), ((9, 9, 16), [(4, 4)])])
+def test_patches_are_cut_from_files(path, shape, missing):
+    """A single line and its mask give patches along it, and missing traces are left out."""
+    cube, single = make_cube(*shape), shape[0] == 1
+    lines = {"inlines": range(shape[0]), "crosslines": range(shape[1])}
+    write_segy(path, cube, missing=missing, **lines)
+    mask = write_segy(path.with_name("mask.sgy"), (cube > 50).astype(np.float32), **lines)
+    volume = open_volume(path, mask=mask, single_line=single)
+    batches = PatchBatches(volume, **{**CUT, "stride": 4}, axes=("inline",))
+    assert batches.n_patches == 4 * (5 if single else 9 * 3 - 1)
+    assert all(images.isfinite().all() for images, _ in batches.epoch(0))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
+def test_a_large_file_is_cut_into_patches_in_little_memory(repository):
+    """A process that cuts a file of 400 MB holds its mask, once more while it loads it."""
+    script = repository / "benchmarks" / "volume_memory.py"
+    words = [sys.executable, script, "0.4"]
+    run = subprocess.run(words, capture_output=True, check=True, text=True)
+    file_mb, before_mb, peak_mb = map(int, run.stdout.split())
+    mask_mb = file_mb / 4  # a byte per sample, held once for each direction
+    assert peak_mb - before_mb < 3 * mask_mb + 100
+
+
+@pytest.mark.real_data
+def test_f3_crosslines_are_leave_one_out_folds(real_data):
+    """Four labelled crosslines give training patches of three, as crossline sections only."""
+    dims = ("crossline", "time", "inline")
+    reading = {"variable": "image", "mask": "label", "salt_label": 4, "spacing_m": (25.0, 25.0)}
+    path = real_data / "f3_crosslines_4class.npz"
+    volume = open_volume(path, dims=dims, sample_interval=4.0, **reading)
+    assert dict(volume.sizes) == {"inline": 951, "crossline": 4, "time": 338}
+    assert 0.05 < float(volume.salt.mean()) < 0.15
+    cut = {"patch": 128, "stride": 64, "batch_size": 8, "seed": 0}
+    training = select_lines(volume, "crossline", [61, 231, 281])
+    batches = PatchBatches(training, **cut, axes=("crossline",))
+    assert batches.n_patches == 3 * 5 * 14
+    with pytest.raises(ValueError, match="sections along inline of shape"):
+        PatchBatches(training, **cut)
 
 
 NOTHING = {"flip": 0.0, "polarity": 0.0, "gain_db": 0.0, "noise": 0.0}
@@ -236,18 +265,14 @@ def test_noise_is_bounded_by_its_level():
     assert (new_targets == targets).all()
 
 
-def test_constant_patches_stay_constant():
-    """Noise does not turn a patch without signal into one."""
-    blank = np.zeros((3, 1, 8, 8), dtype=np.float32)
-    images, _ = Augmentation(noise=1.0).apply(blank, blank, np.random.default_rng(0))
-    assert (images == 0).all()
-
-
 def test_augmented_batches_are_standardised_again():
-    """Gain and noise leave mean 0 and standard deviation 1."""
+    """Gain and noise leave mean 0 and standard deviation 1, and a constant patch constant."""
     images, _ = gather(PatchBatches(make_volume(), **CUT, augmentation=Augmentation()))
     assert torch.allclose(images.mean((1, 2, 3)), torch.zeros(len(images)), atol=1e-5)
     assert torch.allclose(images.std((1, 2, 3), correction=0), torch.ones(len(images)), atol=1e-5)
+    blank = np.zeros((3, 1, 8, 8), dtype=np.float32)
+    images, _ = Augmentation(noise=1.0).apply(blank, blank, np.random.default_rng(0))
+    assert (images == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -260,19 +285,15 @@ def test_augmentation_refuses_levels_out_of_range(name, value):
 
 
 def test_labels_need_more_than_the_threshold():
-    """Of 100 pixels 20 are not more than 20 %, 21 are."""
+    """Of 100 pixels 20 are not more than 20 %, 21 are; masks are 0 or 1, and 20 is not 20 %."""
     masks = torch.zeros(3, 1, 10, 10)
     masks[1].view(-1)[:20] = 1
     masks[2].view(-1)[:21] = 1
     assert salt_labels(masks).tolist() == [False, False, True]
     assert salt_labels(masks.numpy() > 0, threshold=0.1).tolist() == [False, True, True]
     assert salt_labels(masks[:0]).shape == (0,)
-
-
-@pytest.mark.parametrize("bad", [np.nan, 0.5, 4.0, -1.0])
-def test_labels_need_masks_and_a_fraction(bad):
-    """Four classes, probabilities and NaN are no masks; 20 is not 20 %."""
-    with pytest.raises(ValueError, match=f"Invalid masks with value {bad}. Must be 0 or 1"):
-        salt_labels(np.full((2, 3, 3), bad))
+    for bad in (np.nan, 0.5, 4.0, -1.0):
+        with pytest.raises(ValueError, match=f"Invalid masks with value {bad}. Must be 0 or 1"):
+            salt_labels(np.full((2, 3, 3), bad))
     with pytest.raises(ValueError, match="Invalid threshold 20"):
-        salt_labels(np.ones((1, 2, 2)), threshold=20)
+        salt_labels(masks, threshold=20)

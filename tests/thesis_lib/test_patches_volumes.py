@@ -52,15 +52,11 @@ def lines(volumes):
 
 
 def test_earths_of_a_study_never_meet():
-    """Training, validation and test earths are all different volumes."""
+    """Training, validation and test earths are all different; another seed trains on others."""
     assert len(hashes([*SMALL.train(0), SMALL.validation(), *SMALL.test(2)])) == 5
     assert replace(SMALL, watched=False).validation() is None
-
-
-def test_seeds_do_not_share_training_earths():
-    """Another seed trains on other earths; those of a seed are made once."""
     assert not hashes(SMALL.train(0)) & hashes(SMALL.train(1))
-    assert SMALL.train(0)[0] is SMALL.train(0)[0]
+    assert SMALL.train(0)[0] is SMALL.train(0)[0]  # made once
 
 
 def test_earths_are_those_of_saltearth():
@@ -102,12 +98,6 @@ def test_earths_that_cannot_be_are_refused(presets, message):
         Earths(presets)
 
 
-def test_lines_apart_are_scored_apart(path):
-    """Test lines with a gap between them are two volumes: no boundary runs across the gap."""
-    scored = Survey(path, test_lines=(*range(100, 105), *range(130, 135))).test()
-    assert lines(scored) == [list(range(100, 105)), list(range(130, 135))]
-
-
 def test_last_fifth_is_scored_by_default(path):
     """Without test lines the last fifth is scored, the tenth before watched, guards are left."""
     survey = Survey(path, guard_lines=3)
@@ -117,7 +107,7 @@ def test_last_fifth_is_scored_by_default(path):
 
 
 def test_held_out_lines_split_the_training_volume(path):
-    """A line left out of the middle leaves two blocks, each the guard away from it."""
+    """Lines left out leave blocks, each the guard away; test lines apart are scored apart."""
     survey = Survey(path, test_lines=(120,), validation_lines=(110,), guard_lines=2)
     assert lines(survey.train(0)) == [
         list(range(100, 108)),
@@ -125,6 +115,8 @@ def test_held_out_lines_split_the_training_volume(path):
         list(range(123, 140)),
     ]
     assert lines([*survey.test(), survey.validation()]) == [[120], [110]]
+    scored = Survey(path, test_lines=(*range(100, 105), *range(130, 135))).test()
+    assert lines(scored) == [list(range(100, 105)), list(range(130, 135))]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +169,7 @@ def test_reading_is_that_of_open_volume(tmp_path):
 
 
 def test_key_knows_a_survey_by_its_content(path, tmp_path):
-    """A moved or touched file is the same data, a changed one or another split is not."""
+    """A moved or touched file is the same data; a changed one, split or file of a mask is not."""
     survey = Survey(path, test_lines=(110,))
     moved = tmp_path / "elsewhere.nc"
     moved.write_bytes((tmp_path / "volume.nc").read_bytes())
@@ -190,6 +182,12 @@ def test_key_knows_a_survey_by_its_content(path, tmp_path):
     ]
     for other in others:
         assert _identify(other) != _identify(survey)
+    mask = tmp_path / "salt.txt"
+    mask.write_text("a")
+    masked = Survey(path, reading={"mask": (str(mask), str(mask))})
+    before = _identify(masked)
+    mask.write_text("b")
+    assert _identify(masked) != before
 
 
 def test_a_changed_file_is_opened_again(path, tmp_path):
@@ -208,36 +206,22 @@ def test_key_knows_the_order_of_presets_and_values_by_size():
 
 
 @pytest.mark.usefixtures("path")
-def test_key_needs_no_cache(tmp_path, monkeypatch):
-    """Where content cannot be remembered, or the memory is damaged, files are read again."""
+def test_content_is_remembered(tmp_path, monkeypatch):
+    """What has not changed is not read again, unless memory is damaged; a folder has names too."""
     known = hash_file(tmp_path / "volume.nc")
+    with monkeypatch.context() as patch:
+        patch.setattr("thesis_lib.patches.volumes.pooch.file_hash", None)
+        assert hash_file(tmp_path / "volume.nc") == known
     (memory,) = (tmp_path / "cache").rglob("hashes/*")
     memory.write_text("")
     assert hash_file(tmp_path / "volume.nc") == known
     (tmp_path / "blocked").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
     assert hash_file(tmp_path / "volume.nc") == known
-
-
-def test_key_knows_a_mask_by_its_content(path, tmp_path):
-    """A file that the reading names counts by its content."""
-    mask = tmp_path / "salt.txt"
-    mask.write_text("a")
-    survey = Survey(path, reading={"mask": (str(mask), str(mask))})
-    before = _identify(survey)
-    mask.write_text("b")
-    assert _identify(survey) != before
-
-
-def test_content_is_remembered(tmp_path, monkeypatch):
-    """A file that has not changed is not read again; a folder counts with its files' names."""
     folder = tmp_path / "volume.zarr"
     folder.mkdir()
     (folder / "a").write_text("1")
     first = hash_file(folder)
-    monkeypatch.setattr("thesis_lib.patches.volumes.pooch.file_hash", None)
-    assert hash_file(folder) == first
-    monkeypatch.undo()
     (folder / "a").rename(folder / "b")
     assert hash_file(folder) != first
 

@@ -147,35 +147,24 @@ def backend(request):
     return request.param
 
 
-def test_zscore_has_mean_zero_and_deviation_one(backend, rng):
-    """Each patch is shifted and scaled by its own mean and population standard deviation."""
-    patches = rng.normal(3, 5, size=(4, 1, 9, 7)) * [[[[1]]], [[[10]]], [[[1e-6]]], [[[1e6]]]]
-    scaled = np.asarray(zscore(backend(patches)))
-    expected = [(patch - patch.mean()) / patch.std() for patch in patches]
-    np.testing.assert_allclose(scaled, expected, atol=1e-12)
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 5), (0, 1, 4, 4)])
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
-def test_zscore_keeps_type_and_shape(backend, rng, shape, kind):
-    """What comes back is of the kind that was given, also if there are no patches."""
-    patches = backend(rng.normal(size=shape).astype(kind))
-    scaled = zscore(patches)
-    assert type(scaled) is type(patches)
-    assert scaled.dtype == patches.dtype
-    assert scaled.shape == patches.shape
+def test_zscore_has_mean_zero_and_deviation_one(backend, rng, kind):
+    """Each patch is scaled by its own mean and deviation, and keeps type and shape; so do none."""
+    patches = rng.normal(3, 5, size=(4, 1, 9, 7)) * [[[[1]]], [[[10]]], [[[1e-6]]], [[[1e6]]]]
+    expected = [(patch - patch.mean()) / patch.std() for patch in patches]
+    np.testing.assert_allclose(np.asarray(zscore(backend(patches))), expected, atol=1e-12)
+    for shape in [(2, 3, 5), (0, 1, 4, 4)]:
+        patches = backend(rng.normal(size=shape).astype(kind))
+        scaled = zscore(patches)
+        assert type(scaled) is type(patches)
+        assert (scaled.dtype, scaled.shape) == (patches.dtype, patches.shape)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 1234.567, 1e30, -1e-30])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_constant_patches_become_zeros(backend, value, kind):
-    """A constant patch has no signal, whatever rounding makes of its mean."""
-    patches = backend(np.full((2, 1, 64, 63), value, dtype=kind))
-    assert not np.asarray(zscore(patches)).any()
-
-
-def test_rounding_noise_becomes_zeros(backend, rng):
-    """A deviation below 1e-6 of the peak is rounding, above it is signal."""
+def test_constant_patches_become_zeros(backend, rng, value, kind):
+    """A constant has no signal, nor has a deviation below 1e-6 of the peak, which is rounding."""
+    assert not np.asarray(zscore(backend(np.full((2, 1, 64, 63), value, dtype=kind)))).any()
     noise = rng.normal(size=(1, 1000))
     patches = np.concatenate([1 + 0.9e-6 * noise / noise.std(), 1 + 1.1e-6 * noise / noise.std()])
     scaled = np.asarray(zscore(backend(patches)))
@@ -241,17 +230,6 @@ def test_blend_is_the_weighted_mean(sizes, window, rng):
     np.testing.assert_allclose(stitcher.merge(), total / weights, atol=1e-6)
 
 
-@pytest.mark.parametrize("window", TAPERS)
-def test_probabilities_stay_probabilities(window, rng):
-    """Blended values of 0 and 1 stay within [0, 1]."""
-    grid = PatchGrid((6, 40, 40), (1, 16, 16), (1, 3, 5))
-    stitcher = Stitcher(grid, window=window)
-    for part in grid:
-        stitcher.add(part, rng.random(grid.patch).round())
-    assert stitcher.merge().min() >= 0
-    assert stitcher.merge().max() <= 1
-
-
 def test_half_overlapping_hann_tapers_add_up_to_one():
     """With a stride of half a patch the weights add up to one: a blend follows the taper."""
     stitcher = Stitcher(PatchGrid((24,), (16,), (8,)), window="hann")
@@ -259,14 +237,6 @@ def test_half_overlapping_hann_tapers_add_up_to_one():
     stitcher.add((slice(8, 24),), np.ones(16))
     ramp = np.sin(np.pi * (np.arange(8) + 0.5) / 16) ** 2
     np.testing.assert_allclose(stitcher.merge()[8:16], ramp, atol=1e-6)
-
-
-@pytest.mark.parametrize("window", ["hann", "gauss"])
-def test_corners_are_covered(window):
-    """The weight at the corners of the array, the smallest of all, is still positive."""
-    array = np.ones((64, 64, 64), dtype=np.float32)
-    grid = PatchGrid(array.shape, array.shape, array.shape)
-    np.testing.assert_array_equal(stitch(grid, array, window=window), array)
 
 
 def test_missing_samples_stay_missing(rng):
@@ -279,7 +249,7 @@ def test_missing_samples_stay_missing(rng):
 
 
 def test_what_is_not_of_the_grid_is_refused():
-    """Windows are the grid's and their values not broadcast; tapers are flat, hann or gauss."""
+    """Windows are the grid's, all of them, their values not broadcast; tapers have known names."""
     grid = PatchGrid((6,), (4,), (2,))
     whole = slice(0, 4)
     for window in [(slice(1, 5),), (slice(0, 5),), (slice(0, 4, 2),), (whole, whole), (0,), whole]:
@@ -289,13 +259,7 @@ def test_what_is_not_of_the_grid_is_refused():
         Stitcher(grid).add((whole,), np.ones(1))
     with pytest.raises(ValueError, match=r"Invalid window 'box'\. Must be one of: 'flat', 'hann'"):
         Stitcher(grid, window="box")
-
-
-def test_merge_before_all_is_covered_is_refused():
-    """A stitcher that lacks a patch says how many samples are left."""
-    stitcher = Stitcher(PatchGrid((6,), (4,), (2,)))
-    with pytest.raises(RuntimeError, match=r"Cannot merge: 6 of 6 samples are not covered"):
-        stitcher.merge()
-    stitcher.add((slice(0, 4),), np.ones(4))
+    stitcher = Stitcher(grid)
+    stitcher.add((whole,), np.ones(4))
     with pytest.raises(RuntimeError, match=r"Cannot merge: 2 of 6 samples are not covered"):
         stitcher.merge()

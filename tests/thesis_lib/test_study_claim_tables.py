@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from thesis_lib._json import write_json
 from thesis_lib.study.claim_tables import (
     ENTRY_NAMES,
     MEASURE_NAMES,
@@ -16,11 +17,11 @@ from thesis_lib.study.claim_tables import (
 )
 from thesis_lib.study.claims import Claim, decide, read_claims
 from thesis_lib.study.tables import NAMES
-from thesis_lib.study.tasks import write_json
 
 DICE = Claim("c", "Dice wins.", "Table 1", "losses", "dice", "best", "dice", ("mse", "bce"))
 BLOCKS = [f"segmentation block{n}" for n in (1, 2, 3)]
 BELOW = Claim("b", "Little.", "4", "inversion", "modification", "below", BLOCKS[0], margin=0.25)
+BOTH = replace(BELOW, others=(BLOCKS[1],))
 EFFECT = "Effect [95 % bounds]"
 
 
@@ -42,74 +43,63 @@ def make_results(root, chapter, *decisions):
     return folder
 
 
-def test_claims_are_plain_json(tmp_path):
-    """Bounds that one seed cannot give are null, so that any reader of JSON takes them."""
-    folder = make_results(tmp_path, "a", make_decision(DICE, dice=[0.9], mse=[0.8], bce=[0.7]))
-    (row,) = json.loads((folder / "claims.json").read_text())
-    assert row["verdict"] == "inconclusive"
-    assert row["effects"][0]["low"] is None
-    assert row["effects"][0]["mean"] == pytest.approx(0.1)
+SCORES = {"dice": [0.9, 0.92, 0.91], "mse": [0.8, 0.83, 0.81], "bce": [0.7, 0.7, 0.72]}
+HALF = 2.9199855803537251 * 0.1 / np.sqrt(3)  # a bound on the mean of .1, .2 and .3
 
 
 @pytest.mark.parametrize("n_seeds", [1, 3])
 def test_decisions_come_back_from_json(tmp_path, n_seeds):
-    """What a chapter writes is read back as it was, unknown bounds too."""
-    scores = {"dice": [0.9, 0.92, 0.91], "mse": [0.8, 0.83, 0.81], "bce": [0.7, 0.7, 0.72]}
-    decision = make_decision(DICE, **{name: values[:n_seeds] for name, values in scores.items()})
-    (read,) = read_decisions(make_results(tmp_path, "02_a", decision) / "claims.json")
+    """What a chapter writes is read back as it was; bounds that one seed cannot give are null."""
+    scores = {name: values[:n_seeds] for name, values in SCORES.items()}
+    decision = make_decision(DICE, **scores)
+    path = make_results(tmp_path, "02_a", decision) / "claims.json"
+    (read,) = read_decisions(path)
     assert replace(read, effects=()) == replace(decision, effects=())
     pd.testing.assert_frame_equal(pd.DataFrame(read.effects), pd.DataFrame(decision.effects))
+    (row,) = json.loads(path.read_text())
+    assert (row["effects"][0]["low"] is None) == (n_seeds == 1)
+    differences = np.subtract(scores["dice"], scores["mse"])
+    assert row["effects"][0]["mean"] == pytest.approx(differences.mean())
 
 
-def test_claims_name_the_closest_rival():
-    """The table shows the rival that comes nearest to the claimed loss."""
-    decision = make_decision(DICE, dice=[0.9] * 3, mse=[0.80, 0.81, 0.82], bce=[0.85, 0.86, 0.87])
-    assert format_claims([decision])[EFFECT][0].startswith("BCE: +0.0400 [+0.0")
+FIRST, SECOND = (name.replace(" ", "_") for name in BLOCKS[:2])
+NEAR = f"0.2000 [{0.2 - HALF:.4f}, {0.2 + HALF:.4f}] (claimed: "
 
 
-def test_margin_stands_beside_the_difference():
-    """A difference is shown as it is, with the margin that it has to exceed."""
-    claim = replace(DICE, others=("mse",), margin=0.05)
-    (text,) = format_claims([make_decision(claim, dice=[0.9], mse=[0.8])])[EFFECT]
-    assert text == "MSE: +0.1000 (claimed: above 0.05)"
-
-
-@pytest.mark.parametrize(("rule", "margin"), [("below", 0.25), ("above", 0.5)])
-def test_own_score_stands_beside_the_number(rule, margin):
-    """Where a score is compared with a number, the table shows the score and its bounds."""
-    claim = replace(BELOW, rule=rule, margin=margin)
-    (text,) = format_claims([make_decision(claim, segmentation_block1=[0.1, 0.2, 0.3])])[EFFECT]
-    half = 2.9199855803537251 * 0.1 / np.sqrt(3)
-    bounds = f"[{0.2 - half:.4f}, {0.2 + half:.4f}]"
-    named = "Segmentation, block 1: 0.2000"
-    assert text == f"{named} {bounds} (claimed: {rule} {margin:g})"
-
-
-def test_unmeasured_entries_are_not_the_closest():
-    """An entry without any value has no effect to show."""
-    claim = replace(BELOW, others=(BLOCKS[1],))
-    nothing = [np.nan] * 3
-    decision = make_decision(claim, segmentation_block1=[0.2] * 3, segmentation_block2=nothing)
-    assert "block 1" in format_claims([decision])[EFFECT][0]
-    decision = make_decision(claim, segmentation_block1=nothing, segmentation_block2=nothing)
-    assert format_claims([decision])[EFFECT][0] == "–"
+@pytest.mark.parametrize(
+    ("claim", "scores", "text"),
+    [
+        (DICE, {"dice": [0.9] * 3, "mse": [0.80, 0.81, 0.82], "bce": [0.85] * 3}, "BCE: +0.0500 ["),
+        (replace(DICE, others=("mse",)), {"dice": [0.9], "mse": [0.8]}, "MSE: +0.1000"),
+        (
+            replace(DICE, others=("mse",), margin=0.05),
+            {"dice": [0.9], "mse": [0.8]},
+            "MSE: +0.1000 (claimed: above 0.05)",
+        ),
+        (BELOW, {FIRST: [0.1, 0.2, 0.3]}, f"Segmentation, block 1: {NEAR}below 0.25)"),
+        (
+            replace(BELOW, rule="above", margin=0.5),
+            {FIRST: [0.1, 0.2, 0.3]},
+            f"Segmentation, block 1: {NEAR}above 0.5)",
+        ),
+        (BOTH, {FIRST: [0.2] * 3, SECOND: [np.nan] * 3}, "Segmentation, block 1"),
+        (BOTH, {FIRST: [np.nan] * 3, SECOND: [np.nan] * 3}, "–"),
+    ],
+)
+def test_claims_show_the_closest_effect(claim, scores, text):
+    """The closest rival that was measured is shown with what was claimed of difference or score."""
+    (shown,) = format_claims([make_decision(claim, **scores)])[EFFECT]
+    assert shown.startswith(text)
 
 
 def test_effects_are_one_row_a_rival():
-    """The forest plot gets every rival of every claim once."""
+    """The forest plot gets every rival once, as a category in order of depth."""
     effects = effect_table([make_decision(DICE, dice=[0.9], mse=[0.8], bce=[0.7])])
     assert effects["rival"].tolist() == ["MSE", "BCE"]
-
-
-def test_effects_of_blocks_stand_in_their_order():
-    """Rivals of the forest plot are a category, from the shallowest block to the deepest."""
     claim = replace(BELOW, rule="rises", others=tuple(BLOCKS[1:]), margin=0.0)
     values = {name.replace(" ", "_"): [0.1 * n] for n, name in enumerate(BLOCKS)}
-    rivals = effect_table([make_decision(claim, **values)])["rival"]
-    assert rivals.cat.remove_unused_categories().cat.categories.tolist() == [
-        "Segmentation, block 2",
-        "Segmentation, block 3",
-    ]
+    rivals = effect_table([make_decision(claim, **values)])["rival"].cat.remove_unused_categories()
+    assert [*rivals.cat.categories] == ["Segmentation, block 2", "Segmentation, block 3"]
 
 
 def test_everything_that_claims_speak_of_has_a_name(repository):
@@ -132,8 +122,7 @@ def test_undecided_claims_are_not_run(tmp_path):
 def test_all_claims_stand_in_one_table(tmp_path):
     """Claims of the thesis and checks have a row each, with links; the thesis' are counted."""
     check = replace(DICE, id="d", source="not in the thesis", checks="c")
-    scores = {"dice": [0.9, 0.92, 0.91], "mse": [0.8, 0.83, 0.81], "bce": [0.7, 0.7, 0.72]}
-    decisions = [make_decision(claim, **scores) for claim in (DICE, check)]
+    decisions = [make_decision(claim, **SCORES) for claim in (DICE, check)]
     tables = summarise_claims([DICE, check, BELOW], [make_results(tmp_path, "02_a", *decisions)])
     claims = tables["claims"].set_index("Claim")
     assert claims.loc["Dice wins.", "Verdict"] == "**reproduced**: all are below dice"
@@ -147,22 +136,12 @@ def test_all_claims_stand_in_one_table(tmp_path):
     ]
 
 
-def test_claims_may_be_reworded(tmp_path):
-    """A verdict stands when the words of its claim change."""
+def test_verdicts_are_those_of_the_claims(tmp_path):
+    """A claim may be reworded; another rule, or a verdict on what is no claim, is refused."""
     folder = make_results(tmp_path, "02_a", make_decision(DICE, dice=[1], mse=[0], bce=[0]))
     reworded = replace(DICE, statement="It wins.", source="Table")
     assert collect_decisions([reworded], [folder])["c"][0].claim == reworded
-
-
-def test_verdicts_of_another_rule_are_refused(tmp_path):
-    """A verdict that was reached with another margin is no verdict on the claim."""
-    folder = make_results(tmp_path, "02_a", make_decision(DICE, dice=[1], mse=[0], bce=[0]))
     with pytest.raises(ValueError, match=r"'c' in .*: decided by another rule.* Run the chapter"):
         collect_decisions([replace(DICE, margin=0.1)], [folder])
-
-
-def test_verdicts_on_unknown_claims_are_refused(tmp_path):
-    """A chapter cannot decide about what is no claim."""
-    folder = make_results(tmp_path, "02_a", make_decision(DICE, dice=[1], mse=[0], bce=[0]))
     with pytest.raises(ValueError, match=r"Invalid claim 'c' in .* Must be in claims\.yml"):
         collect_decisions([BELOW], [folder])

@@ -100,13 +100,6 @@ def test_correction_widens_with_the_number_of_rivals():
     assert corrected.high_corrected > alone.high_corrected
 
 
-def test_twice_the_same_network_is_refused():
-    """Two rows of one loss and seed are an error, not a mean."""
-    scores = pd.concat([make_scores(a=[0.9], b=[0.8])] * 2)
-    with pytest.raises(ValueError, match="duplicate"):
-        decide(BEST, scores, entries=["a", "b"])
-
-
 @pytest.mark.parametrize(
     ("claim", "scores", "effects"),
     [
@@ -172,17 +165,22 @@ def test_column_of_entries_can_have_another_name():
     assert renamed == decide(BEST, scores, entries=["a", "b"])
 
 
-def test_missing_measure_is_refused():
-    """A measure that scores do not have is named, with those that they have."""
-    with pytest.raises(ValueError, match=r"Invalid measure of claim c 'dice'.*'seed', 'score'"):
-        decide(ABOVE, make_scores(a=[0.9]).rename(columns={"dice": "score"}))
+ONE = make_scores(a=[0.9], b=[0.8])
 
 
-@pytest.mark.parametrize(("claim", "entries"), [(BEST, ()), (replace(RISES, others=()), ["b"])])
-def test_nothing_to_compare_with_is_refused(claim, entries):
-    """A comparison needs somebody to compare with; what rises has to be listed in its order."""
-    with pytest.raises(ValueError, match="claim c: nothing to compare"):
-        decide(claim, make_scores(a=[0.9]), entries=entries)
+@pytest.mark.parametrize(
+    ("claim", "scores", "entries", "message"),
+    [
+        (BEST, ONE, (), "claim c: nothing to compare"),
+        (replace(RISES, others=()), ONE, ["b"], "claim c: nothing to compare"),
+        (BEST, pd.concat([ONE, ONE]), ["a", "b"], "duplicate"),
+        (ABOVE, ONE.rename(columns={"dice": "d"}), (), "measure of claim c 'dice'.*'seed', 'd'"),
+    ],
+)
+def test_scores_that_cannot_decide_are_refused(claim, scores, entries, message):
+    """A claim needs its measure, one row per loss and seed, and others listed to compare with."""
+    with pytest.raises(ValueError, match=message):
+        decide(claim, scores, entries=entries)
 
 
 @pytest.fixture

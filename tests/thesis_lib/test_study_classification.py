@@ -209,19 +209,14 @@ def test_scores_are_what_they_are_called(n_classes):
 
 
 def test_calibration_error_is_the_gap_of_confidence_and_accuracy():
-    """Ten patches at a confidence of 0.9, seven of them right: the gap is 0.2."""
+    """Ten patches at 0.9, seven of them right: the gap is 0.2; recall of no patch is unknown."""
     probabilities = torch.tensor([[0.9, 0.1]]).repeat(10, 1)
     labels = torch.tensor([0] * 7 + [1] * 3)
     score = score_probabilities(probabilities, labels)["calibration_error"]
     assert score == pytest.approx(0.2, abs=1e-6)
-
-
-def test_a_class_without_test_patches_leaves_two_scores_unknown():
-    """Recall and AUC of a class that is not there are not known, nor are the means."""
     probabilities, labels = draw_probabilities(3)
-    scores = score_probabilities(probabilities, labels.clamp(max=1))
-    assert scores["auc"] is None
-    assert scores["balanced_accuracy"] is None
+    scores = score_probabilities(probabilities, labels.clamp(max=1))  # nothing of class 2
+    assert scores["auc"] is scores["balanced_accuracy"] is None
     assert 0 < scores["accuracy"] < 1
     assert np.isfinite(scores["calibration_error"])
 

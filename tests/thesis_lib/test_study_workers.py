@@ -8,9 +8,11 @@ from thesis_lib.study.workers import open_workers
 
 
 def test_one_worker_is_this_process():
-    """With one worker nothing is started, and runs are computed here."""
+    """With one worker nothing is started, and runs are computed here; with none, nowhere."""
     with open_workers(1) as client:
         assert client is None
+    with pytest.raises(ValueError, match="n_workers"), open_workers(0):
+        pass
 
 
 def test_workers_are_processes_of_one_task_each():
@@ -27,10 +29,3 @@ def test_clusters_do_not_meet():
         servers = [client.cluster.scheduler.http_server for client in (first, second)]
         assert {server.address for server in servers} == {"127.0.0.1"}
         assert servers[0].port != servers[1].port
-
-
-@pytest.mark.parametrize("n_workers", [0, -1])
-def test_no_workers_are_refused(n_workers):
-    """Less than one worker is an error."""
-    with pytest.raises(ValueError, match="n_workers"), open_workers(n_workers):
-        pass

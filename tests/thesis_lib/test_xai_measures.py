@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from monai.metrics import SSIMMetric
+from noise import make_noise
 from torch import Tensor
 
 from thesis_lib.xai.measures import (
@@ -27,9 +28,9 @@ from thesis_lib.xai.measures import (
 )
 
 
-def make_noise(n: int = 3, shape: tuple[int, int] = (24, 31)) -> Tensor:
+def make_images(n: int = 3, shape: tuple[int, int] = (24, 31)) -> Tensor:
     """Seeded white noise."""
-    return torch.randn(n, 1, *shape, generator=torch.Generator().manual_seed(0))
+    return make_noise(n, 1, *shape)
 
 
 def make_waves(*amplitudes: float) -> Tensor:
@@ -41,7 +42,7 @@ def make_waves(*amplitudes: float) -> Tensor:
 
 def test_correlation() -> None:
     """Correlation is NumPy's, 1 and -1 for linear relations and 0 with a constant."""
-    images, reference = make_noise(), make_noise(6)[3:]
+    images, reference = make_images(), make_images(6)[3:]
     expected = [
         np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(images, reference, strict=True)
     ]
@@ -53,8 +54,8 @@ def test_correlation() -> None:
 
 def test_ssim_equals_monai() -> None:
     """SSIM is MONAI's with the range of each reference, 1 for it, and knows no common factor."""
-    reference = make_noise(2) * torch.tensor([1.0, 5.0]).reshape(2, 1, 1, 1)
-    images = reference + make_noise(4)[2:]
+    reference = make_images(2) * torch.tensor([1.0, 5.0]).reshape(2, 1, 1, 1)
+    images = reference + make_images(4)[2:]
     found = structural_similarity(images, reference)
     for row in range(2):
         pair = images[row : row + 1], reference[row : row + 1]
@@ -64,19 +65,15 @@ def test_ssim_equals_monai() -> None:
     torch.testing.assert_close(structural_similarity(100 * images, 100 * reference), found)
 
 
-def test_spectrum_of_wave() -> None:
-    """Two thirds of the power of 8 cycles in 64 pixels lie at 8/64, a sixth on either side."""
+def test_spectrum_of_waves_and_noise() -> None:
+    """Of 8 cycles in 64 pixels 2/3 of the power lie at 8/64, 1/6 on either side; noise is flat."""
     wave = make_waves(3.0)
     frequencies, power = spectrum(wave)
     assert frequencies[power[0].argmax()] == 8 / 64
     torch.testing.assert_close(power[0, 6:9].sum(), power.sum(), atol=1e-12, rtol=0)
     limits = [band_limit(wave, fraction=fraction) for fraction in (0.1, 0.5, 0.8, 0.99)]
     assert limits == [pytest.approx(k / 64) for k in (7, 8, 8, 9)]
-
-
-def test_spectrum_of_noise_is_flat() -> None:
-    """White noise has the same power, 1 / (H W), at all but the lowest frequency."""
-    _, power = spectrum(make_noise(200, (32, 48)))
+    _, power = spectrum(make_images(200, (32, 48)))  # 1 / (H W) at all but the lowest frequency
     flat = torch.ones(15, dtype=torch.float64)
     torch.testing.assert_close(power.mean(dim=0)[1:] * 32 * 48, flat, atol=0.1, rtol=0)
 
@@ -96,7 +93,7 @@ def test_log_spectral_distance_of_waves() -> None:
 
 def test_excess_separates_noise_from_smoothness() -> None:
     """More noise is more excess above the band; a smooth image is far away and has none."""
-    noise = make_noise(40, (64, 64))
+    noise = make_images(40, (64, 64))
     smooth = F.avg_pool2d(noise, 5, 1)
     data, image, speckle = smooth[:38], smooth[38:39], noise[39:, :, 2:-2, 2:-2]
     blurred = F.avg_pool2d(noise[38:39], 9, 1, 2)
@@ -112,7 +109,7 @@ def test_excess_separates_noise_from_smoothness() -> None:
 
 def test_what_has_a_spectrum() -> None:
     """Noise has one, and an inner pixel; a constant, or a lone first row or column, has not."""
-    noise = make_noise(1, (9, 12))
+    noise = make_images(1, (9, 12))
     pixel, row, column = torch.zeros(3, 1, 1, 9, 12)
     pixel[..., 1, 1], row[..., 0, :], column[..., 0] = 1, noise[..., 0, :], noise[..., 0]
     images = torch.cat([noise, pixel, row, column, 0 * noise, 0 * noise + 1234.567])
@@ -196,7 +193,7 @@ def test_blurred_boundaries_are_less_sharp() -> None:
     """The wider a boundary is blurred, or the stronger the noise around it, the less it scores."""
     disc = draw_discs((32, 40, 18))
     blurred = [F.avg_pool2d(disc, n, 1, n // 2, count_include_pad=False) for n in (1, 5, 9, 17)]
-    noisy = [disc + level * make_noise(1, (64, 80)) for level in (0.01, 0.1, 1.0)]
+    noisy = [disc + level * make_images(1, (64, 80)) for level in (0.01, 0.1, 1.0)]
     for series in (blurred, noisy):
         scores = torch.cat([contour_sharpness(image, disc) for image in series])
         assert (scores.diff() < 0).all()
@@ -216,12 +213,8 @@ def test_bodies_are_counted() -> None:
     assert count_bodies(two, min_fraction=area / 2).tolist() == [1]
 
 
-NOISE, PLANE, SMALL, SQUARE = (
-    make_noise(),
-    torch.zeros(3, 4),
-    torch.ones(1, 1, 5, 5),
-    draw_square(1),
-)
+NOISE, PLANE = make_images(), torch.zeros(3, 4)
+SMALL, SQUARE = torch.ones(1, 1, 5, 5), draw_square(1)
 
 
 @pytest.mark.parametrize(
@@ -232,17 +225,13 @@ NOISE, PLANE, SMALL, SQUARE = (
         (lambda: structural_similarity(SMALL, SMALL), "Must be at least 11"),
         (lambda: structural_similarity(NOISE, torch.ones_like(NOISE)), "Invalid reference"),
         (lambda: spectrum(SMALL), "Invalid images: image 0 is constant"),
-        (lambda: has_spectrum(PLANE), "Invalid images of shape"),
         (lambda: band_limit(NOISE, fraction=0.0), "Invalid fraction"),
         (lambda: log_spectral_distance(NOISE, NOISE[..., :9]), "Shapes differ"),
         (lambda: log_spectral_distance(NOISE, NOISE, above=0.5), "above 0.5. Must be below 0.5"),
-        (lambda: contour_sharpness(PLANE, PLANE), "Invalid images of shape"),
         (lambda: contour_sharpness(SMALL, SMALL[..., :3]), "Shapes differ: images"),
-        (lambda: contour_sharpness(SMALL, SMALL, width_px=0), "Invalid width_px 0"),
         (lambda: contour_sharpness(SMALL, 3 * SMALL), r"from 3 to 3. Must lie in \[0, 1\]"),
         (lambda: contour_sharpness(SMALL[..., :1], SMALL[..., :1]), "Must be at least 2 x 2"),
         (lambda: count_bodies(PLANE), "Invalid probability of shape"),
-        (lambda: count_bodies(-SMALL), "Invalid probability from -1"),
         (lambda: count_bodies(SMALL, min_fraction=2), "Invalid min_fraction 2"),
         (lambda: gradient_sparsity(torch.ones(1, 1, 2, 2)), "at least 2 x 3"),
         (lambda: nearest_distance(PLANE, torch.ones(2, 3)), "Shapes differ"),
