@@ -1,5 +1,6 @@
 """Command line: ``python -m thesis_lib``, installed as ``thesis``."""
 
+import os
 from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
@@ -68,8 +69,17 @@ def app() -> None:
     help="Set a parameter of the chapter, the value in YAML: -p epochs 4 -p losses '[bce, dice]'. "
     "Repeat at will. The run is then called custom.",
 )
+@click.option(
+    "--scheduler",
+    envvar="THESIS_SCHEDULER",
+    help="Address of a Dask scheduler whose workers share the runs: tcp://HOST:8786.",
+)
 def run(
-    chapter: str | None, every: bool, profile: str, overrides: tuple[tuple[str, str], ...]
+    chapter: str | None,
+    every: bool,
+    profile: str,
+    overrides: tuple[tuple[str, str], ...],
+    scheduler: str | None,
 ) -> None:
     r"""
     Run a CHAPTER, by name or number, or --all of them.
@@ -85,8 +95,10 @@ def run(
     root = chapters.project_root()
     values = chapters.parse_overrides(chapter, overrides, root) if chapter else {}
     names = [chapters.find_chapter(chapter, root).stem] if chapter else chapters.list_chapters(root)
-    for name in names:
-        click.echo(f"Running {name}, profile {profile}")
+    if scheduler:
+        os.environ["THESIS_SCHEDULER"] = scheduler  # for the kernels of the chapters
+    for number, name in enumerate(names, start=1):
+        click.echo(f"Chapter {number} of {len(names)}: {name}, profile {profile}")
         folder = chapters.run(name, profile=profile, overrides=values)
         click.echo(f"Results in {folder} after {chapters.read_run_info(folder)['duration_s']} s")
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_study_tasks import Harvest, Sow
+from tiny_project import Bet, Throw
 
 from thesis_lib._json import format_json, to_plain, write_json
 
@@ -22,7 +22,7 @@ def test_plain_values():
     assert to_plain({"a": (np.float32(1.5), np.int64(2), True, np.nan)}) == {
         "a": [1.5, 2, True, None]
     }
-    assert to_plain(Harvest(Sow(1))) == {"of": {"seed": 1, "field": [2, 3]}, "tool": "sickle"}
+    assert to_plain(Bet(Throw(1))) == {"throw": {"seed": 1}}
 
 
 def test_interrupted_write_leaves_the_old_file(tmp_path):

@@ -1,9 +1,15 @@
 """Worker processes: as many as asked for, gone afterwards."""
 
 import os
+import signal
+import threading
+import time
 
 import pytest
+from dask.distributed import LocalCluster
+from tiny_project import Walk
 
+from thesis_lib.study import grid, run_all
 from thesis_lib.study.workers import open_workers
 
 
@@ -29,3 +35,25 @@ def test_clusters_do_not_meet():
         servers = [client.cluster.scheduler.http_server for client in (first, second)]
         assert {server.address for server in servers} == {"127.0.0.1"}
         assert servers[0].port != servers[1].port
+
+
+def test_a_killed_worker_of_a_cluster_costs_its_last_step(tmp_path, monkeypatch, capsys):
+    """A cluster that exists already shares the runs; what a killed worker had done is kept."""
+    local = {"dashboard_address": "127.0.0.1:0", "memory_limit": 0}
+    with LocalCluster(n_workers=2, threads_per_worker=1, **local) as cluster:
+        monkeypatch.setenv("THESIS_SCHEDULER", cluster.scheduler_address)
+        found = []
+        with open_workers(1) as client:
+            assert "Dashboard: http://" in capsys.readouterr().out
+            walks = grid(Walk(0), seed=[1, 2, 3])
+            work = threading.Thread(
+                target=lambda: found.extend(run_all(walks, root=tmp_path, client=client))
+            )
+            work.start()
+            while not (steps := list(tmp_path.glob("*/step1"))):
+                time.sleep(0.02)
+            os.kill(int((steps[0].parent / "begun").read_text().split()[-1]), signal.SIGKILL)
+            work.join(timeout=120)
+    assert [outcome.task for outcome in found] == walks
+    begun = [outcome.scores["n_begun"] for outcome in found]
+    assert sorted(begun) == [5, 5, 6]

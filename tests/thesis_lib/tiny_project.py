@@ -1,5 +1,7 @@
 """A project with one chapter that takes no time, for the tests of chapters and command line."""
 
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +65,23 @@ class Bet(Task):
     def compute(self, folder: Path, parents: Parents) -> Mapping[str, Any]:  # noqa: ARG002
         """Win twice the points."""
         return {"won": 2 * parents["throw"].scores["points"], "data": {"test": "purse"}}
+
+
+@dataclass(frozen=True)
+class Walk(Task):
+    """Walk five steps: a task that goes on after the last step of a killed run."""
+
+    seed: int
+
+    def compute(self, folder: Path, parents: Parents) -> Mapping[str, Any]:  # noqa: ARG002
+        """Leave a file for each step, and the process that took it in a line of another."""
+        done = len(list(folder.glob("step*")))
+        for step in range(done, 5):
+            with (folder / "begun").open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            time.sleep(0.3)
+            (folder / f"step{step}").touch()
+        return {"n_begun": len((folder / "begun").read_text().split())}
 
 
 def make_project(root: Path, *, body: str = BODY, parameters: str = PARAMETERS) -> Path:

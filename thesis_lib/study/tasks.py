@@ -16,6 +16,7 @@ from functools import cached_property
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -198,7 +199,7 @@ def run_all(
         threads as this one would: sums in another order would be other sums. Without it the runs
         are computed here, one by one.
     progress : bool
-        Whether to print one line per task.
+        Whether to print one line per task, with the time that the others will take.
 
     Returns
     -------
@@ -218,10 +219,13 @@ def run_all(
             task.check()
     results = _run_here(ordered, root) if client is None else _run_there(ordered, root, client)
     outcomes: dict[str, Outcome] = {}
+    n_workers = 1 if client is None else len(client.nthreads())
     for outcome in results:
         outcomes[outcome.task.key] = outcome
         if progress:
-            print(f"[{len(outcomes)}/{len(ordered)}] {_describe(outcome)}", flush=True)
+            waiting = [task for key, task in ordered.items() if key not in outcomes]
+            left = _format_left(waiting, outcomes.values(), n_workers)
+            print(f"[{len(outcomes)}/{len(ordered)}] {_describe(outcome)}{left}", flush=True)
     return [outcomes[task.key] for task in tasks]
 
 
@@ -351,6 +355,7 @@ def _run_there(tasks: Mapping[str, Task], root: Path, client: Any) -> Iterator[O
     """Outcomes as the workers finish them."""
     from dask.distributed import as_completed  # slow to import, and only the few who spread need it
 
+    client.wait_for_workers(1)
     n_at_once = max(client.nthreads().values())
     if n_at_once > 1:
         raise ValueError(
@@ -415,6 +420,19 @@ def _describe(outcome: Outcome) -> str:
     origin = f"computed in {outcome.seconds:.0f} s" if outcome.computed else "found"
     text = ", ".join([outcome.task.title, *scores])
     return f"{text} ({origin}, {outcome.folder.name})"
+
+
+def _format_left(waiting: Sequence[Task], done: Iterable[Outcome], n_workers: int) -> str:
+    """Time that tasks will take, by the mean of those of their kind so far."""
+    seconds: dict[type, list[float]] = {}
+    for outcome in done:
+        seconds.setdefault(type(outcome.task), []).append(outcome.seconds)
+    known = [task for task in waiting if type(task) in seconds]
+    if not known:
+        return ""
+    left = sum(fmean(seconds[type(task)]) for task in known) / n_workers
+    words = f"{left / 60:.0f} min" if left >= 100 else f"{left:.0f} s"
+    return f"; {'about' if len(known) == len(waiting) else 'more than'} {words} left"
 
 
 def _list_fields(value: Any) -> list[tuple[str, Any]]:

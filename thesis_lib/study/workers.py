@@ -1,22 +1,26 @@
-"""Worker processes on this machine, for studies whose runs are too small to fill it one by one."""
+"""Workers that share the runs of a study: processes of this machine, or a cluster's."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from saltvolumes._checks import check_count
 
+SCHEDULER = "THESIS_SCHEDULER"  # environment variable with the address of a Dask scheduler
+
 
 @contextmanager
 def open_workers(n_workers: int) -> Iterator[Any | None]:
     """
-    Start processes that share the runs of a study, and end them.
+    Connect to a cluster, or start processes that share the runs of a study and end them.
 
     Parameters
     ----------
     n_workers : int
-        Number of processes. All of them use the same device: on a large GPU several runs fill it
-        better than one. With 1 there are none, and runs are computed here.
+        Number of processes on this machine. All of them use the same device: on a large GPU several
+        runs fill it better than one. With 1 there are none, and runs are computed here. Without
+        effect where the environment variable ``THESIS_SCHEDULER`` names a cluster.
 
     Yields
     ------
@@ -27,12 +31,21 @@ def open_workers(n_workers: int) -> Iterator[Any | None]:
     ------
     TypeError, ValueError
         If the number is not a whole number of at least 1.
+    OSError
+        If the cluster does not answer.
     """
-    if check_count("n_workers", n_workers) == 1:
+    check_count("n_workers", n_workers)
+    scheduler = os.environ.get(SCHEDULER)
+    if n_workers == 1 and not scheduler:
         yield None
         return
     from dask.distributed import Client, LocalCluster  # slow to import, and few need it
 
+    if scheduler:
+        with Client(scheduler) as client:  # type: ignore[no-untyped-call]
+            print(f"Dashboard: {client.dashboard_link}", flush=True)
+            yield client
+        return
     cluster = LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=n_workers,
         threads_per_worker=1,  # one run at a time
