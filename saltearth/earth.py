@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from saltearth.presets import Preset, random_stream
-from saltvolumes._checks import check_count, check_range
+from saltvolumes._checks import check_count, check_range, keep_plain
 
 Array = NDArray[np.float32]
 
@@ -30,6 +30,9 @@ class Grid:
 
     def __post_init__(self) -> None:
         """Check shape and spacing."""
+        keep_plain(
+            self
+        )  # a NumPy spacing would turn float32 into float64, and the earth into another
         for name, values in (("shape", self.shape), ("spacing_m", self.spacing_m)):
             if len(values) != 3:
                 raise ValueError(f"Invalid {name} {values}. Must have 3 axes.")

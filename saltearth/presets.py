@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 
 import numpy as np
 
-from saltvolumes._checks import check_choice, check_count, check_range
+from saltvolumes._checks import check_choice, check_count, check_range, keep_plain
 from saltvolumes.volume import VERTICAL_UNITS
 
 Span = tuple[float, float]
@@ -107,6 +107,7 @@ class Preset:
 
     def __post_init__(self) -> None:
         """Refuse choices that no earth can have."""
+        keep_plain(self)
         for kind in self.kinds:
             check_choice("salt kind", kind, KINDS)
         if not self.kinds:

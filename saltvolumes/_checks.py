@@ -1,9 +1,9 @@
 """Argument checks with one wording: what was given, and what is allowed."""
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,15 +31,18 @@ def check_range(
     """
     Return ``value`` if it is finite and lies in [low, high], or in (low, high] with ``exclusive``.
 
+    NumPy numbers become Python's.
+
     Raises
     ------
     TypeError
-        If it is not a number.
+        If it is not a number (a bool is not).
     ValueError
         If it lies outside, is NaN or infinite.
     """
-    if not isinstance(value, int | float | np.number):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"Invalid {name} {value!r}. Must be a number.")
+    value = int(value) if isinstance(value, int | np.integer) else float(value)
     above = value > low if exclusive else value >= low
     if not (above and value <= high and np.isfinite(value)):
         left = "(" if exclusive or np.isinf(low) else "["
@@ -65,6 +68,20 @@ def check_count(name: str, value: int, *, low: int = 1, high: int | None = None)
         span = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"Invalid {name} {value}. Must be {span}.")
     return int(value)
+
+
+def keep_plain(settings: object) -> None:
+    """Let a frozen dataclass hold Python's numbers where it was given NumPy's, as JSON does."""
+    for name, value in vars(settings).items():
+        object.__setattr__(settings, name, _make_plain(value))
+
+
+def _make_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _make_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_make_plain, value))
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def check_pair(name: str, values: Sequence[float]) -> tuple[float, float]:

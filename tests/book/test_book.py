@@ -13,17 +13,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 
-LOADING = {
-    "script": "src",
-    "link": "href",
-    "img": "src",
-    "iframe": "src",
-    "source": "src",
-    "video": "src",
-    "audio": "src",
-    "object": "data",
-    "embed": "src",
-}
+LOADING = "[src], link[href], object[data]"  # elements that a browser fetches something for
 
 
 @pytest.fixture(scope="module")
@@ -87,36 +77,25 @@ def test_every_page_of_the_contents_is_built(html: Path, names: list[str]) -> No
 def test_no_page_loads_anything_from_elsewhere(pages: dict[str, BeautifulSoup]) -> None:
     """A reader's browser asks no other host for scripts, styles, fonts or pictures."""
     loaded = [
-        (name, address)
+        (name, element)
         for name, page in pages.items()
-        for tag, attribute in LOADING.items()
-        for element in page.find_all(tag)
-        if is_elsewhere(address := str(element.get(attribute, "")))
+        for element in page.select(LOADING)
+        if any(is_elsewhere(str(element.get(key, ""))) for key in ("src", "href", "data"))
         and "canonical" not in (element.get("rel") or [])
     ]
     assert loaded == []
 
 
-def test_no_inline_script_names_another_host(pages: dict[str, BeautifulSoup]) -> None:
-    """Scripts written into the pages hold no address that they could load later."""
+def test_scripts_and_styles_name_no_other_host(html: Path, pages: dict[str, BeautifulSoup]) -> None:
+    """Scripts hold no address, styles take all from the book's folder, where MathJax lies."""
+    sources = [str(script.get("src", "")) for script in pages["notation"]("script")]
+    (mathjax,) = [source for source in sources if "tex-svg" in source]
+    assert (html / "book" / urlsplit(mathjax).path).stat().st_size > 1_000_000
     scripts = [(name, script.text) for name, page in pages.items() for script in page("script")]
     assert [pair for pair in scripts if re.search(r"https?://", pair[1])] == []
-
-
-def test_no_style_loads_from_elsewhere(html: Path) -> None:
-    """Style sheets import nothing and take fonts and pictures from the book's own folder."""
     pattern = re.compile(r"""(?:@import\s+|url\()\s*["']?(?:https?:)?//""")
     sheets = html.rglob("*.css")
     assert [path for path in sheets if pattern.search(path.read_text(encoding="utf-8"))] == []
-
-
-def test_mathjax_is_served_by_the_book(html: Path, pages: dict[str, BeautifulSoup]) -> None:
-    """Formulas are set by a script that lies beside the pages."""
-    sources = [str(script.get("src", "")) for script in pages["notation"]("script")]
-    (mathjax,) = [source for source in sources if "tex-svg" in source]
-    path = html / "book" / urlsplit(mathjax).path
-    assert path.is_file()
-    assert path.stat().st_size > 1_000_000
 
 
 def test_local_links_lead_somewhere(html: Path, names: list[str]) -> None:
@@ -169,8 +148,9 @@ def test_every_picture_of_a_chapter_is_a_figure(chapters: dict[str, BeautifulSou
 
 
 def test_every_chapter_says_where_its_numbers_come_from(chapters: dict[str, BeautifulSoup]) -> None:
-    """A banner at the head names the profile, the seeds and the data, and the command to rerun."""
+    """Under a question, a banner names the profile, the seeds and the command to rerun."""
     for name, page in chapters.items():
+        assert find_title(page).text.rstrip("#").endswith("?")
         (banner,) = find_article(page).select(".admonition.provenance")
         assert banner.find_previous(re.compile("h[1-6]")) is find_title(page)
         assert re.search(r"profile (smoke|laptop|gpu|custom)", banner.text), name
@@ -178,11 +158,6 @@ def test_every_chapter_says_where_its_numbers_come_from(chapters: dict[str, Beau
         command = banner.find("pre")
         assert command is not None, name
         assert f"run {name} --profile" in command.text
-
-
-def test_a_chapter_opens_with_a_question(chapters: dict[str, BeautifulSoup]) -> None:
-    """The title of every chapter is a question."""
-    assert all(find_title(page).text.rstrip("#").endswith("?") for page in chapters.values())
 
 
 def test_no_glued_number_is_missing(pages: dict[str, BeautifulSoup]) -> None:

@@ -16,6 +16,7 @@ from thesis_lib.study.tables import NOT_RUN
 CHAPTER = "01_preprocessing"
 READING = {"variable": "image", "mask": "label", "salt_label": 4, "sample_interval": 4.0}
 READING |= {"dims": ["crossline", "time", "inline"]}
+QUICK = {"ablations": [], "train_patches": 16}
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +32,8 @@ def with_real(repository: Path, folder: Path) -> dict[str, Any]:
     labels[:, 40:, 10:30] = 4
     image = np.random.default_rng(0).standard_normal(labels.shape).astype(np.float32)
     np.savez(folder / "lines.npz", image=image, label=labels)
-    return execute(
-        repository,
-        CHAPTER,
-        folder / "real",
-        real=str(folder / "lines.npz"),
-        real_reading=READING,
-        reference=str(folder / "nowhere"),
-        ablations=[],
-        train_patches=16,
-    )
+    real = {"real": str(folder / "lines.npz"), "reference": str(folder / "nowhere")}
+    return execute(repository, CHAPTER, folder / "real", real_reading=READING, **real, **QUICK)
 
 
 def test_a_real_volume_is_measured_and_scored(folder: Path, with_real: dict[str, Any]) -> None:
@@ -65,15 +58,8 @@ def test_what_a_run_stored_is_shown_without_its_file(
 ) -> None:
     """Without a file the stored statistics and scores are shown, with the run that made them."""
     shutil.copytree(folder / "real", folder / "real_ablations")
-    found = execute(
-        repository,
-        CHAPTER,
-        folder / "stored",
-        reference=str(folder / "real"),
-        transfer_to="gulf",
-        ablations=[],
-        train_patches=16,
-    )
+    stored = {"reference": str(folder / "real"), "transfer_to": "gulf"}
+    found = execute(repository, CHAPTER, folder / "stored", **stored, **QUICK)
     assert found["real_name"] == "F3"
     assert found["measured"].equals(with_real["measured"])
     assert "-p real " in found["origin"]
@@ -103,12 +89,6 @@ def test_a_patch_wider_than_the_gaps_is_refused(repository: Path, folder: Path) 
     image = np.random.default_rng(0).standard_normal((24, 64, 20)).astype(np.float32)
     image[::12] = np.nan
     np.savez(folder / "holes.npz", image=image, label=np.full(image.shape, 4, dtype=np.uint8))
+    holes = {"data": str(folder / "holes.npz"), "reading": READING, "patch": 16}
     with pytest.raises(ValueError, match="Invalid patch 16: each touches a missing trace"):
-        execute(
-            repository,
-            CHAPTER,
-            folder / "refused",
-            data=str(folder / "holes.npz"),
-            reading=READING,
-            patch=16,
-        )
+        execute(repository, CHAPTER, folder / "refused", **holes)

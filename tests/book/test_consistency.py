@@ -63,56 +63,45 @@ def test_environment_names_the_dependencies_of_the_project(
 
 
 def test_lock_holds_what_the_project_asks_for(project: dict[str, Any], lock: str) -> None:
-    """Every direct and every build requirement has a pin, and each pin is within its bounds."""
+    """Every direct and build requirement has pins within its bounds; none was dropped since."""
     pins = list_pins(lock)
+    asked = list_requirements(project, extras=True)
     build = [Requirement(line) for line in project["build-system"]["requires"]]
-    for requirement in list_requirements(project, extras=True) + build:
+    for requirement in asked + build:
         versions = pins.get(requirement.name.lower().replace("_", "-"), [])
         assert versions, f"{requirement.name} is not locked: call make lock"
         assert all(version in requirement.specifier for version in versions), requirement
-
-
-def test_lock_holds_nothing_that_the_project_dropped(project: dict[str, Any], lock: str) -> None:
-    """A pin that says it is there for the project is still asked for."""
-    asked = {
-        requirement.name.lower().replace("_", "-")
-        for requirement in list_requirements(project, extras=True)
-    }
     entries = [entry for entry in list_entries(lock) if "thesis-lib (pyproject.toml)" in entry]
-    assert {entry.split("==")[0] for entry in entries} == asked
+    names = {requirement.name.lower().replace("_", "-") for requirement in asked}
+    assert {entry.split("==")[0] for entry in entries} == names
 
 
-def test_each_package_is_pinned_once(lock: str) -> None:
-    """Every supported Python gets the same versions, and so the same arithmetic."""
+def test_each_package_is_pinned_once_by_its_hashes(lock: str) -> None:
+    """Every Python gets the same versions, as files of known hashes from wherever they come."""
     assert {name: found for name, found in list_pins(lock).items() if len(found) > 1} == {}
-
-
-def test_every_pin_has_hashes_and_no_address(lock: str) -> None:
-    """The lock fixes files by their hashes, wherever they are fetched from."""
     entries = list_entries(lock)
     assert len(entries) > 100
     assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
     assert re.findall(r"https?://|file://|--index-url|--find-links", lock) == []
 
 
-def test_version_is_said_once(repository: Path, project: dict[str, Any]) -> None:
-    """The library, pyproject.toml and CITATION.cff have the same version."""
-    citation = read_yaml(repository / "CITATION.cff")
-    assert project["project"]["version"] == __version__ == citation["version"]
-
-
-def test_citation_names_companion_and_thesis(repository: Path) -> None:
-    """CITATION.cff has the fields that its format requires and cites the thesis."""
+def test_citation_names_version_and_thesis(repository: Path, project: dict[str, Any]) -> None:
+    """CITATION.cff has the fields that its format requires, the one version, and the thesis."""
     citation = read_yaml(repository / "CITATION.cff")
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert project["project"]["version"] == __version__ == citation["version"]
     (thesis,) = citation["references"]
     assert thesis["authors"] == [{"given-names": "Francesco", "family-names": "Maffezzoli"}]
     assert thesis["institution"] == {"name": "Politecnico di Milano"}
 
 
 def test_documents_name_doors_that_exist(repository: Path) -> None:
-    """Every make target that a page, a hook or CI names is in the Makefile, explained."""
-    doors = re.findall(r"^([a-z]+):.*  ## ", (repository / "Makefile").read_text(), re.MULTILINE)
+    """Targets that the design, a page, a hook or CI names are explained, and no folder passes."""
+    wanted = "help install format check test smoke book site bench ci clean"
+    makefile = (repository / "Makefile").read_text()
+    (phony,) = re.findall(r"^\.PHONY: (.*)", makefile, re.MULTILINE)
+    assert set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE)) == set(phony.split())
+    doors = re.findall(r"^([a-z]+):.*  ## ", makefile, re.MULTILINE)
     pages = [*repository.glob("*.md"), *(repository / "book").glob("*.md")]
     others = [repository / ".ci" / "run", repository / ".pre-commit-config.yaml"]
     named = {
@@ -121,35 +110,17 @@ def test_documents_name_doors_that_exist(repository: Path) -> None:
         for code in re.findall(r"`[^`]+`|^(?:exec |.*entry: )?make .*", path.read_text(), re.M)
         for target in re.findall(r"\bmake ([a-z]+)", code)
     }
-    assert {"book", "test", "ci", "check"} <= named <= set(doors)
+    assert {"book", "test", "ci", "check"} <= named
+    assert named | set(wanted.split()) <= set(doors)
 
 
-def test_makefile_has_the_doors_of_the_design(repository: Path) -> None:
-    """Help, install, format, check, test, smoke, book, site, bench, ci and clean are explained."""
-    doors = re.findall(r"^([a-z]+):.*  ## ", (repository / "Makefile").read_text(), re.MULTILINE)
-    wanted = "help install format check test smoke book site bench ci clean"
-    assert set(wanted.split()) <= set(doors)
-
-
-def test_targets_are_phony(repository: Path) -> None:
-    """A folder named like a target, book or site say, never passes for its result."""
-    text = (repository / "Makefile").read_text()
-    (phony,) = re.findall(r"^\.PHONY: (.*)", text, re.MULTILINE)
-    assert set(re.findall(r"^([a-z]+):", text, re.MULTILINE)) == set(phony.split())
-
-
-def test_ci_script_can_be_called(repository: Path) -> None:
-    """The CI script is executable and enters by the Makefile."""
-    script = repository / ".ci" / "run"
-    assert os.access(script, os.X_OK)
-    assert "make ci" in script.read_text()
-
-
-def test_hooks_are_local_and_enter_by_the_makefile(repository: Path) -> None:
-    """Hooks fetch nothing and call make alone."""
+def test_hooks_and_ci_enter_by_the_makefile(repository: Path) -> None:
+    """Hooks fetch nothing and call make alone; so does the CI script, which can be called."""
     (source,) = read_yaml(repository / ".pre-commit-config.yaml")["repos"]
     assert source["repo"] == "local"
     assert all(hook["entry"].startswith("make ") for hook in source["hooks"])
+    assert os.access(repository / ".ci" / "run", os.X_OK)
+    assert "make ci" in (repository / ".ci" / "run").read_text()
 
 
 def test_book_has_a_page_for_every_chapter(repository: Path) -> None:
@@ -173,37 +144,34 @@ def test_library_page_lists_every_module(repository: Path) -> None:
     assert {"saltearth", "saltvolumes"} <= set(re.findall(r"automodule:: (\w+)$", page, re.M))
 
 
-def test_readme_shows_what_is_published(repository: Path) -> None:
+@pytest.fixture
+def readme(repository: Path) -> dict[str, Any]:
+    """Functions of the script that writes table and figure of the README."""
+    return runpy.run_path(str(repository / "book" / "readme.py"))
+
+
+def test_readme_shows_what_is_published(repository: Path, readme: dict[str, Any]) -> None:
     """Table and figure of the README are those of published/."""
     if not (repository / "published").is_dir():
         pytest.skip("nothing is published yet")
-    script = runpy.run_path(str(repository / "book" / "readme.py"))
     text = (repository / "README.md").read_text(encoding="utf-8")
-    assert script["format_table"](repository) in text
+    assert readme["format_table"](repository) in text
     (figure,) = re.findall(r"!\[.+?\]\((.+?)\)", text)
-    assert (repository / figure).read_bytes() == script["read_figure"](repository)
+    assert (repository / figure).read_bytes() == readme["read_figure"](repository)
 
 
-def test_readme_script_wants_its_marks(repository: Path) -> None:
-    """A README without marks is refused, not left as it is."""
-    script = runpy.run_path(str(repository / "book" / "readme.py"))
-    with pytest.raises(ValueError, match="Must hold <!-- table 1 -->"):
-        script["replace_table"]("no marks", "| a |")
-
-
-def test_readme_script_replaces_only_the_table(repository: Path) -> None:
-    """The text around the marks stays."""
-    script = runpy.run_path(str(repository / "book" / "readme.py"))
+def test_readme_script_replaces_only_the_table(readme: dict[str, Any]) -> None:
+    """The text around the marks stays, and a README without marks is refused."""
     text = "before\n<!-- table 1: x -->\nold\n<!-- end of table 1 -->\nafter\n"
-    expected = "before\n<!-- table 1: x -->\nnew\n<!-- end of table 1 -->\nafter\n"
-    assert script["replace_table"](text, "new\n") == expected
+    assert readme["replace_table"](text, "new\n") == text.replace("old", "new")
+    with pytest.raises(ValueError, match="Must hold <!-- table 1 -->"):
+        readme["replace_table"]("no marks", "| a |")
 
 
-def test_readme_script_wants_an_executed_chapter(repository: Path, tmp_path: Path) -> None:
+def test_readme_script_wants_an_executed_chapter(readme: dict[str, Any], tmp_path: Path) -> None:
     """A published chapter without its figure is refused."""
-    script = runpy.run_path(str(repository / "book" / "readme.py"))
     folder = tmp_path / "published" / "02_loss_study"
     folder.mkdir(parents=True)
     (folder / "02_loss_study.ipynb").write_text('{"cells": []}')
     with pytest.raises(ValueError, match="shows no fig-predictions"):
-        script["read_figure"](tmp_path)
+        readme["read_figure"](tmp_path)

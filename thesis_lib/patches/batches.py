@@ -12,10 +12,17 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from saltvolumes._checks import check_count, check_range
+from saltvolumes._checks import check_count, check_range, keep_plain
 from saltvolumes.lines import find_missing
 from saltvolumes.volume import AXES
-from thesis_lib.patching import Floats, check_axes, grid_sections, section_dims, zscore
+from thesis_lib.patching import (
+    Floats,
+    check_axes,
+    grid_sections,
+    section_dims,
+    split_sections,
+    zscore,
+)
 
 # A variable up to this size is held in memory; a larger one is read patch by patch.
 IN_MEMORY_BYTES = 2**28
@@ -55,6 +62,7 @@ class Augmentation:
     noise: float = 0.1
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         check_range("flip", self.flip, low=0, high=1)
         check_range("polarity", self.polarity, low=0, high=1)
         check_range("gain_db", self.gain_db, low=0)
@@ -167,8 +175,9 @@ class PatchBatches(ShuffledBatches):
 
     What an epoch holds depends on ``seed`` and its number only, so every loss of a study and
     every resumed run sees the same patches in the same order. Windows that touch a missing trace
-    are left out. A variable of up to 256 MiB is held in memory, once for each direction; a larger
-    one is read patch by patch.
+    are left out, and none reaches across lines far apart. A volume somewhat smaller than a patch is
+    continued by reflection; see :func:`thesis_lib.patching.split_sections`. A variable of up to 256
+    MiB is held in memory, once for each direction; a larger one is read patch by patch.
 
     Parameters
     ----------
@@ -193,8 +202,9 @@ class PatchBatches(ShuffledBatches):
     Raises
     ------
     ValueError
-        If a patch does not fit the sections of a direction, a volume has no mask or no lines, no
-        window is free of missing traces, or an argument is out of its range.
+        If a patch does not fit the sections of a direction, a volume has no mask, one of other
+        values than 0 and 1, or no lines, no window is free of missing traces, or an argument is
+        out of its range.
     """
 
     def __init__(
@@ -214,7 +224,14 @@ class PatchBatches(ShuffledBatches):
         if not len(volumes):
             raise ValueError("Invalid volumes: none given. Must be at least one.")
         self.patch, stride = _as_pair(patch), _as_pair(stride)
-        cuts = [(volume, axis) for volume in volumes for axis in axes]
+        for volume in volumes:
+            _check_salt(volume)
+        cuts = [
+            (part, axis)
+            for volume in volumes
+            for axis in axes
+            for _, part in split_sections(volume, axis, self.patch)
+        ]
         windows = [_list_windows(volume, axis, self.patch, stride) for volume, axis in cuts]
         self._windows = np.concatenate(  # (n, 4): sections, line, top, left
             [np.insert(rows, 0, number, axis=1) for number, rows in enumerate(windows)]
@@ -241,12 +258,20 @@ class PatchBatches(ShuffledBatches):
         return patches[0], patches[1]
 
 
+def _check_salt(volume: xr.Dataset) -> None:
+    if "salt" not in volume:
+        raise ValueError("Invalid volume without salt mask. Must have a variable 'salt'.")
+    salt = volume["salt"]
+    if salt.dtype != np.bool_:
+        other = salt.where(~salt.isin([0, 1]) & volume["amplitude"].notnull()).max()
+        if other.notnull():
+            raise ValueError(f"Invalid salt with value {other.item():g}. Must be 0 or 1.")
+
+
 def _list_windows(
     volume: xr.Dataset, axis: str, patch: tuple[int, int], stride: tuple[int, int]
 ) -> NDArray[np.int64]:
     """Line, top and left (n, 3) of every window of one direction free of missing traces."""
-    if "salt" not in volume:
-        raise ValueError("Invalid volume without salt mask. Must have a variable 'salt'.")
     starts = grid_sections(volume, axis, patch, stride).starts
     rows = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3)
     missing = find_missing(volume)  # (inline, crossline)
@@ -294,6 +319,8 @@ def salt_labels(masks: ArrayLike, *, threshold: float = 0.2) -> NDArray[np.bool_
     array([False,  True])
     """
     check_range("threshold", threshold, low=0, high=1)
+    if np.ma.is_masked(masks):
+        raise ValueError("Invalid masks with masked pixels. Must be 0 or 1.")
     inside = np.asarray(masks)
     other = inside[(inside != 0) & (inside != 1)]
     if other.size:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from saltearth import PRESETS, Preset, make_volume
 from saltvolumes import open_volume, select_lines
-from saltvolumes._checks import check_choice, check_count, check_range
+from saltvolumes._checks import check_choice, check_count, check_range, keep_plain
 from saltvolumes._files import write_text
+from saltvolumes.lines import find_runs
 from saltvolumes.volume import LATERAL
 
 # Seeds of the synthetic earths: a training earth belongs to one seed of a study, the validation and
@@ -66,6 +67,7 @@ class Earths:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         presets = self.presets
         given = presets.values() if isinstance(presets, Mapping) else ()
         if not given or not all(
@@ -167,6 +169,7 @@ class Survey:
     guard_lines: int = 0
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         if not isinstance(self.reading, Mapping):
             raise TypeError(f"Invalid reading {self.reading!r}. Must map arguments to values.")
         allowed = list(inspect.signature(open_volume).parameters)[1:]
@@ -352,8 +355,10 @@ def _find_free(
 ) -> NDArray[np.int64]:
     """Indices of the lines that are more than the guard away from all held-out ones."""
     guard = survey.guard_lines
-    window = np.ones(2 * guard + 1)
-    near = np.convolve(_is_among(lines, held_out, survey), window)[guard : guard + lines.size]
+    window, held = np.ones(2 * guard + 1), _is_among(lines, held_out, survey)
+    near = np.concatenate(
+        [np.convolve(held[run], window)[guard:][: run.stop - run.start] for run in find_runs(lines)]
+    )
     free = np.flatnonzero(near == 0)
     if not free.size:
         raise ValueError(
@@ -366,5 +371,7 @@ def _find_free(
 def _cut_blocks(volume: xr.Dataset, axis: str, indices: NDArray[np.int64]) -> Volumes:
     """One volume for each run of neighbouring lines."""
     lines = volume[axis].values
-    runs = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
+    starts = [run.start for run in find_runs(lines)]
+    run_of = np.searchsorted(starts, indices, side="right")
+    runs = np.split(indices, np.flatnonzero((np.diff(indices) > 1) | (np.diff(run_of) > 0)) + 1)
     return tuple(select_lines(volume, axis, lines[part].tolist()) for part in runs)

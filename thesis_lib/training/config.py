@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 import torch
 
-from saltvolumes._checks import check_choice, check_count, check_range
+from saltvolumes._checks import check_choice, check_count, check_range, keep_plain
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -72,6 +72,7 @@ class TrainConfig:
     lr_factors: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         check_count("epochs", self.epochs)
         check_range("lr", self.lr, low=0, exclusive=True)
         check_range("warmup", self.warmup, low=0, high=0.9, exclusive=True)

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from saltvolumes._checks import check_range, check_same_shape
+from saltvolumes._checks import check_range, check_same_shape, keep_plain
 
 
 def check_images(name: str, images: Tensor) -> None:
@@ -48,6 +48,7 @@ class Pixels:
     std: float = 0.01
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         check_range("std", self.std, low=0)
 
     def start(self, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
@@ -89,6 +90,7 @@ class Fourier:
     std: float = 0.01
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         check_range("decay", self.decay, low=0)
         check_range("std", self.std, low=0)
 

@@ -198,7 +198,7 @@ def invert(
         history=torch.stack(history, dim=1),
         evaluations=state.evaluations,
         patches=tuple(i for i in range(len(patches)) for _ in seeds),
-        seeds=tuple(seeds) * len(patches),
+        seeds=tuple(map(int, seeds)) * len(patches),
         config=config,
     )
 

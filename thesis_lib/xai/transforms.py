@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saltvolumes._checks import check_range
+from saltvolumes._checks import check_range, keep_plain
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Robustness:
     rotate_deg: float = 10.0
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         check_range("jitter_px", self.jitter_px, low=0)
         check_range("scale", self.scale, low=0, high=0.99)
         check_range("rotate_deg", self.rotate_deg, low=0, high=10)
