@@ -60,9 +60,15 @@ check: install  ## Style, lint, types, floors, lock and environment
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -p no:cacheprovider tests/book/test_consistency.py
 
+# One thread for each process that tests: two threads that wait for each other are slower than one.
+TEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto
+NBVAL := $(TEST) -p no:randomly --dist loadfile --nbval
+
 test: install  ## Unit tests, then the chapters against their stored smoke outputs
-	$(BIN)/pytest -q
-	$(BIN)/pytest -q -p no:randomly --nbval notebooks  # cells in their order
+	$(TEST) --dist loadscope
+	$(NBVAL) notebooks/01*.ipynb notebooks/02*.ipynb
+	$(NBVAL) notebooks/03*.ipynb  # goes on from 02, and the others from it
+	$(NBVAL) notebooks/04*.ipynb notebooks/05*.ipynb notebooks/06*.ipynb
 
 smoke: PROFILE := smoke
 smoke: book  ## The book from the smallest run
