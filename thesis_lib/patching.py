@@ -1,8 +1,9 @@
 """Cut arrays into overlapping patches, standardise them, and stitch patches together again."""
 
 import itertools
+import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from saltvolumes._checks import check_choice, check_count, check_same_shape
+from saltvolumes.lines import find_runs
 from saltvolumes.volume import AXES, LATERAL, vertical_dim
 
 Floats = NDArray[np.float32]
@@ -20,7 +22,10 @@ Window = tuple[slice, ...]
 Patches = TypeVar("Patches", NDArray[np.floating[Any]], torch.Tensor)
 
 TAPERS = ("flat", "hann", "gauss")
+MAX_CONTINUED = 8  # times that a section is continued by reflection to fit a patch
 _CONSTANT = 1e-6  # standard deviation, as a fraction of the peak, below which there is no signal
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -201,6 +206,68 @@ def grid_sections(
     return PatchGrid((n_lines, *section), (1, *patch), (1, *stride))
 
 
+def split_sections(
+    volume: xr.Dataset, axis: str, patch: Sequence[int]
+) -> list[tuple[slice, xr.Dataset]]:
+    """
+    Parts of a volume whose sections in one direction hold neighbouring lines only.
+
+    A part smaller than a patch is continued by reflection, at most eight times; one that would
+    take more is left out. Both are logged.
+
+    Parameters
+    ----------
+    volume : Dataset
+        A volume; of one that is large enough, and has no jump between its lines, the only part is
+        the volume itself.
+    axis : {"inline", "crossline"}
+        Direction: ``"inline"`` means sections at a fixed inline.
+    patch : (int, int)
+        Height (along depth or time) and width of a patch in samples.
+
+    Returns
+    -------
+    list of (slice, Dataset)
+        Position along the lateral axis, and part. What was continued lies at its end.
+
+    Raises
+    ------
+    ValueError
+        If the axis is unknown, or no part is large enough.
+    """
+    _, vertical, lateral = section_dims(volume, axis)
+    sizes = {vertical: patch[0], lateral: patch[1]}
+    runs = find_runs(volume[lateral].values)
+    parts = [(run, volume if len(runs) == 1 else volume.isel({lateral: run})) for run in runs]
+    kept = [
+        (run, _continue(part, sizes))
+        for run, part in parts
+        if all(
+            size <= max(part.sizes[dim], MAX_CONTINUED * (part.sizes[dim] - 1))
+            for dim, size in sizes.items()
+        )
+    ]
+    if not kept:
+        _, longest = max(parts, key=lambda part: part[1].sizes[lateral])
+        grid_sections(longest, axis, patch, (1, 1))  # which refuses it
+    if len(kept) < len(parts):
+        left_out = len(parts) - len(kept)
+        logger.warning("%d runs of few %ss are left out of patches.", left_out, lateral)
+    return kept
+
+
+def _continue(part: xr.Dataset, sizes: Mapping[str, int]) -> xr.Dataset:
+    """Continue a volume by reflection to at least the sizes given."""
+    for dim, size in sizes.items():
+        n = part.sizes[dim]
+        if n < size:
+            logger.warning(
+                "Continued %d samples along %s by reflection to a patch of %d.", n, dim, size
+            )
+            part = part.isel({dim: np.pad(np.arange(n), (0, size - n), mode="reflect")})
+    return part
+
+
 def section_dims(volume: xr.Dataset, axis: str) -> tuple[str, str, str]:
     """
     Axes of the sections in one direction: line, vertical, lateral.
@@ -235,8 +302,8 @@ def zscore(patches: Patches) -> Patches:
     TypeError
         If the samples are not floating-point numbers.
     ValueError
-        If there is no axis after the first, or a sample is NaN or infinite. Patches with missing
-        traces are to be left out or filled before.
+        If there is no axis after the first, or a sample is NaN, infinite or masked. Patches with
+        missing traces are to be left out or filled before.
     """
     xp: Any
     if isinstance(patches, torch.Tensor):
@@ -249,7 +316,7 @@ def zscore(patches: Patches) -> Patches:
         raise ValueError(f"Invalid patches of shape {tuple(patches.shape)}. Must be (B, ...).")
     flat = patches.reshape(len(patches), math.prod(patches.shape[1:]))  # (B, samples)
     peak = xp.amax(xp.abs(flat), axis=1, keepdims=True)  # (B, 1)
-    if not xp.isfinite(peak).all():
+    if np.ma.is_masked(patches) or not xp.isfinite(peak).all():
         raise ValueError("Invalid patches with NaN or infinite samples. Must be finite.")
     flat = flat / xp.where(peak == 0, 1, peak)  # a constant patch is now exactly constant
     flat = flat - flat.mean(axis=1, keepdims=True)

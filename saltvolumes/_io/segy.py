@@ -16,12 +16,9 @@ from saltvolumes._io.segy_layout import Integers, Layout, check_line_bytes, read
 from saltvolumes._io.segy_positions import (
     COORDINATES,
     Floats,
-    NoDistancesError,
-    add_distances,
     find_factors,
-    find_positions,
     find_unit_m,
-    fit_grid,
+    measure_grid,
     measure_line,
 )
 from saltvolumes.errors import DataError
@@ -36,15 +33,20 @@ WHOLE = 1e-3  # of a sample, by which a shift may differ from whole samples
 DEAD = 2  # trace identification code
 TIME_SCALARS = 10 ** np.arange(5)  # or minus these; older files hold anything in their field
 # Header fields that every trace states for itself.
-_STATED = (
-    TraceField.TraceIdentificationCode,
-    TraceField.DelayRecordingTime,
-    TraceField.TRACE_SAMPLE_INTERVAL,
-    TraceField.ScalarTraceHeader,
-)
+CODE, DELAY = TraceField.TraceIdentificationCode, TraceField.DelayRecordingTime
+INTERVAL, SCALAR = TraceField.TRACE_SAMPLE_INTERVAL, TraceField.ScalarTraceHeader
 
-Fields = Mapping[int, Integers]
 logger = logging.getLogger(__name__)
+
+
+class Headers(NamedTuple):
+    """What the headers of a SEG-Y file state."""
+
+    layout: Layout
+    fields: Mapping[int, Integers]  # of all traces, by their first byte
+    live: NDArray[np.bool_]  # which traces (n,) are not dead
+    line_bytes: tuple[int, ...]
+    attrs: dict[str, Any]  # of the volume, to be added to
 
 
 class Geometry(NamedTuple):
@@ -164,21 +166,18 @@ def scan_segy(
         attrs["sample_format_doubt"] = doubt
         logger.warning("%s: %s.", path.name, doubt)
     line_bytes = (TraceField.CDP,) if single_line else (iline_byte, xline_byte)
-    fields = layout.read_trace_fields(*line_bytes, *_STATED, *COORDINATES)
-    live = np.ones(layout.n_traces, bool)
-    if not keep_dead:
-        live = _find_live(layout, fields[TraceField.TraceIdentificationCode])
+    stated = (CODE, DELAY, INTERVAL, SCALAR, *COORDINATES)
+    fields = layout.read_trace_fields(*line_bytes, *stated)
+    live = np.ones(layout.n_traces, bool) if keep_dead else _find_live(layout, fields[CODE])
+    headers = Headers(layout, fields, live, line_bytes, attrs)
     unit_m = find_unit_m(layout) if vertical == "depth" else 1.0
-    interval = _find_interval(layout, fields, live, attrs)
-    if sample_interval is not None:
-        interval = sample_interval / unit_m
-    layout, start = _align(layout, fields, live, interval, attrs)
-    samples = None
-    if interval is not None:
-        samples = (start + interval * np.arange(layout.n_read)) * unit_m
-    traces = (_scan_line if single_line else _scan_grid)(layout, fields, live, line_bytes)
-    traces.attrs = {**attrs, **traces.attrs}
-    return Geometry(layout, traces, samples)
+    interval = _find_interval(headers) if sample_interval is None else sample_interval / unit_m
+    layout, start = _align(headers, interval)
+    traces = (_scan_line if single_line else _scan_grid)(headers)
+    traces.attrs = attrs
+    if interval is None:
+        return Geometry(layout, traces, None)
+    return Geometry(layout, traces, (start + interval * np.arange(layout.n_read)) * unit_m)
 
 
 def _find_live(layout: Layout, codes: Integers) -> NDArray[np.bool_]:
@@ -190,116 +189,96 @@ def _find_live(layout: Layout, codes: Integers) -> NDArray[np.bool_]:
     return live
 
 
-def _find_interval(
-    layout: Layout, fields: Fields, live: NDArray[np.bool_], attrs: dict[str, Any]
-) -> float | None:
+def _find_interval(headers: Headers) -> float | None:
     """Time in ms, or depth, from one sample to the next, if the headers hold one interval."""
-    stated = np.append(
-        fields[TraceField.TRACE_SAMPLE_INTERVAL][live], layout.read_field(BinField.Interval)
-    )
-    found = [float(value) / 1000.0 for value in np.unique(stated) if value > 0]
+    traces = headers.fields[INTERVAL][headers.live]
+    stated = np.unique(np.append(traces, headers.layout.read_field(BinField.Interval)))
+    found = [float(value) / 1000.0 for value in stated if value > 0]
     if len(found) > 1:
         shown = " and ".join(f"{value:g}" for value in found[:6])
-        attrs["sample_interval_doubt"] = f"headers state {shown}"
+        headers.attrs["sample_interval_doubt"] = f"headers state {shown}"
     return found[0] if len(found) == 1 else None
 
 
-def _align(
-    layout: Layout,
-    fields: Fields,
-    live: NDArray[np.bool_],
-    interval: float | None,
-    attrs: dict[str, Any],
-) -> tuple[Layout, float]:
+def _align(headers: Headers, interval: float | None) -> tuple[Layout, float]:
     """Layout that reads the samples that all live traces have, and where these start."""
-    scalars = fields[TraceField.ScalarTraceHeader]
-    factors = find_factors(np.where(np.isin(np.abs(scalars), TIME_SCALARS), scalars, 1))
-    delays = np.round(fields[TraceField.DelayRecordingTime] * factors, 6)[live]
+    layout, fields, live, _, attrs = headers
+    legal = np.isin(np.abs(fields[SCALAR]), TIME_SCALARS)
+    factors = find_factors(np.where(legal, fields[SCALAR], 1))
+    delays = np.round(fields[DELAY] * factors, 6)[live]
     start = float(delays.max()) if delays.size else 0.0
     if (delays == start).all():
         return layout, start
     counted = zip(*np.unique(delays, return_counts=True), strict=True)
-    groups = [f"{delay:g} ({n} traces)" for delay, n in counted]
-    shown = ", ".join(groups if len(groups) <= 6 else [*groups[:5], "..."])
+    shown = ", ".join(f"{delay:g} ({n} traces)" for delay, n in [*counted][:6])
     attrs["trace_starts"] = shown
-    if interval is None:
+    shifts = (start - delays) / (interval or np.nan)
+    if not np.abs(shifts - np.rint(shifts)).max() <= WHOLE or shifts.max() > layout.n_samples - 1:
         raise DataError(
-            f"{layout.path.name}: traces start at {shown}, and headers do not state one sample "
-            "interval. Give sample_interval."
-        )
-    shifts = (start - delays) / interval
-    whole = np.rint(shifts).astype(np.int64)
-    if np.abs(shifts - whole).max() > WHOLE or whole.max() >= layout.n_samples:
-        raise DataError(
-            f"{layout.path.name}: traces start at {shown}. Must lie whole samples of {interval:g} "
-            f"apart, fewer than {layout.n_samples}: correct the delays (byte 109) in the file."
+            f"{layout.path.name}: traces start at {shown}. Must be whole samples of {interval} "
+            f"apart, fewer than {layout.n_samples}: correct the delays, or give sample_interval."
         )
     skipped = np.zeros(layout.n_traces, np.int64)
-    skipped[live] = whole
+    skipped[live] = np.rint(shifts)
     layout = replace(layout, skipped=skipped)
-    logger.warning(
-        "%s: traces start at %s. Of %d samples the %d that all of them have are read.",
-        *(layout.path.name, shown, layout.n_samples, layout.n_read),
-    )
+    what = f"{layout.n_read} of {layout.n_samples} samples, those that all of them have"
+    logger.warning("%s: traces start at %s. Reading %s.", layout.path.name, shown, what)
     return layout, start
 
 
-def _scan_line(
-    layout: Layout, fields: Fields, live: NDArray[np.bool_], line_bytes: tuple[int, ...]
-) -> xr.DataArray:
-    cdps = fields[TraceField.CDP]
+def _scan_line(headers: Headers) -> xr.DataArray:
+    cdps = headers.fields[TraceField.CDP]
     steps = np.diff(cdps)
     numbers = cdps if (steps > 0).all() or (steps < 0).all() else np.arange(1, cdps.size + 1)
     order = np.argsort(numbers)
-    index = np.where(live, np.arange(cdps.size), -1)
+    index = np.where(headers.live, np.arange(cdps.size), -1)
     traces = _as_grid(index[order][None], [np.ones(1, np.int64), numbers[order]])
-    traces.attrs["trace_order"] = SINGLE_LINE
-    try:
-        found, positions, unit_m = find_positions(layout, fields, cdps[None], line_bytes)
-    except NoDistancesError as reason:
-        return traces.assign_attrs(trace_coordinates=str(reason))
-    traces.attrs["trace_coordinates"] = found
-    return traces.assign_coords(
-        crossline_m=("crossline", measure_line(positions[:, order], unit_m))
-    )
+    headers.attrs["trace_order"] = SINGLE_LINE
+    found, distances = measure_line(headers.layout, headers.fields, cdps, order)
+    headers.attrs["trace_coordinates"] = found
+    if distances is None:
+        return traces
+    return traces.assign_coords(crossline_m=("crossline", distances))
 
 
-def _scan_grid(
-    layout: Layout, fields: Fields, live: NDArray[np.bool_], line_bytes: tuple[int, ...]
-) -> xr.DataArray:
+def _scan_grid(headers: Headers) -> xr.DataArray:
+    layout, fields, live, line_bytes, attrs = headers
     numbers = np.stack([fields[byte] for byte in line_bytes])
     placed = _find_placed(layout, numbers)
     kept = placed & live
-    traces = _find_traces(layout, line_bytes, numbers, placed, kept)
-    traces.attrs["trace_order"] = _find_order(numbers[:, placed])
+    traces = _find_traces(headers, numbers, placed)
+    attrs["trace_order"] = _find_order(numbers[:, placed])
     logger.info(
         "%s: %d inlines (byte %d) and %d crosslines (byte %d), sorted %s. Exchange the bytes where "
         "the survey calls them the other way round.",
         *(layout.path.name, traces.shape[0], line_bytes[0], traces.shape[1], line_bytes[1]),
-        traces.attrs["trace_order"],
+        attrs["trace_order"],
     )
     if not kept.all():
         fields, numbers = {name: v[kept] for name, v in fields.items()}, numbers[:, kept]
-    try:
-        found, positions, unit_m = find_positions(layout, fields, numbers, line_bytes)
-        steps = fit_grid(positions, numbers, unit_m)  # (inline and crossline, x and y)
-    except NoDistancesError as reason:
-        return traces.assign_attrs(trace_coordinates=str(reason))
-    return add_distances(traces.assign_attrs(trace_coordinates=found), steps)
+    found, steps = measure_grid(layout, fields, numbers, line_bytes)
+    attrs["trace_coordinates"] = found
+    for line, step in zip(AXES, () if steps is None else steps, strict=steps is not None):
+        lines = traces[line].values
+        traces = traces.assign_coords({f"{line}_m": (line, np.hypot(*step) * (lines - lines[0]))})
+        if lines.size > 1:
+            bearing = np.rad2deg(np.arctan2(*step)) % 360
+            attrs[f"{line}_bearing_deg"] = round(float(bearing), 2)
+    return traces
 
 
 def _find_placed(layout: Layout, numbers: Integers) -> NDArray[np.bool_]:
     """Which traces (n,) have line numbers: 0 / 0 far from those of all others is none."""
     zero: NDArray[np.bool_] = (numbers == 0).all(axis=0)
-    for axis in numbers if zero.any() else ():
+    for axis in numbers if zero.any() and not zero.all() else ():
         others = np.unique(axis[~zero])
         step = np.median(np.diff(others)) if others.size > 1 else 1
-        if others.size and np.abs(others).min() > NEAR_STEPS * step:
-            logger.warning(
-                "%s: %d traces, the first of them number %d, have line numbers 0 / 0, far from all "
-                "others, and are left out.",
-                *(layout.path.name, np.count_nonzero(zero), np.argmax(zero) + 1),
+        if np.abs(others).min() > NEAR_STEPS * step:
+            where = f"the first of them number {np.argmax(zero) + 1}"
+            what = (
+                f"{np.count_nonzero(zero)} traces, {where}, have line numbers 0 / 0, far from all"
             )
+            logger.warning("%s: %s others, and are left out.", layout.path.name, what)
             return ~zero
     return np.ones(zero.size, bool)
 
@@ -308,36 +287,30 @@ def _as_grid(traces: Integers, lines: Sequence[Integers]) -> xr.DataArray:
     return xr.DataArray(traces, dict(zip(AXES, lines, strict=True)), AXES)
 
 
-def _find_traces(
-    layout: Layout,
-    line_bytes: tuple[int, ...],
-    numbers: Integers,
-    placed: NDArray[np.bool_],
-    kept: NDArray[np.bool_],
-) -> xr.DataArray:
+def _find_traces(headers: Headers, numbers: Integers, placed: NDArray[np.bool_]) -> xr.DataArray:
     """Index of the trace at each position of the grid of lines, -1 where it is missing."""
     lines = [_fill_lines(axis[placed]) for axis in numbers]
     shape = tuple(axis.size for axis in lines)
-    index = np.flatnonzero(kept)
-    where = tuple(np.searchsorted(*pair) for pair in zip(lines, numbers[:, kept], strict=True))
+    index = np.flatnonzero(placed & headers.live)
+    where = tuple(np.searchsorted(*pair) for pair in zip(lines, numbers[:, index], strict=True))
     flat = where[0] * shape[1] + where[1]
     n_traces, n_pairs = index.size, np.unique(flat).size
-    read = f"(line numbers in bytes {line_bytes[0]} and {line_bytes[1]})"
+    hint = (
+        "A pre-stack file, numbers in other bytes (iline_byte, xline_byte), or a 2-D line, which "
+    )
+    hint += "single_line=True reads (thesis segment -o single_line true)"
     if n_pairs < n_traces < FEW_TWINS * n_pairs:
         order = np.argsort(flat, kind="stable")
         twin = np.argmax(np.diff(flat[order]) == 0)
         first, second = index[order[twin : twin + 2]]
-        raise DataError(
-            f"{layout.path.name} has {n_traces - n_pairs} more traces than positions: traces "
-            f"{first + 1} and {second + 1} of {layout.n_traces} are both at inline "
-            f"{numbers[0, first]}, crossline {numbers[1, first]} {read}. Must be one at each."
-        )
+        lines_of = f"inline {numbers[0, first]}, crossline {numbers[1, first]}"
+        hint = f"Traces {first + 1} and {second + 1} are both at {lines_of}: remove one"
     if n_pairs < n_traces or n_traces < MIN_COVERAGE * math.prod(shape):  # before a huge grid
+        inline, crossline = headers.line_bytes
         raise DataError(
-            f"{layout.path.name} has no 3-D geometry: {n_traces} traces at {n_pairs} of "
-            f"{shape[0]} x {shape[1]} positions {read}. A pre-stack file, numbers in other bytes "
-            "(iline_byte, xline_byte), or a 2-D line, which single_line=True reads (thesis segment "
-            "-o single_line true)."
+            f"{headers.layout.path.name} has no 3-D geometry: {n_traces} traces at {n_pairs} of "
+            f"{shape[0]} x {shape[1]} positions (line numbers in bytes {inline} and {crossline}). "
+            f"{hint}."
         )
     traces = np.full(shape, -1, dtype=np.int64)
     traces[where] = index

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from scipy.interpolate import interp1d
 from segyio import BinField, TraceField
 
 from saltvolumes._io.segy_layout import Integers, Layout
-from saltvolumes.volume import AXES, are_even
+from saltvolumes.volume import are_even
 
 FOOT_M = 0.3048
 # Trace coordinates further than this fraction of a bin from a rectangular grid give no distances,
@@ -24,16 +23,13 @@ _PAIRS = {
     "CDP": (TraceField.CDP_X, TraceField.CDP_Y),
     "source": (TraceField.SourceX, TraceField.SourceY),
 }
-COORDINATES = (
-    *(start for pair in _PAIRS.values() for start in pair),
-    TraceField.SourceGroupScalar,
-    TraceField.CoordinateUnits,
-)
+COORDINATES = (*sum(_PAIRS.values(), ()), TraceField.SourceGroupScalar, TraceField.CoordinateUnits)
 
 Floats = NDArray[np.floating[Any]]
+Fields = Mapping[int, Integers]
 
 
-class NoDistancesError(Exception):
+class _NoDistancesError(Exception):
     """Why coordinates of traces give no distances."""
 
 
@@ -47,87 +43,90 @@ def find_factors(scalars: Integers) -> Floats:
     return np.where(scalars > 0, scalars, 1 / np.maximum(-scalars, 1))
 
 
-def find_positions(
-    layout: Layout, fields: Mapping[int, Integers], numbers: Integers, line_bytes: tuple[int, ...]
-) -> tuple[str, Floats, float]:
+def measure_grid(
+    layout: Layout, fields: Fields, numbers: Integers, line_bytes: tuple[int, ...]
+) -> tuple[str, Floats | None]:
     """
-    Find the coordinates of traces.
-
-    Parameters
-    ----------
-    layout : Layout
-    fields : mapping of int to array of shape (n,)
-        Trace header fields ``COORDINATES``, of the traces in question.
-    numbers : int array of shape (k, n)
-        Line numbers: fields that hold them as well are no coordinates.
-    line_bytes : tuple of int
-        First bytes of the fields that are read as line numbers.
-
-    Returns
-    -------
-    str
-        Which coordinates there are.
-    Floats of shape (2, n)
-        (x, y) in m.
-    float
-        Unit of the coordinates in m, to which they are rounded.
-
-    Raises
-    ------
-    NoDistancesError
-        If there are none.
-    """
-    units = np.unique(fields[TraceField.CoordinateUnits])
-    if not {0, 1}.issuperset(units.tolist()):
-        shown = ", ".join(map(str, units))
-        raise NoDistancesError(f"coordinates are not lengths: unit {shown}")
-    units_m = find_unit_m(layout) * find_factors(fields[TraceField.SourceGroupScalar])
-    lines = [axis for axis in numbers if np.ptp(axis)]
-    reason = "coordinates are all the same"
-    for name, starts in _PAIRS.items():
-        pair = np.stack([fields[start] for start in starts])
-        if not np.ptp(pair, axis=1).any():
-            continue
-        copied = any(np.array_equal(axis, values) for axis in lines for values in pair)
-        if copied or set(starts) & set(line_bytes):
-            reason = f"{name} coordinates are line numbers"
-            continue
-        return f"{name} coordinates", pair * units_m, float(np.max(units_m))
-    raise NoDistancesError(reason)
-
-
-def fit_grid(positions: Floats, numbers: Integers, unit_m: float) -> Floats:
-    """
-    Fit a rectangular, perhaps rotated, grid to the positions of traces.
+    Fit a rectangular, perhaps rotated, grid to the coordinates of traces.
 
     Traces at 0 / 0 are left out where all others make a grid without them.
 
     Parameters
     ----------
-    positions : array of shape (2, n)
-        (x, y) in m.
-    numbers : array of shape (2, n)
-        Inline and crossline numbers.
-    unit_m : float
-        What positions may be rounded to.
+    layout : Layout
+    fields : mapping of int to array of shape (n,)
+        Trace header fields `COORDINATES`, of the traces in question.
+    numbers : int array of shape (2, n)
+        Inline and crossline numbers: fields that hold them as well are no coordinates.
+    line_bytes : tuple of int
+        First bytes of the fields that are read as line numbers, and are no coordinates either.
 
     Returns
     -------
-    array of shape (2, 2)
+    str
+        Which coordinates there are, or why they give no distances.
+    array of shape (2, 2), optional
         (x, y) in m for a step of one of each line number.
-
-    Raises
-    ------
-    NoDistancesError
-        If the positions do not make such a grid.
     """
     try:
-        return _fit(positions, numbers, unit_m)
-    except NoDistancesError:
+        found, positions, unit_m = _find_positions(layout, fields, numbers, line_bytes)
         known = positions.any(axis=0)
-        if known.all() or np.count_nonzero(known) <= known.size / 2:
-            raise
-        return _fit(positions[:, known], numbers[:, known], unit_m)
+        try:
+            return found, _fit(positions, numbers, unit_m)
+        except _NoDistancesError:
+            if known.all() or np.count_nonzero(known) <= known.size / 2:
+                raise
+            return found, _fit(positions[:, known], numbers[:, known], unit_m)
+    except _NoDistancesError as reason:
+        return str(reason), None
+
+
+def measure_line(
+    layout: Layout, fields: Fields, cdps: Integers, order: Integers
+) -> tuple[str, Floats | None]:
+    """
+    Distance in m of the traces of a line, in an order, from the first, however the line bends.
+
+    A trace at 0 / 0 far from its neighbours is taken to lie on the line through them, and steps
+    that differ by no more than rounding are taken to be the same. See `measure_grid`.
+    """
+    try:
+        found, positions, unit_m = _find_positions(layout, fields, cdps[None], (TraceField.CDP,))
+    except _NoDistancesError as reason:
+        return str(reason), None
+    positions = positions[:, order]
+    steps_m = np.hypot(*np.diff(positions))
+    known = np.flatnonzero(positions.any(axis=0))
+    if 1 < known.size < order.size and steps_m.max() > FAR_STEPS * np.median(steps_m):
+        between = interp1d(known, positions[:, known], fill_value="extrapolate")
+        steps_m = np.hypot(*np.diff(between(np.arange(order.size))))
+    mean_m = steps_m.mean()
+    rounding_m = min(2 * MAX_ROUNDING * unit_m, mean_m / 2)
+    if not are_even(steps_m) and np.abs(steps_m - mean_m).max() <= rounding_m:
+        steps_m = np.full(steps_m.size, mean_m)
+    return found, np.cumsum([0.0, *steps_m])
+
+
+def _find_positions(
+    layout: Layout, fields: Fields, numbers: Integers, line_bytes: tuple[int, ...]
+) -> tuple[str, Floats, float]:
+    """Which coordinates there are, (x, y) of the traces in m, (2, n), and their unit in m."""
+    units = np.unique(fields[TraceField.CoordinateUnits]).tolist()
+    if not {0, 1}.issuperset(units):
+        shown = ", ".join(map(str, units))
+        raise _NoDistancesError(f"coordinates are not lengths: unit {shown}")
+    units_m = find_unit_m(layout) * find_factors(fields[TraceField.SourceGroupScalar])
+    reason = "coordinates are all the same"
+    for name, starts in _PAIRS.items():
+        pair = np.stack([fields[start] for start in starts])
+        if not np.ptp(pair, axis=1).any():
+            continue
+        lines = [axis for axis in numbers if np.ptp(axis)]
+        copied = any(np.array_equal(axis, values) for axis in lines for values in pair)
+        if not copied and not set(starts) & set(line_bytes):
+            return f"{name} coordinates", pair * units_m, float(np.max(units_m))
+        reason = f"{name} coordinates are line numbers"
+    raise _NoDistancesError(reason)
 
 
 def _fit(positions: Floats, numbers: Integers, unit_m: float) -> Floats:
@@ -143,51 +142,11 @@ def _fit(positions: Floats, numbers: Integers, unit_m: float) -> Floats:
     misfits_m = np.abs(positions - design @ steps)  # (n, 2)
     misfit_m = np.hypot(*misfits_m.T).max()
     if min(bins_m) < 1e-6 * max(bins_m) or not all(bins_m):
-        raise NoDistancesError("lines of different numbers have the same position")
+        raise _NoDistancesError("lines of different numbers have the same position")
     rounded = unit_m < min(bins_m) and misfits_m.max() <= MAX_ROUNDING * unit_m
     if misfit_m >= MAX_MISFIT * min(bins_m) and not rounded:
-        raise NoDistancesError(f"traces lie up to {misfit_m:.3g} m off a regular grid")
+        raise _NoDistancesError(f"traces lie up to {misfit_m:.3g} m off a regular grid")
     cosine = abs(steps[0] @ steps[1])
     if cosine > MAX_MISFIT * steps_m.prod():
-        raise NoDistancesError("inlines and crosslines do not cross at right angles")
+        raise _NoDistancesError("inlines and crosslines do not cross at right angles")
     return steps
-
-
-def measure_line(positions: Floats, unit_m: float) -> Floats:
-    """
-    Distance along a line of traces, however it bends.
-
-    Parameters
-    ----------
-    positions : array of shape (2, n)
-        (x, y) of the traces in their order, in m. A trace at 0 / 0 far from its neighbours is
-        taken to lie on the line through them.
-    unit_m : float
-        What positions may be rounded to: steps that differ by no more are the same.
-
-    Returns
-    -------
-    array of shape (n,)
-        In m.
-    """
-    steps_m = np.hypot(*np.diff(positions))
-    known = np.flatnonzero(positions.any(axis=0))
-    if 1 < known.size < positions.shape[1] and steps_m.max() > FAR_STEPS * np.median(steps_m):
-        between = interp1d(known, positions[:, known], fill_value="extrapolate")
-        steps_m = np.hypot(*np.diff(between(np.arange(positions.shape[1]))))
-    if not are_even(steps_m):
-        mean_m = steps_m.mean()
-        if np.abs(steps_m - mean_m).max() <= min(2 * MAX_ROUNDING * unit_m, mean_m / 2):
-            steps_m = np.full(steps_m.size, mean_m)
-    return np.cumsum([0.0, *steps_m])
-
-
-def add_distances(traces: xr.DataArray, steps: Floats) -> xr.DataArray:
-    """Add distances of lines, and their bearings, to a grid of lines."""
-    for line, step in zip(AXES, steps, strict=True):
-        lines = traces[line].values
-        traces = traces.assign_coords({f"{line}_m": (line, np.hypot(*step) * (lines - lines[0]))})
-        if lines.size > 1:
-            bearing = np.rad2deg(np.arctan2(*step)) % 360
-            traces.attrs[f"{line}_bearing_deg"] = round(float(bearing), 2)
-    return traces

@@ -8,23 +8,15 @@ import xarray as xr
 from saltvolumes.errors import DataError
 from saltvolumes.volume import AXES
 
-Units = dict[float, tuple[str, ...]]
-_LENGTHS: Units = {
-    1.0: ("m", "metre", "metres", "meter", "meters"),
-    1000.0: ("km", "kilometre", "kilometres", "kilometer", "kilometers"),
-    0.3048: ("ft", "foot", "feet"),
+_LENGTHS = {"m": 1.0, "metre": 1.0, "meter": 1.0, "km": 1000.0, "kilometre": 1000.0}
+_LENGTHS |= {"kilometer": 1000.0, "ft": 0.3048, "foot": 0.3048, "feet": 0.3048}
+_TIMES = {"ms": 1.0, "msec": 1.0, "millisecond": 1.0, "s": 1000.0, "sec": 1000.0}
+_TIMES |= {"second": 1000.0, "us": 0.001, "µs": 0.001, "microsecond": 0.001}
+_SPEEDS = {
+    name + per: factor
+    for name, factor in _LENGTHS.items()
+    for per in ("/s", "/sec", " s-1", " s^-1", " s**-1")
 }
-_TIMES: Units = {
-    1.0: ("ms", "msec", "millisecond", "milliseconds"),
-    1000.0: ("s", "sec", "second", "seconds"),
-    0.001: ("us", "µs", "microsecond", "microseconds"),
-}
-_PER_SECOND = ("/s", "/sec", " s-1", " s^-1", " s**-1", ".s-1")
-_SPEEDS: Units = {
-    factor: tuple(name + per for name in names for per in _PER_SECOND)
-    for factor, names in _LENGTHS.items()
-}
-_UNITS = {"time": _TIMES, "velocity": _SPEEDS}  # and of all else lengths
 
 
 def convert_axes(array: xr.DataArray, source: str) -> xr.DataArray:
@@ -73,11 +65,8 @@ def convert_velocities(array: xr.DataArray, source: str) -> xr.DataArray:
 
 def _find_factor(name: str, attrs: Any, source: str) -> float:
     unit = str(attrs.get("units", "")).strip().lower()
-    if unit in ("", "1"):
-        return 1.0
-    units = _UNITS.get(name, _LENGTHS)
-    for factor, names in units.items():
-        if unit in names:
-            return factor
-    allowed = ", ".join(names[0] for names in units.values())
-    raise DataError(f"{source}: {name} is in {unit!r}. Must be in one of: {allowed}.")
+    units = {"time": _TIMES, "velocity": _SPEEDS}.get(name, _LENGTHS) | {"": 1.0, "1": 1.0}
+    factor = units.get(unit, units.get(unit.removesuffix("s") if len(unit) > 4 else unit))
+    if factor is None:
+        raise DataError(f"{source}: {name} is in {unit!r}. Must be in one of: {', '.join(units)}.")
+    return factor

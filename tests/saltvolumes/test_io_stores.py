@@ -71,9 +71,9 @@ def test_heights_become_depths(tmp_path, values, flipped):
 @pytest.mark.parametrize(
     ("vertical", "attrs", "message"),
     [
-        ("time", {"units": "m"}, r"x.nc: time is in 'm'. Must be in one of: ms, s, us"),
+        ("time", {"units": "m"}, r"x.nc: time is in 'm'. Must be in one of: ms, msec, "),
         ("time", {"units": "days since 1970-01-01"}, r"time is in 'days since"),
-        ("depth", {"units": "ms"}, r"depth is in 'ms'. Must be in one of: m, km, ft"),
+        ("depth", {"units": "ms"}, r"depth is in 'ms'. Must be in one of: m, metre"),
         ("depth", {"positive": "north"}, r"depth is positive 'north'. Must be 'down' or 'up'"),
     ],
 )
@@ -109,9 +109,7 @@ def test_velocities_are_converted(tmp_path, units, salt):
     assert np.array_equal(volume.salt, SAMPLES > 4)
     assert volume.velocity.max() == pytest.approx(4480)
     write(tmp_path / "bad.zarr", velocity=(DIMS, velocity, {"units": "slowness"}))
-    with pytest.raises(
-        DataError, match=r"velocity is in 'slowness'. Must be in one of: m/s, km/s, ft/s"
-    ):
+    with pytest.raises(DataError, match=r"velocity is in 'slowness'. Must be in one of: m/s"):
         open_volume(tmp_path / "bad.zarr")
 
 
@@ -202,7 +200,7 @@ def test_groups_within_a_store_are_named(tmp_path, name):
         else:
             part.to_zarr(path, consolidated=False, zarr_format=2, group="data/stack")
     assert np.array_equal(open_volume(tmp_path / name).amplitude, SAMPLES)
-    with pytest.raises(DataError, match=r"Must be one of: data/stack/amplitude \(3, 4, 5\), data"):
+    with pytest.raises(DataError, match=r"Must be one of: .*data/stack/amplitude \(3, 4, 5\)"):
         open_volume(path)
     assert np.array_equal(open_volume(path, variable="data/stack/amplitude").amplitude, SAMPLES)
 

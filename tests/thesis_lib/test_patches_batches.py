@@ -152,7 +152,11 @@ def test_windows_that_touch_a_missing_trace_are_left_out():
 @pytest.mark.parametrize(
     ("volumes", "wrong", "message"),
     [
-        (make_volume((16, 4, 16)), {"patch": 8}, r"\(8, 8\) .* inline .*\(16, 4\) \(depth, cross"),
+        (
+            make_volume((40, 4, 40)),
+            {"patch": 33},
+            r"\(33, 33\) .* inline .*\(40, 4\) \(depth, cross",
+        ),
         (make_volume((4, 4, 4), missing=DIAGONAL), {}, "No patch without a missing trace"),
         ([], {}, "Invalid volumes: none given"),
         (make_volume().drop_vars("salt"), {}, "without salt mask"),

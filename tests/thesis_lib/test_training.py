@@ -557,7 +557,7 @@ def test_progress_is_one_line(capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"patch": (18, 5)}, r"Invalid patch \(18, 5\) for the 6 sections along inline"),
+        ({"patch": (137, 5)}, r"Invalid patch \(137, 5\) for the 6 sections along inline"),
         ({"axes": ()}, r"Invalid axes \(\)"),
         ({"batch_size": 0}, "Invalid batch_size 0"),
         ({"precision": "64-true"}, "Invalid precision '64-true'"),

@@ -265,7 +265,7 @@ def _check_salt(volume: xr.Dataset) -> None:
     if salt.dtype != np.bool_:
         other = salt.where(~salt.isin([0, 1]) & volume["amplitude"].notnull()).max()
         if other.notnull():
-            raise ValueError(f"Invalid salt with value {other.item():g}. Must be 0 or 1.")
+            raise ValueError(f"Invalid salt with value {float(other):g}. Must be 0 or 1.")
 
 
 def _list_windows(

@@ -51,6 +51,8 @@ class LabelledPatches:
     def __post_init__(self) -> None:
         for name, kinds, allowed in (("labels", "iu", "whole numbers"), ("masks", "b", "boolean")):
             array = getattr(self, name)
+            if np.ma.is_masked(array) or np.ma.is_masked(self.images):
+                raise ValueError("Invalid patches with masked samples. Must have none.")
             if array is not None and np.asarray(array).dtype.kind not in kinds:
                 raise TypeError(
                     f"Invalid {name} of type {np.asarray(array).dtype}. Must be {allowed}."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -21,9 +23,12 @@ from thesis_lib.patching import (
     check_axes,
     grid_sections,
     section_dims,
+    split_sections,
     zscore,
 )
 from thesis_lib.training.config import mix_precision
+
+logger = logging.getLogger(__name__)
 
 
 def predict_volume(
@@ -43,7 +48,10 @@ def predict_volume(
 
     Sections along each direction are cut into overlapping patches, z-scored, and the
     probabilities blended; those of two directions are averaged. Missing samples (NaN) are given to
-    the network as zeros, and their probability is NaN.
+    the network as zeros, and their probability is NaN. No patch reaches across lines far apart. A
+    volume somewhat smaller than a patch is continued by reflection, and a direction with too few
+    lines for that is left out, both of which is logged; see
+    :func:`thesis_lib.patching.split_sections`.
 
     Parameters
     ----------
@@ -74,24 +82,35 @@ def predict_volume(
     Raises
     ------
     ValueError
-        If a patch does not fit the sections, a direction is unknown, repeated or missing, or
-        another argument is out of its range.
+        If a patch does not fit the sections of any direction, a direction is unknown, repeated or
+        missing, or another argument is out of its range.
     """
     axes = check_axes(axes)
     check_count("batch_size", batch_size)
     amplitude = volume["amplitude"].compute()
-    grids = {axis: grid_sections(volume, axis, patch, stride) for axis in axes}
-    n_batches = sum(-(-len(grid) // batch_size) for grid in grids.values())
+    parts = _split(amplitude.to_dataset(name="amplitude"), axes, patch)
+    grids = {
+        axis: [grid_sections(part, axis, patch, stride) for _, part in parts[axis]]
+        for axis in parts
+    }
+    n_batches = sum(-(-len(grid) // batch_size) for grid in itertools.chain(*grids.values()))
     found = []
     with (
         _evaluating(model, precision),
         tqdm(total=n_batches, unit="batch", disable=not progress) as bar,
     ):
-        for axis, grid in grids.items():
-            sections = amplitude.fillna(np.float32(0)).transpose(*section_dims(volume, axis))
-            blended = _predict(model, sections.values, Stitcher(grid, window), batch_size, bar)
-            found.append(sections.copy(data=blended).transpose(*amplitude.dims).values)
-    predicted = {"probability": ("probability of salt", np.mean(found, axis=0, dtype=np.float32))}
+        for axis in parts:
+            dims = section_dims(volume, axis)
+            whole = xr.full_like(amplitude, np.nan, np.float32).transpose(*dims)
+            for (run, part), grid in zip(parts[axis], grids[axis], strict=True):
+                sections = part["amplitude"].fillna(np.float32(0)).transpose(*dims)
+                blended = _predict(model, sections.values, Stitcher(grid, window), batch_size, bar)
+                inside = whole[..., run]
+                inside[:] = blended[:, : inside.shape[1], : inside.shape[2]]
+            found.append(whole.transpose(*amplitude.dims).values)
+    mean = np.mean(found, axis=0, dtype=np.float32)
+    mean = np.where(np.isnan(mean), np.fmax.reduce(found), mean)  # where one direction has none
+    predicted = {"probability": ("probability of salt", mean)}
     if len(found) == 2:
         predicted["disagreement"] = ("difference between directions", np.abs(np.subtract(*found)))
     return xr.Dataset(
@@ -102,6 +121,23 @@ def predict_volume(
             for name, (text, values) in predicted.items()
         }
     )
+
+
+def _split(
+    volume: xr.Dataset, axes: Sequence[str], patch: tuple[int, int]
+) -> dict[str, list[tuple[slice, xr.Dataset]]]:
+    """Parts of a volume by direction, without a direction that has none."""
+    parts, reasons = {}, []
+    for axis in axes:
+        try:
+            parts[axis] = split_sections(volume, axis, patch)
+        except ValueError as error:
+            reasons.append(error)
+    for reason in reasons:
+        if not parts:
+            raise reason
+        logger.warning("One direction is left out: %s", reason)
+    return parts
 
 
 def predict_patches(
