@@ -263,6 +263,7 @@ class SaltClassifier(SaltEncoder):
             self.head = nn.Linear(sum(self.channels), n_classes)
 
     @classmethod
+    @torch.inference_mode(False)
     def from_segmentation(cls, unet: SaltUNet, n_classes: int, *, seed: int = 0) -> Self:
         """
         Take the encoder of a trained U-Net, drop its decoder and append a new head.
@@ -333,8 +334,8 @@ class SaltClassifier(SaltEncoder):
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Draw from a generator of this seed on the CPU and leave the global random state alone."""
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+    """Draw on the CPU from a generator of this seed; global random state and modes do not count."""
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(check_count("seed", seed, low=0))
         yield
 

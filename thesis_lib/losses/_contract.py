@@ -2,26 +2,26 @@
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from saltvolumes._checks import check_same_shape
+from thesis_lib._networks import check_images, full_precision
 
 LossT = TypeVar("LossT", bound=Callable[..., Tensor])
 
 
-def _check_pair(logits: Tensor, target: Tensor) -> None:
-    check_same_shape("logits", logits.shape, "target", target.shape)
-    if logits.ndim != 4 or logits.shape[1] != 1 or logits.numel() == 0:
-        raise ValueError(
-            f"Invalid logits of shape {tuple(logits.shape)}. Must be (B, 1, H, W), each at least 1."
-        )
+def _check_pair(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the precision of the logits, at least float32, after a check of types and shapes."""
+    check_same_shape("logits", np.shape(logits), "target", np.shape(target))
+    exact, target = check_images("logits", logits), check_images("target", target)
     if not logits.is_floating_point():
         raise TypeError(f"Invalid logits of dtype {logits.dtype}. Must be floating point.")
+    return exact, target.to(exact.dtype)
 
 
 def _check_values(target: Tensor) -> None:
@@ -38,12 +38,6 @@ def _mark_invalid(logits: Tensor, target: Tensor) -> Tensor:
     return torch.where((target >= 0) & (target <= 1), logits, math.nan)
 
 
-def _full_precision(device_type: str) -> AbstractContextManager[object]:
-    if torch.amp.is_autocast_available(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()
-
-
 def mean_loss(values: LossT) -> LossT:
     """
     Turn values per pixel (B, 1, H, W) or per sample (B,) into a checked loss in full precision.
@@ -53,10 +47,8 @@ def mean_loss(values: LossT) -> LossT:
 
     @wraps(values)
     def loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
-        _check_pair(logits, target)
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        with _full_precision(logits.device.type):
-            logits, target = logits.to(dtype), target.to(dtype)
+        logits, target = _check_pair(logits, target)
+        with full_precision(logits.device):
             if target.device.type == "cpu":
                 _check_values(target)
             else:

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import torch
+from torch import nn
 
 from saltvolumes._checks import check_choice, check_count, check_range, keep_plain
+from thesis_lib._networks import autocast, first_weight
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -36,7 +38,8 @@ class TrainConfig:
     gradient_clip : float
         Largest norm of the gradient of a step.
     precision : {"auto", "bf16-mixed", "32-true"}
-        ``"auto"`` is bf16 autocast where the hardware computes in bf16, else float32.
+        ``"auto"`` is bf16 autocast where the hardware computes in bf16, else float32. A network of
+        other weights than float32 computes in their dtype.
     accelerator : {"auto", "cpu", "cuda", "gpu", "mps"}
         Where to train, on one device: ``"gpu"`` is CUDA or MPS, whichever the machine has, and
         ``"auto"`` the CPU where it has neither.
@@ -116,10 +119,10 @@ def pick_precision(precision: str, device: torch.device) -> Precision:
     return "bf16-mixed" if fast else "32-true"
 
 
-def mix_precision(precision: str, device: torch.device) -> torch.autocast:
+def mix_precision(precision: str, model: nn.Module) -> torch.autocast:
     """Return the context in which a network computes in a precision, see `pick_precision`."""
-    mixed = pick_precision(precision, device) == "bf16-mixed"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)
+    device = first_weight(model).device
+    return autocast(model, mixed=pick_precision(precision, device) == "bf16-mixed")
 
 
 def resolve_precision(config: TrainConfig) -> Precision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -16,6 +17,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
+from thesis_lib._networks import check_differentiable, first_weight
 from thesis_lib.training.config import TrainConfig, mix_precision, resolve_device
 from thesis_lib.training.folder import History, Row, RunFolder
 
@@ -33,6 +35,8 @@ class Batches(Protocol):
         """Yield the batches of epoch ``number`` (from 0), the same whenever it is asked for."""
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit(
     model: nn.Module,
     batches: Batches,
@@ -40,7 +44,7 @@ def fit(
     config: TrainConfig,
     *,
     validate: Validate | None = None,
-    folder: Path | None = None,
+    folder: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> History:
     """
@@ -54,7 +58,8 @@ def fit(
     Parameters
     ----------
     model : Module
-        Trained in place, and moved to the device of ``config``.
+        Trained in place, and moved to the device of ``config``. Images get the dtype of its
+        weights.
     batches : Batches
         ``len(batches)`` steps an epoch, ``batches.epoch(number)`` yields (images, targets).
     loss : callable
@@ -63,7 +68,7 @@ def fit(
         Optimiser, schedule, precision, device.
     validate : callable, optional
         ``validate(model)`` gives named scores after each epoch, which the history records.
-    folder : Path, optional
+    folder : path, optional
         Where ``history.csv`` grows epoch by epoch, ``resume.safetensors`` holds the state of the
         last finished one, and ``weights.safetensors`` the result.
     progress : bool
@@ -94,7 +99,8 @@ def fit(
     float32 patch goes through the BLAS, whose order of sums may depend on where its arrays lie in
     memory. In that case, on another processor and on a GPU, results agree to rounding.
     """
-    run = None if folder is None else RunFolder(folder, config)
+    check_differentiable(model)
+    run = None if folder is None else RunFolder(Path(folder), config)
     finished = None if run is None else run.load_finished(model)
     model.to(resolve_device(config))  # a finished network too: what follows is computed there
     if finished is not None:
@@ -120,7 +126,7 @@ class _Trainer:
 
     def __init__(self, model: nn.Module, batches: Batches, loss: Loss, config: TrainConfig) -> None:
         self.model, self.batches, self.loss, self.config = model, batches, loss, config
-        self.device = next(model.parameters()).device
+        self.weight = first_weight(model)
         self.n_steps = len(batches)
         if not self.n_steps:
             raise ValueError("Invalid batches: there are none. Must be at least one.")
@@ -147,11 +153,12 @@ class _Trainer:
         """Train on the batches of one epoch and return its row of the history."""
         self.model.train()
         losses: list[float] = []
-        with _draw_from(epoch, self.device):
+        with _draw_from(epoch, self.weight.device):
             for images, targets in islice(self.batches.epoch(epoch), self.n_steps):
                 position = f"epoch {epoch + 1}, step {len(losses) + 1}"
                 lr = self.schedule.get_last_lr()[0]
-                losses.append(self._step(images.to(self.device), targets.to(self.device), position))
+                targets = targets.to(self.weight.device)
+                losses.append(self._step(images.to(self.weight), targets, position))
                 bar.set_postfix(epoch=epoch + 1, loss=losses[-1], refresh=False)
                 bar.update()
         if len(losses) < self.n_steps:
@@ -166,7 +173,7 @@ class _Trainer:
         }
 
     def _step(self, images: Tensor, targets: Tensor, position: str) -> float:
-        with mix_precision(self.config.precision, self.device):
+        with mix_precision(self.config.precision, self.model):
             logits = self.model(images)
         value = self.loss(logits.float(), targets)
         _check_finite("loss", value, position)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from saltvolumes._checks import check_count
 from saltvolumes.volume import AXES
+from thesis_lib._networks import check_images, evaluating, first_weight
 from thesis_lib.patching import (
     Floats,
     Stitcher,
@@ -56,8 +57,8 @@ def predict_volume(
     Parameters
     ----------
     model : Module
-        Turns (B, 1, H, W) into logits of the same shape. It is run in eval mode on the device of
-        its weights, and each of its parts is left in the mode that it was in.
+        Turns (B, 1, H, W) into logits of the same shape. It is run in eval mode on the device and
+        in the dtype of its weights, and each of its parts is left in the mode that it was in.
     volume : Dataset
         With ``amplitude`` over (inline, crossline, depth or time).
     patch, stride : (int, int)
@@ -167,12 +168,11 @@ def predict_patches(
     ValueError
         If there is no patch, or ``precision`` is unknown.
     """
-    check_count("number of patches", len(images))
-    device = next(model.parameters()).device
+    images, weight = check_images("images", images), first_weight(model)
     starts = range(0, len(images), check_count("batch_size", batch_size))
     batches = (images[start : start + batch_size] for start in starts)
     with _evaluating(model, precision):
-        found = [model(batch.to(device)).float().cpu() for batch in batches]
+        found = [model(batch.to(weight)).float().cpu() for batch in batches]
     return torch.cat(found)  # outside, so that it is no inference tensor
 
 
@@ -184,12 +184,12 @@ def _predict(
     bar: tqdm[NoReturn],
 ) -> Floats:
     """Blended probabilities of sections (line, vertical, lateral)."""
-    device = next(model.parameters()).device
+    weight = first_weight(model)
     patches = stitcher.grid.extract(sections)
     while batch := list(islice(patches, batch_size)):
         windows, views = zip(*batch, strict=True)
         images = torch.from_numpy(zscore(np.stack(views)))  # (B, 1, H, W)
-        probabilities = torch.sigmoid(model(images.to(device)).float()).cpu().numpy()
+        probabilities = torch.sigmoid(model(images.to(weight)).float()).cpu().numpy()
         for position, values in zip(windows, probabilities, strict=True):
             stitcher.add(position, values)
         bar.update()
@@ -199,14 +199,5 @@ def _predict(
 @contextmanager
 def _evaluating(model: nn.Module, precision: str) -> Iterator[None]:
     """Eval mode without gradients in the precision asked for; every module gets its mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with (
-            torch.inference_mode(),
-            mix_precision(precision, next(model.parameters()).device),
-        ):
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with evaluating(model), torch.inference_mode(), mix_precision(precision, model):
+        yield

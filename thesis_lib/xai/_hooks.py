@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thesis_lib._networks import autocast, check_differentiable, evaluating, first_weight
+
 PRECISIONS = ("32-true", "bf16-mixed")
 OUTPUT = ""  # name under which torch lists a network itself: its activation is the output
 
@@ -23,9 +25,9 @@ def frozen(model: nn.Module) -> Iterator[None]:
     """
     Put a network into eval mode with constant weights, then restore it, also after an exception.
 
-    Inside, gradients are enabled, wherever the caller is, and only inputs receive them: the
-    ``.grad`` of the weights stays, and in eval mode so do the statistics of BatchNorm. Restored
-    are the mode of every submodule and ``requires_grad`` of every parameter.
+    Inside, gradients are enabled and autocast is not, wherever the caller is, and only inputs
+    receive gradients: the ``.grad`` of the weights stays, and in eval mode so do the statistics of
+    BatchNorm. Restored are the mode of every submodule and ``requires_grad`` of every parameter.
 
     Parameters
     ----------
@@ -34,16 +36,24 @@ def frozen(model: nn.Module) -> Iterator[None]:
     Yields
     ------
     None
+
+    Raises
+    ------
+    ValueError
+        If the network was made in inference mode.
     """
-    modes = [(module, module.training) for module in model.modules()]
+    check_differentiable(model)
     required = [(weight, weight.requires_grad) for weight in model.parameters()]
     try:
-        model.eval().requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
+        with (
+            evaluating(model),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            autocast(model, mixed=False),
+        ):
+            model.requires_grad_(False)
             yield
     finally:
-        for module, mode in modes:
-            module.training = mode
         for weight, was_required in required:
             weight.requires_grad_(was_required)
 
@@ -103,7 +113,7 @@ def match_network(values: Tensor, model: nn.Module) -> Tensor:
     -------
     Tensor
     """
-    weight = next(model.parameters(), values)
+    weight = first_weight(model)
     return values.to(weight.device, torch.promote_types(torch.float32, weight.dtype))
 
 
@@ -120,7 +130,7 @@ def activate(model: nn.Module, layer: str, images: Tensor, *, precision: str) ->
     images : Tensor of shape (n, 1, H, W)
         Converted to the dtype of the network.
     precision : {"32-true", "bf16-mixed"}
-        Arithmetic of the network: its own or bf16 autocast.
+        Arithmetic of the network: its own, or bf16 autocast of float32 weights.
 
     Returns
     -------
@@ -140,13 +150,12 @@ def activate(model: nn.Module, layer: str, images: Tensor, *, precision: str) ->
         found.append(output)
         raise _Reached
 
-    weight = next(model.parameters(), images)
     with (
         model.get_submodule(layer).register_forward_hook(stop),
         suppress(_Reached),
-        torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"),
+        autocast(model, mixed=precision == "bf16-mixed"),
     ):
-        model(images.to(weight.dtype))
+        model(images.to(first_weight(model).dtype))
     if not found:
         raise ValueError(f"Invalid layer {layer!r}. Must run in the forward pass.")
     if not isinstance(found[0], Tensor):

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saltvolumes._checks import check_count, check_same_shape
-from thesis_lib.xai._hooks import frozen
+from thesis_lib._networks import check_images
+from thesis_lib.xai._hooks import frozen, match_network
 from thesis_lib.xai.measures import correlation, find_band
 
 
@@ -99,10 +100,10 @@ def cam(model: nn.Module, patches: Tensor, class_index: int) -> Cam:
        https://doi.org/10.1109/CVPR.2016.319
     """
     compute_features, head = _split_classifier(model, class_index)
+    patches = match_network(check_images("patches", patches), model)
     with frozen(model), torch.no_grad():
-        features = compute_features(patches.to(head.weight))
-        dtype = torch.promote_types(torch.float32, head.weight.dtype)
-        weights = head.weight[class_index].to(dtype)
+        features = compute_features(patches.to(head.weight.dtype))
+        weights = head.weight[class_index].to(patches.dtype)
         bias = 0.0 if head.bias is None else float(head.bias[class_index])
         sizes = [maps.shape[1] for maps in features]
         if sum(sizes) != head.in_features:
@@ -111,20 +112,22 @@ def cam(model: nn.Module, patches: Tensor, class_index: int) -> Cam:
                 f"channels of the blocks, {sizes}."
             )
         blocks = tuple(
-            torch.einsum("k,nkhw->nhw", part, maps.to(dtype))[:, None]
+            torch.einsum("k,nkhw->nhw", part, maps.to(patches.dtype))[:, None]
             for part, maps in zip(torch.split(weights, sizes), features, strict=True)
         )
-    size = tuple(patches.shape[2:])
-    large = [F.interpolate(block, size=size, mode="bilinear") for block in blocks]
-    return Cam(
-        maps=torch.stack(large).sum(dim=0),
-        blocks=blocks,
-        logits=torch.stack([block.mean(dim=(1, 2, 3)) for block in blocks]).sum(dim=0) + bias,
-        bias=bias,
-        class_index=class_index,
-    )
+        size = tuple(patches.shape[2:])
+        large = [F.interpolate(block, size=size, mode="bilinear") for block in blocks]
+        means = [block.mean(dim=(1, 2, 3)) for block in blocks]
+        return Cam(
+            maps=torch.stack(large).sum(dim=0),
+            blocks=blocks,
+            logits=torch.stack(means).sum(dim=0) + bias,
+            bias=bias,
+            class_index=class_index,
+        )
 
 
+@torch.inference_mode(False)  # a copy made in it could not be explained
 def randomize_cascade(
     model: nn.Module, patches: Tensor, class_index: int, *, seed: int
 ) -> dict[str, Tensor]:
@@ -215,7 +218,7 @@ def trace_curves(
     if check_count("window_px", window_px) % 2 == 0:
         raise ValueError(f"Invalid window_px {window_px}. Must be odd.")
     check_same_shape("maps", maps.shape, "patches", patches.shape)
-    images = patches.to(head.weight)
+    images = check_images("patches", patches).to(head.weight)
     mean = F.avg_pool2d(images, window_px, 1, window_px // 2, count_include_pad=False)
     order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1).reshape(maps.shape).to(images.device)

@@ -9,19 +9,7 @@ import torch
 from torch import Tensor
 
 from saltvolumes._checks import check_range, check_same_shape, keep_plain
-
-
-def check_images(name: str, images: Tensor) -> None:
-    """
-    Refuse what is not a batch of images of one channel.
-
-    Raises
-    ------
-    ValueError
-        If the shape is not (n, 1, H, W), or empty.
-    """
-    if images.ndim != 4 or images.shape[1] != 1 or not images.numel():
-        raise ValueError(f"Invalid {name} of shape {tuple(images.shape)}. Must be (n, 1, H, W).")
+from thesis_lib._networks import check_images
 
 
 class Parametrization(Protocol):
@@ -117,6 +105,7 @@ class Fourier:
         -------
         Tensor of shape (n, H, W // 2 + 1, 2)
         """
+        images = check_images("images", images)
         spectrum = torch.fft.rfft2(images[:, 0], norm="ortho")
         height, width = images.shape[2:]
         return torch.view_as_real(spectrum / self._weight(images, (height, width)))
@@ -150,8 +139,8 @@ class Phase:
 
     Raises
     ------
-    ValueError
-        If ``patches`` is not (B, 1, H, W) or empty.
+    TypeError, ValueError
+        If ``patches`` is not a Tensor of shape (B, 1, H, W), or empty.
 
     References
     ----------
@@ -159,8 +148,9 @@ class Phase:
        constrained optimization. https://doi.org/10.48550/arXiv.2306.06805
     """
 
+    @torch.inference_mode(False)
     def __init__(self, patches: Tensor) -> None:
-        check_images("patches", patches)
+        patches = check_images("patches", patches).detach()
         self.shape = tuple(patches.shape)
         self.magnitude: Tensor = torch.fft.rfft2(patches[:, 0]).abs().mean(dim=0)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from saltvolumes._checks import check_choice, check_count, check_range
+from thesis_lib._networks import check_images
 from thesis_lib.xai._hooks import (
     PRECISIONS,
     Layer,
@@ -21,7 +22,7 @@ from thesis_lib.xai._hooks import (
     match_network,
     resolve_layer,
 )
-from thesis_lib.xai.images import Fourier, check_images
+from thesis_lib.xai.images import Fourier
 from thesis_lib.xai.lbfgs import Evaluate, Evaluation, State, lbfgs
 
 OPTIMIZERS = ("lbfgs", "adam")
@@ -159,7 +160,7 @@ def invert(
     .. [2] Gatys et al. (2016). Image style transfer using convolutional neural networks.
        https://doi.org/10.1109/CVPR.2016.265
     """
-    check_images("patches", patches)
+    patches = check_images("patches", patches)
     flat = patches.flatten(1)
     if constant := _find_rows(~(flat.amax(dim=1) > flat.amin(dim=1))):
         raise ValueError(

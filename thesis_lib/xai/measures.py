@@ -8,8 +8,8 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from saltvolumes._checks import check_count, check_range, check_same_shape
+from thesis_lib._networks import check_images, full_precision
 from thesis_lib.metrics import Mask, perimeter
-from thesis_lib.xai.images import check_images
 
 WINDOW = 11  # pixels of the window of SSIM
 FLOOR = 1e-12  # fraction of an image's power below which a frequency counts as empty: -120 dB
@@ -72,14 +72,15 @@ def structural_similarity(images: Tensor, reference: Tensor) -> Tensor:
     span = reference.amax((1, 2, 3), keepdim=True) - reference.amin((1, 2, 3), keepdim=True)
     if not (span > 0).all():
         raise ValueError("Invalid reference: an image is constant. Must have a range above 0.")
-    _, found = structural_similarity_index_measure(
-        images / span,
-        reference / span,
-        kernel_size=WINDOW,
-        data_range=1.0,
-        reduction="none",
-        return_full_image=True,
-    )
+    with full_precision(images.device):
+        _, found = structural_similarity_index_measure(
+            images / span,
+            reference / span,
+            kernel_size=WINDOW,
+            data_range=1.0,
+            reduction="none",
+            return_full_image=True,
+        )
     edge = WINDOW // 2  # where windows reach beyond the image, into its reflection
     return torch.as_tensor(found)[..., edge:-edge, edge:-edge].mean(dim=(1, 2, 3))
 
@@ -154,8 +155,7 @@ def has_spectrum(images: Tensor) -> Tensor:
 
 def _taper(images: Tensor) -> tuple[Tensor, Tensor]:
     """Images (n, H, W) under a Hann window, without the mean, and whether (n,) anything is left."""
-    check_images("images", images)
-    x = images[:, 0].double()
+    x = check_images("images", images)[:, 0].double()
     window = torch.outer(
         *(torch.hann_window(n, dtype=x.dtype, device=x.device) for n in x.shape[1:])
     )
@@ -222,9 +222,8 @@ def log_spectral_distance(
     ValueError
         As `spectrum`, or if the sizes differ or no frequency lies above.
     """
-    check_images("images", images)
-    check_same_shape("images", images.shape[1:], "data", data.shape[1:])
     frequencies, found = spectrum(images)
+    check_same_shape("images", images.shape[1:], "data", data.shape[1:])
     counted = frequencies > check_range("above", above, low=0)
     if not counted.any():
         raise ValueError(f"Invalid above {above:g}. Must be below {frequencies[-1]:g}.")
@@ -260,7 +259,7 @@ def gradient_sparsity(images: Tensor) -> Tensor:
     .. [1] Hoyer (2004). Non-negative matrix factorization with sparseness constraints.
        https://www.jmlr.org/papers/v5/hoyer04a.html
     """
-    check_images("images", images)
+    images = check_images("images", images)
     if images.shape[2] < 2 or images.shape[3] < 2 or images.shape[2] + images.shape[3] < 5:
         raise ValueError(f"Invalid images of shape {tuple(images.shape)}. Must be at least 2 x 3.")
     dy, dx = images.diff(dim=2)[..., :-1], images.diff(dim=3)[:, :, :-1]
@@ -296,12 +295,13 @@ def nearest_distance(features: Tensor, data: Tensor) -> tuple[Tensor, Tensor]:
     check_same_shape("features", features.shape[1:], "data", data.shape[1:])
     check_count("number of patches", len(data), low=2)
     exact = "donot_use_mm_for_euclid_dist"  # the fast form loses small distances
-    data = data.flatten(1)
+    dtype = torch.promote_types(torch.promote_types(features.dtype, data.dtype), torch.float32)
+    features, data = features.to(dtype).flatten(1), data.to(dtype).flatten(1)
     among = torch.cdist(data, data, compute_mode=exact)
     scale = among.fill_diagonal_(torch.inf).amin(dim=1).mean()
     if not scale > 0:
         raise ValueError("Invalid data: each patch has a copy. Must differ, to scale distances by.")
-    nearest = torch.cdist(features.flatten(1), data, compute_mode=exact).min(dim=1)
+    nearest = torch.cdist(features, data, compute_mode=exact).min(dim=1)
     return nearest.values / scale, nearest.indices
 
 
@@ -405,7 +405,7 @@ def count_bodies(probability: Tensor, *, min_fraction: float = 0.01) -> Tensor:
     ValueError
         If the shape is not (n, 1, H, W), a probability is outside of [0, 1], or the fraction is.
     """
-    check_images("probability", probability)
+    probability = check_images("probability", probability)
     check_range("min_fraction", min_fraction, low=0, high=1)
     salt = _find_salt(probability)[:, 0].cpu().numpy()
     labels = [ndimage.label(mask, np.ones((3, 3)))[0] for mask in salt]
@@ -458,7 +458,6 @@ def _square_slopes(images: Tensor) -> Tensor:
 
 def _check_pair(images: Tensor, other: Tensor, name: str = "reference") -> tuple[Tensor, Tensor]:
     """Both in at least float32 on one device, after a check of their shapes."""
-    check_images("images", images)
+    images, other = check_images("images", images), check_images(name, other)
     check_same_shape("images", images.shape, name, other.shape)
-    images = images.to(torch.promote_types(images.dtype, torch.float32))
     return images, other.to(images)
