@@ -97,12 +97,12 @@ pages: install
 	THESIS_HTML=$(HTML) $(BIN)/pytest -q -p no:cacheprovider tests/book/test_book.py
 	@echo "The book: file://$(CURDIR)/$(HTML)/index.html"
 
-bench: install  ## Time the parts that cost most
-	$(BIN)/pytest -q -p no:randomly --benchmark-only benchmarks
+bench: install  ## Time our work next to what else does it, in turn; results/bench.json
+	$(BIN)/python benchmarks/bench.py
 
 ci: check test  ## What the forge runs: check, test, strict book of the smoke results, its pages
 	@$(MAKE) --no-print-directory html PROFILE=smoke
 
 clean:  ## Remove what was built and computed; .venv stays
 	rm -rf _build build results runs book/chapters book/results *.egg-info
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .benchmarks
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
