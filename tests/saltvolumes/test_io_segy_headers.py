@@ -269,6 +269,14 @@ def test_a_trailer_that_the_header_announces_is_no_trace(path, cube, tmp_path, s
     assert (tmp_path / "like.sgy").read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("stated", [1, -1, -7, 2**31 - 1])
+def test_a_trailer_that_is_not_there_is_not_cut_off(path, cube, stated):
+    """Whole traces up to the end of the file are traces, whatever the header announces."""
+    overwrite(write_segy(path, cube), 3500, b"\x02\x00")
+    overwrite(path, 3528, stated.to_bytes(4, "big", signed=True))
+    assert np.array_equal(open_volume(path).amplitude, cube)
+
+
 def test_a_mask_may_have_its_lines_in_other_bytes(path, cube, tmp_path):
     """The bytes of the mask's line numbers are given by themselves."""
     mask = write_segy(tmp_path / "mask.sgy", (cube > 50).astype(np.float32), line_bytes=(9, 21))
