@@ -109,7 +109,7 @@ def test_fields_of_line_numbers_are_no_coordinates(path, cube, caplog, line_byte
         assert volume.inline.values.tolist() == [10, 12, 14]
         assert spacing_m(volume, velocity_m_s=2000) is None
         assert volume.attrs["trace_coordinates"].endswith("coordinates are line numbers")
-    assert "Pass them by spacing_m" in caplog.text
+    assert "Pass spacing_m, in m" in caplog.text
 
 
 def test_lines_in_one_pair_of_fields_leave_the_other(path, cube):
@@ -294,4 +294,7 @@ def test_lines_far_apart_are_reported(path, caplog):
     numbers = [*range(1, 11), *range(100, 110)]
     write_segy(path, make_cube(20, 4), inlines=numbers)
     assert open_volume(path).inline.values.tolist() == numbers
-    assert "inlines 10 and 100 are far apart, and not treated as neighbours" in caplog.text
+    assert (
+        "inlines 10 and 100 (1 such gaps) are far apart, and not treated as neighbours"
+        in caplog.text
+    )
