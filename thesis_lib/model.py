@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import difflib
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.models import FeatureListNet
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -375,7 +374,17 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def _import_timm() -> Any:
+    """Import timm where an encoder is built: it brings all of torchvision, and takes seconds."""
+    with warnings.catch_warnings():
+        # Of tqdm, in notebooks without widgets: no bar of timm's is ever drawn.
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import timm
+    return timm
+
+
 def _create_network(name: str, *, pretrained: bool) -> nn.Module:
+    timm = _import_timm()
     if not isinstance(name, str) or not timm.is_model(name):
         near = difflib.get_close_matches(str(name), timm.list_models(), n=5)
         hint = f" Near names: {', '.join(near)}." if near else ""
@@ -407,7 +416,9 @@ def _cut_into_stages(name: str, network: nn.Module) -> tuple[list[nn.Module], li
     ends = [info[number]["module"] for number in numbers]
     nested = any("." in end for end in ends)  # "stages.0"
     try:
-        modules = FeatureListNet(network, tuple(numbers), flatten_sequential=nested)
+        modules = _import_timm().models.FeatureListNet(
+            network, tuple(numbers), flatten_sequential=nested
+        )
     except AssertionError as error:
         raise ValueError(
             f"Invalid encoder {name!r}: its stages {', '.join(ends)} are not modules that run one "
