@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from saltvolumes._checks import check_count, check_range, check_same_shape
+from saltvolumes._checks import check_count, check_range, check_same_shape, spread_axes
 
 Mask = NDArray[np.bool_]
 Distances = NDArray[np.float32]
@@ -55,7 +55,7 @@ def score_volume(
     prediction: Mask,
     truth: Mask,
     *,
-    spacing_m: Sequence[float] | None,
+    spacing_m: float | Sequence[float] | None,
     tolerance_m: float,
     valid: Mask | None = None,
 ) -> Scores:
@@ -66,9 +66,10 @@ def score_volume(
     ----------
     prediction, truth : bool array of 2 or 3 dimensions
         True inside salt.
-    spacing_m : sequence of float, or None
-        Distance of the samples along each axis, in m. None where it is not known, as in a time
-        volume without a velocity: the scores that need metres are then left out.
+    spacing_m : float, sequence of float, or None
+        Distance of the samples along each axis, or along all of them, in m. None where it is not
+        known, as in a time volume without a velocity: the scores that need metres are then left
+        out.
     tolerance_m : float
         Tolerance of `surface_dice`, in m.
     valid : bool array of the same shape, optional
@@ -170,7 +171,7 @@ def surface_dice(
     truth: Mask,
     *,
     tolerance_m: float,
-    spacing_m: Sequence[float],
+    spacing_m: float | Sequence[float],
     valid: Mask | None = None,
 ) -> float:
     """
@@ -189,7 +190,7 @@ def surface_dice(
 
 
 def hausdorff95(
-    prediction: Mask, truth: Mask, *, spacing_m: Sequence[float], valid: Mask | None = None
+    prediction: Mask, truth: Mask, *, spacing_m: float | Sequence[float], valid: Mask | None = None
 ) -> float:
     """
     Distance in m that 95 % of each perimeter keep to the other one.
@@ -206,7 +207,7 @@ def hausdorff95(
 
 
 def mean_surface_distance(
-    prediction: Mask, truth: Mask, *, spacing_m: Sequence[float], valid: Mask | None = None
+    prediction: Mask, truth: Mask, *, spacing_m: float | Sequence[float], valid: Mask | None = None
 ) -> float:
     """
     Mean distance in m of the samples of both perimeters to the other one.
@@ -301,27 +302,24 @@ def _compute_iou(prediction: Mask, truth: Mask) -> float:
 
 
 def _compare_borders(
-    prediction: Mask, truth: Mask, spacing_m: Sequence[float], valid: Mask | None
+    prediction: Mask, truth: Mask, spacing_m: float | Sequence[float], valid: Mask | None
 ) -> tuple[Distances, Distances]:
     prediction, truth = _check_masks(valid, prediction=prediction, truth=truth)
     return _measure_distances(*_extract_perimeters(prediction, truth, valid), spacing_m)
 
 
 def _measure_distances(
-    first: Mask, second: Mask, spacing_m: Sequence[float]
+    first: Mask, second: Mask, spacing_m: float | Sequence[float]
 ) -> tuple[Distances, Distances]:
     """Distance in m of each sample of the first border to the second, and the other way round."""
-    if len(spacing_m) != first.ndim:
-        raise ValueError(
-            f"Invalid spacing_m {tuple(spacing_m)}. Must have one number for each of the "
-            f"{first.ndim} axes."
-        )
-    for step in spacing_m:
+    steps = [
         check_range("spacing_m", step, low=0.0, exclusive=True)
+        for step in spread_axes("spacing_m", spacing_m, first.ndim)
+    ]
     box = ndimage.find_objects((first | second).view(np.uint8))
     if box:  # distances between borders need no sample outside of the box around both
         first, second = first[box[0]], second[box[0]]
-    return _measure_to(second, first, spacing_m), _measure_to(first, second, spacing_m)
+    return _measure_to(second, first, steps), _measure_to(first, second, steps)
 
 
 def _measure_to(border: Mask, samples: Mask, spacing_m: Sequence[float]) -> Distances:

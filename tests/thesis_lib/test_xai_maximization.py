@@ -156,8 +156,8 @@ def test_gpu_agrees_with_cpu():
     ("settings", "match"),
     [
         ({"objective": []}, "Invalid number of objectives 0"),
-        ({"seeds": []}, "Invalid number of seeds 0"),
-        ({"shape": (5,)}, r"Invalid shape \(5,\)\. Must be \(height, width\)"),
+        ({"seeds": []}, r"Invalid seeds \[\]"),
+        ({"shape": (5,)}, r"Invalid shape \(5,\)\. Must have one number"),
         ({"lr": 0}, "Invalid lr 0"),
         ({"optimizer": "lbfgs"}, "Invalid optimizer 'lbfgs'. Must be one of: 'adam', 'sgd'"),
         ({"precision": "16"}, "Invalid precision '16'"),

@@ -84,6 +84,8 @@ class TrainConfig:
         check_range("gradient_clip", self.gradient_clip, low=0, exclusive=True)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("accelerator", self.accelerator, ACCELERATORS)
+        if not isinstance(self.lr_factors, Mapping):
+            raise TypeError(f"Invalid lr_factors {self.lr_factors!r}. Must map names to factors.")
         for name, factor in self.lr_factors.items():
             check_range(f"lr factor of {name!r}", factor, low=0)
 

@@ -36,8 +36,8 @@ def predict_volume(
     model: nn.Module,
     volume: xr.Dataset,
     *,
-    patch: tuple[int, int],
-    stride: tuple[int, int],
+    patch: int | tuple[int, int],
+    stride: int | tuple[int, int],
     axes: Sequence[str] = AXES,
     batch_size: int = 64,
     window: str = "hann",
@@ -61,7 +61,7 @@ def predict_volume(
         in the dtype of its weights, and each of its parts is left in the mode that it was in.
     volume : Dataset
         With ``amplitude`` over (inline, crossline, depth or time).
-    patch, stride : (int, int)
+    patch, stride : int or (int, int)
         Height (along depth) and width of the patches, and the steps between them, in samples.
     axes : sequence of {"inline", "crossline"}
         Directions: ``"inline"`` means sections at a fixed inline.
@@ -125,7 +125,7 @@ def predict_volume(
 
 
 def _split(
-    volume: xr.Dataset, axes: Sequence[str], patch: tuple[int, int]
+    volume: xr.Dataset, axes: Sequence[str], patch: int | tuple[int, int]
 ) -> dict[str, list[tuple[slice, xr.Dataset]]]:
     """Parts of a volume by direction, without a direction that has none."""
     parts, reasons = {}, []
@@ -199,5 +199,5 @@ def _predict(
 @contextmanager
 def _evaluating(model: nn.Module, precision: str) -> Iterator[None]:
     """Eval mode without gradients in the precision asked for; every module gets its mode back."""
-    with evaluating(model), torch.inference_mode(), mix_precision(precision, model):
+    with mix_precision(precision, model), evaluating(model), torch.inference_mode():
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from saltvolumes._checks import check_choice, check_count, check_range
+from saltvolumes._checks import check_choice, check_count, check_counts, check_range, check_sizes
 from thesis_lib.patching import zscore
 from thesis_lib.xai._hooks import OUTPUT, PRECISIONS, activate, frozen, match_network
 from thesis_lib.xai.images import Fourier, Parametrization
@@ -58,7 +59,7 @@ class Maximization:
 def maximize(
     model: nn.Module,
     objective: Objective | Sequence[Objective],
-    shape: tuple[int, int],
+    shape: int | tuple[int, int],
     *,
     seeds: Sequence[int],
     steps: int = 256,
@@ -84,7 +85,7 @@ def maximize(
         left as they were, also after an exception.
     objective : Objective or sequence of Objectives
         What to maximise: `class_logit` or `class_margin`. Several are combined with all seeds.
-    shape : tuple of two ints
+    shape : int or tuple of two ints
         Height and width of the images, in pixels.
     seeds : sequence of int
         One image per objective and seed.
@@ -137,15 +138,15 @@ def maximize(
     .. [1] Erhan et al. (2009). Visualizing higher-layer features of a deep network. Université de
        Montréal, technical report 1341.
     """
-    objectives = [objective] if isinstance(objective, Objective) else list(objective)
+    objectives = list(objective) if isinstance(objective, list | tuple) else [objective]
     check_count("number of objectives", len(objectives))
-    check_count("number of seeds", len(seeds))
-    if len(shape) != 2:
-        raise ValueError(f"Invalid shape {tuple(shape)}. Must be (height, width).")
+    for goal in objectives:
+        if not isinstance(goal, Objective):
+            raise TypeError(f"Invalid objective {goal!r}. Must be such as class_logit(1).")
     if batch_size is None and precision == "32-true":
         batch_size = 1
     config = {
-        "shape": [check_count("side of shape", side) for side in shape],
+        "shape": list(check_sizes("shape", shape, 2)),
         "steps": check_count("steps", steps),
         "lr": check_range("lr", lr, low=0, exclusive=True),
         "optimizer": check_choice("optimizer", optimizer, OPTIMIZERS),
@@ -157,7 +158,7 @@ def maximize(
     }
     for number in snapshots:
         check_count("snapshot", number, low=0, high=steps)
-    goals = [(goal, check_count("seed", seed, low=0)) for goal in objectives for seed in seeds]
+    goals = list(itertools.product(objectives, check_counts("seed", seeds, low=0)))
     size = batch_size or len(goals)
     with frozen(model):
         batches = [
