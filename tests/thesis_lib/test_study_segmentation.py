@@ -259,7 +259,7 @@ def test_narrow_block_is_watched_along_its_lines(tmp_path):
 
 @pytest.mark.parametrize(
     ("salt", "patch", "message"),
-    [(False, 16, "without salt"), (None, 16, "without a mask"), (True, 64, r"patch \(64, 64\)")],
+    [(False, 16, "without salt"), (None, 16, "without a mask"), (True, 512, r"patch \(512, 512\)")],
 )
 def test_targets_that_cannot_be_scored_are_refused(tmp_path, salt, patch, message):
     """A target needs a mask with salt, and sections that hold a patch."""

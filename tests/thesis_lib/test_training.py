@@ -152,8 +152,8 @@ def test_a_config_refuses_values_out_of_range(name, values):
 
 @pytest.mark.parametrize(("able", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
 def test_auto_precision_follows_the_hardware(monkeypatch, able, expected):
-    """Auto is bf16 exactly where the device computes in it; a precision asked for is kept."""
-    found = {"avx512_bf16": able, "avx2": True}
+    """Auto is bf16 on GPUs with bf16 and CPUs with AMX; a precision asked for is kept."""
+    found = {"avx512_bf16": True, "amx_bf16": able}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: able)
     for name in ("cpu", "cuda"):

@@ -72,7 +72,7 @@ def fit(
         Where ``history.csv`` grows epoch by epoch, ``resume.safetensors`` holds the state of the
         last finished one, and ``weights.safetensors`` the result.
     progress : bool
-        Whether to draw a progress bar.
+        Whether to draw a progress bar in a terminal.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def fit(
         return finished
     trainer = _Trainer(model, batches, loss, config)
     rows = [] if run is None else run.load_epoch(model, trainer.optimizer, trainer.schedule)
-    with trainer.make_bar(n_finished=len(rows), hidden=not progress) as bar:
+    with trainer.make_bar(n_finished=len(rows), hidden=not progress or None) as bar:
         for epoch in range(len(rows), config.epochs):
             start = perf_counter()
             row = trainer.train_epoch(epoch, bar) | (validate(model) if validate else {})
@@ -145,7 +145,7 @@ class _Trainer:
             cycle_momentum=False,
         )
 
-    def make_bar(self, *, n_finished: int, hidden: bool) -> tqdm[NoReturn]:
+    def make_bar(self, *, n_finished: int, hidden: bool | None) -> tqdm[NoReturn]:
         total, initial = (n * self.n_steps for n in (self.config.epochs, n_finished))
         return tqdm(total=total, initial=initial, unit="step", disable=hidden)
 

@@ -70,9 +70,9 @@ def predict_volume(
     window : {"flat", "hann", "gauss"}
         Taper that blends overlapping patches.
     precision : {"auto", "bf16-mixed", "32-true"}
-        Arithmetic of the network; ``"auto"`` is bf16 where the hardware computes in bf16.
+        Arithmetic of the network; ``"auto"`` is bf16 on GPUs with bf16 and CPUs with AMX.
     progress : bool
-        Whether to draw a progress bar.
+        Whether to draw a progress bar in a terminal.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def predict_volume(
     found = []
     with (
         _evaluating(model, precision),
-        tqdm(total=n_batches, unit="batch", disable=not progress) as bar,
+        tqdm(total=n_batches, unit="batch", disable=not progress or None) as bar,
     ):
         for axis in parts:
             dims = section_dims(volume, axis)

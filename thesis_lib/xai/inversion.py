@@ -128,7 +128,7 @@ def invert(
     precision : {"32-true", "bf16-mixed"}
         Arithmetic of the network: its own or bf16 autocast. Images and steps keep float32.
     progress : bool
-        Whether to draw a progress bar.
+        Whether to draw a progress bar in a terminal.
 
     Returns
     -------
@@ -180,7 +180,7 @@ def invert(
     seeds = check_counts("seed", seeds, low=0)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     noise = torch.stack([torch.randn(flat.shape[1], generator=g) for g in generators])
-    with frozen(model), tqdm(total=steps, unit="step", disable=not progress) as bar:
+    with frozen(model), tqdm(total=steps, unit="step", disable=not progress or None) as bar:
         problem = _Problem(model, patches.repeat_interleave(len(seeds), dim=0), config)
         history: list[Tensor] = []
         for state in problem.solve(noise.repeat(len(patches), 1)):

@@ -70,13 +70,13 @@ def maximize(
     zscored: bool = True,
     snapshots: Collection[int] = (),
     precision: str = "32-true",
-    batch_size: int | None = None,
     progress: bool = True,
 ) -> Maximization:
     """
     Find images that excite a network by climbing the gradient of an objective [1]_.
 
-    Every image is optimised on its own, with its own start, movements and moments.
+    Every image is optimised on its own, with its own start, movements and moments; all of them go
+    through the network at once.
 
     Parameters
     ----------
@@ -105,11 +105,8 @@ def maximize(
         Numbers of steps, from 0 to ``steps``, after which images are kept.
     precision : {"32-true", "bf16-mixed"}
         Arithmetic of the network: its own or bf16 autocast. Images and steps keep float32.
-    batch_size : int, optional
-        Images that go through the network at once. None is 1 in ``"32-true"`` and all of them in
-        ``"bf16-mixed"``; on GPUs more than 1 is much faster.
     progress : bool
-        Whether to draw a progress bar.
+        Whether to draw a progress bar in a terminal.
 
     Returns
     -------
@@ -143,8 +140,6 @@ def maximize(
     for goal in objectives:
         if not isinstance(goal, Objective):
             raise TypeError(f"Invalid objective {goal!r}. Must be such as class_logit(1).")
-    if batch_size is None and precision == "32-true":
-        batch_size = 1
     config = {
         "shape": list(check_sizes("shape", shape, 2)),
         "steps": check_count("steps", steps),
@@ -154,32 +149,27 @@ def maximize(
         "robustness": None if robustness is None else asdict(robustness),
         "zscored": zscored,
         "precision": check_choice("precision", precision, PRECISIONS),
-        "batch_size": batch_size if batch_size is None else check_count("batch_size", batch_size),
     }
     for number in snapshots:
         check_count("snapshot", number, low=0, high=steps)
     goals = list(itertools.product(objectives, check_counts("seed", seeds, low=0)))
-    size = batch_size or len(goals)
     with frozen(model):
-        batches = [
-            _Batch(model, image, robustness, goals[i : i + size], config)
-            for i in range(0, len(goals), size)
-        ]
-        stepper = OPTIMIZERS[optimizer]([batch.parameters for batch in batches], lr=lr)
+        batch = _Batch(model, image, robustness, goals, config)
+        stepper = OPTIMIZERS[optimizer]([batch.parameters], lr=lr)
         history, found = [], {}
-        for step in (bar := trange(steps, unit="step", disable=not progress)):
+        for step in (bar := trange(steps, unit="step", disable=not progress or None)):
             if step in snapshots:
-                found[step] = torch.cat([batch.show() for batch in batches])
+                found[step] = batch.show()
             stepper.zero_grad()
-            history.append(torch.cat([batch.differentiate(step) for batch in batches]))
+            history.append(batch.differentiate(step))
             stepper.step()
             bar.set_postfix(objective=history[-1].mean().item(), refresh=False)
-        images = torch.cat([batch.show() for batch in batches])
+        images = batch.show()
         if steps in snapshots:
             found[steps] = images.clone()  # whoever saves both needs memory of its own
         return Maximization(
             images=images,
-            values=torch.cat([batch.score() for batch in batches]),
+            values=batch.score(),
             history=torch.stack(history, dim=1),
             snapshots=found,
             seeds=tuple(seed for _, seed in goals),
