@@ -212,8 +212,8 @@ class _Batch:
 
     @torch.no_grad()
     def show(self) -> Tensor:
-        """Images as they are now."""
-        return self.render()
+        """Images as they are now, which no later step changes."""
+        return self.render().clone()
 
     @torch.no_grad()
     def score(self) -> Tensor:
