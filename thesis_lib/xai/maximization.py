@@ -169,17 +169,19 @@ def maximize(
         history, found = [], {}
         for step in (bar := trange(steps, unit="step", disable=not progress)):
             if step in snapshots:
-                found[step] = torch.cat([batch.show() for batch in batches])
+                found[step] = torch.cat([batch.render() for batch in batches]).detach()
             stepper.zero_grad()
             history.append(torch.cat([batch.differentiate(step) for batch in batches]))
             stepper.step()
             bar.set_postfix(objective=history[-1].mean().item(), refresh=False)
-        images = torch.cat([batch.show() for batch in batches])
+        with torch.no_grad():
+            images = torch.cat([batch.render() for batch in batches])
+            values = torch.cat([batch.evaluate(batch.render()) for batch in batches])
         if steps in snapshots:
             found[steps] = images.clone()  # whoever saves both needs memory of its own
         return Maximization(
             images=images,
-            values=torch.cat([batch.score() for batch in batches]),
+            values=values,
             history=torch.stack(history, dim=1),
             snapshots=found,
             seeds=tuple(seed for _, seed in goals),
@@ -219,16 +221,6 @@ class _Batch:
         outputs = activate(self.model, OUTPUT, images, precision=self.config["precision"])
         pairs = zip(self.goals, outputs, strict=True)
         return torch.cat([goal.read(output[None]) for (goal, _), output in pairs])
-
-    @torch.no_grad()
-    def show(self) -> Tensor:
-        """Images as they are now."""
-        return self.render()
-
-    @torch.no_grad()
-    def score(self) -> Tensor:
-        """Objective (k,) of the images as they are now."""
-        return self.evaluate(self.render())
 
     def differentiate(self, step: int) -> Tensor:
         """Objectives (k,) of the moved images; their gradients stay with the parameters."""
