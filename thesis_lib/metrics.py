@@ -247,15 +247,13 @@ def perimeter(mask: Mask, *, width_px: int = 1, valid: Mask | None = None) -> Ma
 
 def _check_masks(valid: Mask | None, **masks: Mask) -> list[Mask]:
     """Return boolean masks of one shape without the samples that are not valid."""
-    for name, mask in masks.items():
-        _check_mask(name, mask)
+    given = masks if valid is None else masks | {"valid": valid}
     last, reference = list(masks.items())[-1]
-    for name, mask in masks.items():
-        check_same_shape(name, mask.shape, last, reference.shape)
+    for name, mask in given.items():
+        _check_mask(name, mask)
+        check_same_shape(name, mask.shape, last, np.shape(reference))
     if valid is None:
         return list(masks.values())
-    _check_mask("valid", valid)
-    check_same_shape("valid", valid.shape, last, reference.shape)
     if not valid.any():
         raise ValueError("Invalid valid: no sample is True. At least one must be known.")
     return [mask & valid for mask in masks.values()]

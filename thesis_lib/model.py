@@ -109,19 +109,14 @@ class SaltEncoder(nn.Module):
         """Patches in the dtype of the weights, of a size that the encoder takes."""
         x = check_images("input", x).to(self.merger.weight.dtype)
         height, width = x.shape[2:]
-        if self.training and len(x) == 1 and max(height, width) <= REDUCTIONS[-1]:
-            self._refuse_single(height, width)
-        if self.padded:
-            x = F.pad(x, (0, -width % 32, 0, -height % 32), mode="replicate")
-        return x
-
-    def _refuse_single(self, height: int, width: int) -> None:
-        if any(isinstance(part, _BatchNorm) and part.training for part in self.modules()):
+        single = self.training and len(x) == 1 and max(height, width) <= REDUCTIONS[-1]
+        if single and any(isinstance(m, _BatchNorm) and m.training for m in self.modules()):
             raise ValueError(
                 f"Invalid batch of one patch of {height}x{width} pixels for training. Must be two "
                 f"patches at least, or larger than {REDUCTIONS[-1]} pixels: batch normalisation "
                 "needs more than one value. Choose another batch_size or n_patches."
             )
+        return F.pad(x, (0, -width % 32, 0, -height % 32), "replicate") if self.padded else x
 
     def _pyramid(self, x: Tensor) -> list[Tensor]:
         maps = [self.stem(self.merger(x))]
@@ -219,12 +214,11 @@ class SaltUNet(SaltEncoder):
             Input, merger, stem (of encoders that have one), block 1 to 4, up 1 to 5, logits.
         """
         model = copy.deepcopy(self).eval()  # hooks, modes and statistics of this one stay
-        parts = {"merger": model.merger, "stem": model.stem}
+        parts: dict[str, nn.Module] = {"merger": model.merger}
+        parts |= {"stem": model.stem} if self.stem_channels else {}
         parts |= {f"block {i}": block for i, block in enumerate(model.blocks, start=1)}
         parts |= {f"up {i}": step for i, step in enumerate(model.decoder, start=1)}
         parts |= {"logits": model.head}
-        if not self.stem_channels:
-            del parts["stem"]
         found = [("input", 1, height, width)]
         for name, part in parts.items():
             part.register_forward_hook(
@@ -436,18 +430,13 @@ def _cut_into_stages(name: str, network: nn.Module) -> tuple[list[nn.Module], li
 
 def _check_blocks(encoder: SaltEncoder) -> None:
     """Refuse encoders whose stages, run one after the other, do not give what timm states."""
-    side = 64
-    expected = [
-        (n, side // r, side // r) for n, r in zip(encoder.channels, REDUCTIONS, strict=True)
-    ]
     try:
-        maps = _try_size(encoder, (side, side))
+        found, expected = _compare_blocks(encoder, (64, 64))
     except _MISFITS as error:
         raise ValueError(
             f"Invalid encoder {encoder.encoder!r}: its stages cannot be run one after the other on "
             f"a patch of 64x64 ({error}). Must be a convolutional network such as resnet34."
         ) from error
-    found = [tuple(block.shape[1:]) for block in maps]
     if found != expected:
         raise ValueError(
             f"Invalid encoder {encoder.encoder!r}: a patch of 64x64 gives blocks {found}. "
@@ -455,16 +444,20 @@ def _check_blocks(encoder: SaltEncoder) -> None:
         )
 
 
-def _try_size(encoder: SaltEncoder, size: tuple[int, int]) -> list[Tensor]:
-    """Maps of the blocks of an empty patch."""
-    with evaluating(encoder), torch.no_grad():
-        return encoder._pyramid(encoder.merger.weight.new_zeros(1, 1, *size))[1:]
-
-
 def _rounds_up(encoder: SaltEncoder, size: tuple[int, int]) -> bool:
     """Whether the blocks take a patch of this size, and round it up."""
     try:
-        maps = _try_size(encoder, size)
+        found, expected = _compare_blocks(encoder, size)
     except _MISFITS:
         return False
-    return all(m.shape[2:] == _divide(size, r) for m, r in zip(maps, REDUCTIONS, strict=True))
+    return found == expected
+
+
+def _compare_blocks(
+    encoder: SaltEncoder, size: tuple[int, int]
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Shapes of the blocks of an empty patch, and those of sizes that are rounded up."""
+    with evaluating(encoder), torch.no_grad():
+        maps = encoder._pyramid(encoder.merger.weight.new_zeros(1, 1, *size))[1:]
+    expected = zip(encoder.channels, REDUCTIONS, strict=True)
+    return [tuple(m.shape[1:]) for m in maps], [(n, *_divide(size, r)) for n, r in expected]

@@ -107,7 +107,8 @@ def fit(
         return finished
     trainer = _Trainer(model, batches, loss, config)
     rows = [] if run is None else run.load_epoch(model, trainer.optimizer, trainer.schedule)
-    with trainer.make_bar(n_finished=len(rows), hidden=not progress or None) as bar:
+    total, initial = (n * trainer.n_steps for n in (config.epochs, len(rows)))
+    with tqdm(total=total, initial=initial, unit="step", disable=not progress or None) as bar:
         for epoch in range(len(rows), config.epochs):
             start = perf_counter()
             row = trainer.train_epoch(epoch, bar) | (validate(model) if validate else {})
@@ -144,10 +145,6 @@ class _Trainer:
             pct_start=config.warmup if total == 1 else max(config.warmup, 1.5 / total),
             cycle_momentum=False,
         )
-
-    def make_bar(self, *, n_finished: int, hidden: bool | None) -> tqdm[NoReturn]:
-        total, initial = (n * self.n_steps for n in (self.config.epochs, n_finished))
-        return tqdm(total=total, initial=initial, unit="step", disable=hidden)
 
     def train_epoch(self, epoch: int, bar: tqdm[NoReturn]) -> Row:
         """Train on the batches of one epoch and return its row of the history."""

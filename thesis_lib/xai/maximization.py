@@ -159,17 +159,19 @@ def maximize(
         history, found = [], {}
         for step in (bar := trange(steps, unit="step", disable=not progress or None)):
             if step in snapshots:
-                found[step] = batch.show()
+                found[step] = batch.render().detach().clone()
             stepper.zero_grad()
             history.append(batch.differentiate(step))
             stepper.step()
             bar.set_postfix(objective=history[-1].mean().item(), refresh=False)
-        images = batch.show()
+        with torch.no_grad():
+            images = batch.render().clone()
+            values = batch.evaluate(images)
         if steps in snapshots:
             found[steps] = images.clone()  # whoever saves both needs memory of its own
         return Maximization(
             images=images,
-            values=batch.score(),
+            values=values,
             history=torch.stack(history, dim=1),
             snapshots=found,
             seeds=tuple(seed for _, seed in goals),
@@ -209,16 +211,6 @@ class _Batch:
         outputs = activate(self.model, OUTPUT, images, precision=self.config["precision"])
         pairs = zip(self.goals, outputs, strict=True)
         return torch.cat([goal.read(output[None]) for (goal, _), output in pairs])
-
-    @torch.no_grad()
-    def show(self) -> Tensor:
-        """Images as they are now, which no later step changes."""
-        return self.render().clone()
-
-    @torch.no_grad()
-    def score(self) -> Tensor:
-        """Objective (k,) of the images as they are now."""
-        return self.evaluate(self.render())
 
     def differentiate(self, step: int) -> Tensor:
         """Objectives (k,) of the moved images; their gradients stay with the parameters."""
