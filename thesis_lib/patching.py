@@ -158,6 +158,21 @@ def check_axes(axes: Sequence[str]) -> tuple[str, ...]:
     return tuple(axes)
 
 
+def check_patches(patch: Sequence[int], stride: Sequence[int]) -> None:
+    """
+    Refuse a height and width of patches, and steps between them, that fit no section.
+
+    Raises
+    ------
+    TypeError
+        If a size or step is not a whole number.
+    ValueError
+        If it is below 1, there are not two of each, or a step is larger than the patch.
+    """
+    check_count("number of sides of a patch", len(patch), low=2, high=2)
+    PatchGrid(tuple(patch), tuple(patch), tuple(stride))
+
+
 def grid_sections(
     volume: xr.Dataset, axis: str, patch: Sequence[int], stride: Sequence[int]
 ) -> PatchGrid:
