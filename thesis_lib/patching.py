@@ -169,7 +169,11 @@ def check_patches(patch: Sequence[int], stride: Sequence[int]) -> None:
     ValueError
         If it is below 1, there are not two of each, or a step is larger than the patch.
     """
-    check_count("number of sides of a patch", len(patch), low=2, high=2)
+    for name, sizes in (("patch", patch), ("stride", stride)):
+        for size in sizes:
+            check_count(name, size)
+        if len(sizes) != 2:
+            raise ValueError(f"Invalid {name} {tuple(sizes)}. Must be two numbers of samples.")
     PatchGrid(tuple(patch), tuple(patch), tuple(stride))
 
 

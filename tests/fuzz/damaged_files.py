@@ -236,8 +236,8 @@ class Masks(Files):
         """Write a volume and masks of it."""
         cube = different_cube()
         self.salt = (cube > 0.5).astype(np.float32)
-        self.volume = self.scratch / "volume.nc"
-        save_volume(make_volume(cube).drop_vars("salt"), self.volume)
+        self.volume = self.scratch / "volume.sgy"
+        save_volume(make_volume(cube), self.volume)
         save_volume(make_volume(cube), self.scratch / "mask.sgy", variable="salt")
         self.segy = (self.scratch / "mask.sgy").read_bytes()
         pairs = list(product(INLINES, CROSSLINES))
@@ -358,8 +358,8 @@ class Archives(Files):
         ending, content = rng.choice(list(self.good.items()))
         what = rng.choice(("", "", "", "cut off", "leaves its folder"))
         if what == "cut off":
-            end = content.rindex(b"b/d") + 2 if ending == "tar" else len(content) - 1
-            content = content[: rng.randrange(1, end)]
+            end = content.rindex(b"b/d") + 512 if ending == "tar" else len(content) - 1
+            content = content[: rng.randrange(1, end)]  # of a tar, some of the zeros may be lost
         elif what and ending == "tar":
             content = self.leaving
         else:

@@ -158,7 +158,8 @@ def test_parameters_of_chapters_are_taken_or_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The statements of all chapters are found, and build tasks of their own values."""
-    monkeypatch.setattr(parameters, "read_parameters", parameters.read_parameters)  # as it was
+    for name in ("read_parameters", "load_profile"):  # put back what is cached
+        monkeypatch.setattr(parameters, name, getattr(parameters, name))
     area = Chapters(tmp_path)
     for number, chapter in enumerate(area.kinds):
         folder = tmp_path / chapter

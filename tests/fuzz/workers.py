@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -120,6 +121,7 @@ def _describe_death(code: int) -> Outcome:
 
 def _try_inputs(plan: Plan, numbers: range, folder: Path, results: Connection) -> None:
     _limit_memory()
+    sys.unraisablehook = lambda _: None  # h5netcdf closes what it could not open
     for number in numbers:
         if time.monotonic() > plan.until:
             break

@@ -103,7 +103,8 @@ class EarthClasses:
 
     def __post_init__(self) -> None:
         check_choice("preset", self.preset, tuple(PRESETS))
-        check_count("number of axes of the shape", len(self.shape), low=3, high=3)
+        if len(self.shape) != 3:
+            raise ValueError(f"Invalid shape {self.shape}. Must be three numbers of samples.")
         for length in self.shape:
             check_count("shape", length)
         for name, low in (("patch", 1), ("n_per_class", 1), ("first", 0)):

@@ -13,7 +13,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -88,7 +88,7 @@ class Task(ABC):
             "task": type(self).__name__,
             "fields": {name: _identify(value) for name, value in _list_fields(self)},
             "sources": hash_sources(*_list_classes(self)),
-            "libraries": {name: version(name) for name in LIBRARIES},
+            "libraries": _read_versions(),
         }
 
     @cached_property
@@ -425,6 +425,11 @@ def _describe(outcome: Outcome) -> str:
     origin = f"computed in {outcome.seconds:.0f} s" if outcome.computed else "found"
     text = ", ".join([outcome.task.title, *scores])
     return f"{text} ({origin}, {outcome.folder.name})"
+
+
+@cache
+def _read_versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}
 
 
 def _list_fields(value: Any) -> list[tuple[str, Any]]:
