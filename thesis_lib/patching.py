@@ -163,6 +163,25 @@ def check_axes(axes: Sequence[str]) -> tuple[str, ...]:
     return tuple(axes)
 
 
+def check_patches(patch: Sequence[int], stride: Sequence[int]) -> None:
+    """
+    Refuse a height and width of patches, and steps between them, that fit no section.
+
+    Raises
+    ------
+    TypeError
+        If a size or step is not a whole number.
+    ValueError
+        If it is below 1, there are not two of each, or a step is larger than the patch.
+    """
+    for name, sizes in (("patch", patch), ("stride", stride)):
+        for size in sizes:
+            check_count(name, size)
+        if len(sizes) != 2:
+            raise ValueError(f"Invalid {name} {tuple(sizes)}. Must be two numbers of samples.")
+    PatchGrid(tuple(patch), tuple(patch), tuple(stride))
+
+
 def grid_sections(
     volume: xr.Dataset, axis: str, patch: int | Sequence[int], stride: int | Sequence[int]
 ) -> PatchGrid:

@@ -228,6 +228,12 @@ def test_a_preset_is_a_target(root):
     [
         (TRAIN, {"loss": "dise"}, r"Invalid loss 'dise'\. Must be one of: 'bce'"),
         (TRAIN, {"axes": ("inline", "inline")}, "Invalid axes"),
+        (TRAIN, {"seed": -1}, "Invalid seed -1"),
+        (TRAIN, {"batch_size": 0}, "Invalid batch_size 0"),
+        (TRAIN, {"n_patches": 0}, "Invalid n_patches 0"),
+        (TRAIN, {"patch": (0, 16)}, "Invalid patch 0"),
+        (TRAIN, {"patch": (16, 16, 16)}, "Must be two numbers of samples"),
+        (TRAIN, {"stride": (32, 32)}, "Stride .* is larger than the patch"),
         (SCORE, {"tolerance_m": -1.0}, "Invalid tolerance_m"),
         (SCORE, {"n_earths": 0}, "Invalid n_earths 0"),
         (ScoreSections(TRAIN, DATA), {"axis": "time"}, "Invalid axis 'time'"),

@@ -18,7 +18,13 @@ from thesis_lib.metrics import Scores, dice_score, score_volume
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Augmentation, Earths, PatchBatches
 from thesis_lib.patches.volumes import TEST_EARTH, Data
-from thesis_lib.patching import check_axes, grid_sections, section_dims, split_sections
+from thesis_lib.patching import (
+    check_axes,
+    check_patches,
+    grid_sections,
+    section_dims,
+    split_sections,
+)
 from thesis_lib.study.tasks import Outcome, Parents, Task
 from thesis_lib.training import TrainConfig, fit, predict_volume, resolve_precision
 
@@ -59,8 +65,9 @@ class Train(Task):
 
     Raises
     ------
-    ValueError
-        If the loss or an axis is unknown, or there is no axis or one twice.
+    TypeError, ValueError
+        If the loss or an axis is unknown, there is no axis or one twice, or a count or the seed is
+        not a whole number in its range.
     """
 
     seed: int
@@ -79,6 +86,11 @@ class Train(Task):
     def __post_init__(self) -> None:
         check_choice("loss", self.loss, tuple(LOSSES))
         check_axes(self.axes)
+        check_patches(self.patch, self.stride)
+        check_count("seed", self.seed, low=0)
+        check_count("batch_size", self.batch_size)
+        if self.n_patches is not None:
+            check_count("n_patches", self.n_patches)
         resolved = replace(self.train, precision=resolve_precision(self.train))
         object.__setattr__(self, "train", resolved)
 
