@@ -162,6 +162,19 @@ def test_an_encoder_that_does_not_fit_is_refused(name, message):
         SaltUNet(name)
 
 
+def test_pretrained_is_passed_to_timm(monkeypatch):
+    """``pretrained=True`` is timm's own option: whatever weights it loads are used."""
+    create = timm.create_model
+
+    def load(name, *, pretrained, **options):
+        network = create(name, **options)
+        nn.init.constant_(network.layer1[0].conv1.weight, 0.25 if pretrained else 0.5)
+        return network
+
+    monkeypatch.setattr(timm, "create_model", load)
+    assert (SaltUNet("resnet18", pretrained=True).block1[1][0].conv1.weight == 0.25).all()
+
+
 @pytest.mark.parametrize("error", [ConnectionError, FileNotFoundError, RuntimeError])
 def test_pretrained_weights_without_a_network_give_a_clear_error(monkeypatch, error):
     """What to do where timm cannot fetch weights is explained; its other errors pass."""

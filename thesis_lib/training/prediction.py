@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import islice
 from typing import NoReturn
 
@@ -97,7 +96,9 @@ def predict_volume(
     n_batches = sum(-(-len(grid) // batch_size) for grid in itertools.chain(*grids.values()))
     found = []
     with (
-        _evaluating(model, precision),
+        mix_precision(precision, model),
+        evaluating(model),
+        torch.inference_mode(),
         tqdm(total=n_batches, unit="batch", disable=not progress or None) as bar,
     ):
         for axis in parts:
@@ -171,7 +172,7 @@ def predict_patches(
     images, weight = check_images("images", images), first_weight(model)
     starts = range(0, len(images), check_count("batch_size", batch_size))
     batches = (images[start : start + batch_size] for start in starts)
-    with _evaluating(model, precision):
+    with mix_precision(precision, model), evaluating(model), torch.inference_mode():
         found = [model(batch.to(weight)).float().cpu() for batch in batches]
     return torch.cat(found)  # outside, so that it is no inference tensor
 
@@ -194,10 +195,3 @@ def _predict(
             stitcher.add(position, values)
         bar.update()
     return stitcher.merge()
-
-
-@contextmanager
-def _evaluating(model: nn.Module, precision: str) -> Iterator[None]:
-    """Eval mode without gradients in the precision asked for; every module gets its mode back."""
-    with mix_precision(precision, model), evaluating(model), torch.inference_mode():
-        yield
