@@ -22,7 +22,7 @@ class _Member(tarfile.TarInfo):
     """A member of a tar whose damaged header is refused; tarfile takes it for the end."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Read a header, or refuse what is neither one nor the mark of the end."""
         try:
             return super().frombuf(buf, encoding, errors)

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, cached_property
-from importlib.metadata import version
+from importlib import metadata
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -34,6 +34,7 @@ from thesis_lib._sources import hash_sources
 
 CONFIG, SCORES, TIMING, HISTORY = "config.json", "scores.json", "timing.json", "history.csv"
 LIBRARIES = ("edt", "numpy", "scipy", "timm", "torch")  # those whose arithmetic results rest on
+version = cache(metadata.version)  # slow to read, and asked for by every key
 
 AnyTask = TypeVar("AnyTask", bound="Task")
 Parents = Mapping[str, "Outcome"]
@@ -88,7 +89,7 @@ class Task(ABC):
             "task": type(self).__name__,
             "fields": {name: _identify(value) for name, value in _list_fields(self)},
             "sources": hash_sources(*_list_classes(self)),
-            "libraries": _read_versions(),
+            "libraries": {name: version(name) for name in LIBRARIES},
         }
 
     @cached_property
@@ -425,11 +426,6 @@ def _describe(outcome: Outcome) -> str:
     origin = f"computed in {outcome.seconds:.0f} s" if outcome.computed else "found"
     text = ", ".join([outcome.task.title, *scores])
     return f"{text} ({origin}, {outcome.folder.name})"
-
-
-@cache
-def _read_versions() -> dict[str, str]:
-    return {name: version(name) for name in LIBRARIES}
 
 
 def _list_fields(value: Any) -> list[tuple[str, Any]]:
