@@ -44,7 +44,7 @@ def check_range(
         raise TypeError(f"Invalid {name} {value!r}. Must be a number.")
     value = int(value) if isinstance(value, int | np.integer) else float(value)
     above = value > low if exclusive else value >= low
-    if not (above and value <= high and np.isfinite(value)):
+    if not (above and value <= high and abs(value) < np.inf):  # also of integers of any size
         left = "(" if exclusive or np.isinf(low) else "["
         right = ")" if np.isinf(high) else "]"
         raise ValueError(f"Invalid {name} {value!r}. Must lie in {left}{low:g}, {high:g}{right}.")

@@ -130,7 +130,7 @@ def test_a_file_that_is_written_whole_survives_kills(tmp_path: Path) -> None:
         write_text(folder / "a.txt", "old")
 
     def act(folder: Path) -> None:
-        for _ in range(200):
+        for _ in range(50):
             write_text(folder / "a.txt", "new" * 10**4)
 
     area = Kills("kill: whole", prepare, act, read_text)

@@ -108,7 +108,7 @@ SEGY = {  # options of write_segy and of open_volume
 
 
 @pytest.mark.parametrize("kind", SEGY)
-@fuzz(100)
+@fuzz(50)
 def test_damaged_segy_is_a_volume_or_one_clear_error(tmp_path_factory, kind, changes):
     """Headers, traces and length of SEG-Y may be anything."""
     folder = tmp_path_factory.getbasetemp()
@@ -121,7 +121,7 @@ def test_damaged_segy_is_a_volume_or_one_clear_error(tmp_path_factory, kind, cha
     check_reading(path, **options)
 
 
-@fuzz(30)
+@fuzz(15)
 def test_damaged_segy_takes_little_memory(tmp_path_factory, changes):
     """Opening and reading allocates at most twice the file and 16 MiB."""
     folder = tmp_path_factory.getbasetemp()

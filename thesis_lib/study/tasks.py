@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, cached_property
-from importlib.metadata import version
+from importlib import metadata
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -35,6 +35,7 @@ from thesis_lib._sources import hash_sources
 
 CONFIG, SCORES, TIMING, HISTORY = "config.json", "scores.json", "timing.json", "history.csv"
 LIBRARIES = ("edt", "numpy", "scipy", "timm", "torch")  # those whose arithmetic results rest on
+version = cache(metadata.version)  # slow to read, and asked for by every key
 
 AnyTask = TypeVar("AnyTask", bound="Task")
 Parents = Mapping[str, "Outcome"]
@@ -89,7 +90,7 @@ class Task(ABC):
             "task": type(self).__name__,
             "fields": {name: _identify(value) for name, value in _list_fields(self)},
             "sources": hash_sources(*_list_classes(self)),
-            "libraries": _read_versions(),
+            "libraries": {name: version(name) for name in LIBRARIES},
         }
 
     @cached_property
@@ -443,11 +444,6 @@ def _format_left(waiting: Sequence[Task], done: Iterable[Outcome], n_workers: in
     left = sum(fmean(seconds[type(task)]) for task in known) / n_workers
     words = f"{left / 60:.0f} min" if left >= 100 else f"{left:.0f} s"
     return f"; {'about' if len(known) == len(waiting) else 'more than'} {words} left"
-
-
-@cache
-def _read_versions() -> dict[str, str]:
-    return {name: version(name) for name in LIBRARIES}
 
 
 def _list_fields(value: Any) -> list[tuple[str, Any]]:
