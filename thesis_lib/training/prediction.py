@@ -262,27 +262,28 @@ class _Work:
         n_lines, height, width = (self.amplitude.sizes[dim] for dim in dims)
         values = np.full((min(SLAB_LINES, n_lines - first), height, width), np.nan, np.float32)
         for run, part in self.parts[axis]:
-            sections = part["amplitude"].isel({axis: lines}).transpose(*dims)
-            read = sections.compute(scheduler="threads").values  # also within a task of a worker
             inside = values[..., run]
-            inside[:] = self._blend(np.array(read, order="C"))[:, :height, : inside.shape[2]]
+            read = part["amplitude"].isel({axis: lines}).transpose(*dims)
+            sections = np.array(_load(read), np.float32, order="C")
+            self._blend(sections)
+            inside[:] = sections[:, :height, : inside.shape[2]]
+            del sections  # as large as the slab
         where = tuple(lines if dim == axis else slice(None) for dim in self.amplitude.dims)
         self.arrays[axis][where] = values.transpose(*map(dims.index, self.amplitude.dims))
         return slab
 
-    def _blend(self, sections: Floats) -> Floats:
-        """Blended probabilities of sections (line, vertical, lateral), NaN where these are."""
+    def _blend(self, sections: Floats) -> None:
+        """Replace sections (line, vertical, lateral) by their blended probabilities."""
         missing = np.isnan(sections)
         sections[missing] = 0
         varying = _find_varying(sections, self._cut(sections))
         active = varying.any(axis=(1, 2))
-        blended = np.empty(sections.shape, np.float32)
         if not active.all():  # one for all of them
-            blended[~active] = self._stitch(np.zeros_like(sections[:1]), np.zeros_like(varying[:1]))
+            constant = self._stitch(np.zeros_like(sections[:1]), np.zeros_like(varying[:1]))
+            sections[~active] = constant
         if active.any():
-            blended[active] = self._stitch(sections[active], varying[active])
-        blended[missing] = np.nan
-        return blended
+            sections[active] = self._stitch(sections[active], varying[active])
+        sections[missing] = np.nan
 
     def _stitch(self, sections: Floats, varying: NDArray[np.bool_]) -> Floats:
         stitcher = Stitcher(self._cut(sections), self.window)
@@ -312,6 +313,11 @@ class _Work:
             logits = self.model(torch.from_numpy(images).to(weight)).float()
             probabilities: Floats = torch.sigmoid(logits).cpu().numpy()
         return probabilities
+
+
+def _load(array: xr.DataArray) -> NDArray[Any]:
+    """Read in this process, also within a task of a worker."""
+    return np.asarray(array.compute(scheduler="threads").values)
 
 
 def _find_varying(sections: Floats, grid: PatchGrid) -> NDArray[np.bool_]:
