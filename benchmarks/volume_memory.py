@@ -3,11 +3,11 @@ Memory and time that a large SEG-Y file takes: to patches, a trained network, or
 
 ``python benchmarks/volume_memory.py GIGABYTES [patches|train|segment]`` writes a sparse file of
 that size, opens it with itself as its mask and draws batches of patches in both directions, or
-trains a network for a step and scores it on the last fifth, or segments and scores it as
-``thesis segment`` does. It prints the size of the file in MB, the memory of the process before and
-at its peak in MB, and seconds. Linux counts pages of a mapped file as memory
-of the process for as long as they are mapped; so the peak (VmHWM) is an upper bound of what the
-process needs, and the tests run this script as a process of its own.
+trains a network for a step, or segments and scores it as ``thesis segment`` does. It prints the
+size of the file in MB, the memory of the process before and at its peak in MB, and seconds. Linux
+counts pages of a mapped file as memory of the process for as long as they are mapped; so the peak
+(VmHWM) is an upper bound of what the process needs, and the tests run this script as a process of
+its own.
 """
 
 import tempfile
@@ -65,7 +65,7 @@ def read_memory_mb(field: str) -> int:
     return int(status.split(f"{field}:")[1].split()[0]) // 1000
 
 
-def draw_patches(path: Path) -> None:
+def draw_patches(path: Path, _encoder: str) -> None:
     """Draw 20 batches in both directions."""
     volume = open_volume(path, mask=path)
     batches = PatchBatches(volume, patch=64, stride=64, batch_size=32, seed=0)
@@ -73,17 +73,17 @@ def draw_patches(path: Path) -> None:
         pass
 
 
-def train(path: Path) -> None:
-    """Train a network for a step, and score it on the last fifth."""
+def train(path: Path, encoder: str) -> None:
+    """Train a network for a step; the tenth before the last fifth is watched."""
     reading = {"mask": str(path), "spacing_m": (25.0, 25.0), "vertical": "depth"}
     survey = surveys.Survey(str(path), reading=reading, guard_lines=64)
-    network = Train(0, "bce", survey, TrainConfig(epochs=1), encoder="test_resnet", **SMALL)
+    network = Train(0, "bce", survey, TrainConfig(epochs=1), encoder=encoder, **SMALL)
     run_all([network], root=path.parent / "runs")
 
 
-def segment(path: Path) -> None:
+def segment(path: Path, encoder: str) -> None:
     """Segment by a network of random weights, and score against the mask."""
-    task = Train(0, "bce", Earths({"gulf": (20.0,)}), **SMALL)
+    task = Train(0, "bce", Earths({"gulf": (20.0,)}), encoder=encoder, **SMALL)
     folder = path.parent / "network"
     folder.mkdir()
     write_json(folder / "config.json", task.describe() | {"fields": task})
@@ -95,13 +95,14 @@ def segment(path: Path) -> None:
 @click.command()
 @click.argument("gigabytes", type=float)
 @click.argument("work", type=click.Choice(["patches", "train", "segment"]), default="patches")
-def measure(gigabytes: float, work: str) -> None:
+@click.option("--encoder", default="resnet34", show_default=True)
+def measure(gigabytes: float, work: str, encoder: str) -> None:
     """Print size of the file, memory before and at the peak, all in MB, and seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.sgy"
         write_sparse(path, int(gigabytes * 1e9))
         before, start = read_memory_mb("VmRSS"), perf_counter()
-        {"patches": draw_patches, "train": train, "segment": segment}[work](path)
+        {"patches": draw_patches, "train": train, "segment": segment}[work](path, encoder)
         seconds, n_mb = perf_counter() - start, path.stat().st_size // 10**6
         click.echo(f"{n_mb} {before} {read_memory_mb('VmHWM')} {seconds:.0f}")
 
