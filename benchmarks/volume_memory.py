@@ -1,29 +1,39 @@
 """
-Memory that a large SEG-Y file takes from opening to patches.
+Memory and time that a large SEG-Y file takes: to patches, a trained network, or a mask.
 
-``python benchmarks/volume_memory.py GIGABYTES`` writes a sparse file of that size, opens it with
-itself as its mask, draws batches of patches in both directions and prints, in MB, the size of the
-file, the memory of the process before and its peak. Linux counts pages of a mapped file as memory
-of the process for as long as they are mapped; so the peak (VmHWM) is an upper bound of what the
-process needs, and the tests run this script as a process of its own.
+``python benchmarks/volume_memory.py GIGABYTES [patches|train|segment]`` writes a sparse file of
+that size, opens it with itself as its mask and draws batches of patches in both directions, or
+trains a network for a step, or segments and scores it as ``thesis segment`` does. It prints the
+size of the file in MB, the memory of the process before and at its peak in MB, and seconds. Linux
+counts pages of a mapped file as memory of the process for as long as they are mapped; so the peak
+(VmHWM) is an upper bound of what the process needs, and the tests run this script as a process of
+its own.
 """
 
 import tempfile
 from itertools import islice
 from pathlib import Path
+from time import perf_counter
 
 import click
 import numpy as np
 
 from saltvolumes import open_volume
-from thesis_lib.patches import PatchBatches
+from thesis_lib._json import write_json
+from thesis_lib.patches import Earths, PatchBatches
+from thesis_lib.study import Train, run_all, surveys
+from thesis_lib.study.segmentation import build_model
+from thesis_lib.study.tasks import save_tensors
+from thesis_lib.training import TrainConfig
 
 N_CROSSLINES = 500
 N_SAMPLES = 2000
+N_SALT_INLINES, N_SALT_CROSSLINES = 16, 32  # the first ones
+SMALL = {"patch": (64, 64), "stride": (32, 32), "n_patches": 16}
 
 
 def write_sparse(path: Path, n_bytes: int) -> None:
-    """Write IEEE floats, 0 in most traces and 1 in the first of each line."""
+    """Write IEEE floats, 0 in most traces and 1 in those of a body of salt at one corner."""
     record = np.dtype(
         {
             "names": ["inline", "crossline", "samples"],
@@ -42,7 +52,7 @@ def write_sparse(path: Path, n_bytes: int) -> None:
             line["inline"] = inline
             for trace in line:
                 file.write(trace.tobytes()[:240])
-                if trace["crossline"] == 0:
+                if inline < N_SALT_INLINES and trace["crossline"] < N_SALT_CROSSLINES:
                     file.write(np.ones(N_SAMPLES, ">f4").tobytes())
                 else:
                     file.seek(4 * N_SAMPLES, 1)
@@ -55,20 +65,46 @@ def read_memory_mb(field: str) -> int:
     return int(status.split(f"{field}:")[1].split()[0]) // 1000
 
 
+def draw_patches(path: Path, _encoder: str) -> None:
+    """Draw 20 batches in both directions."""
+    volume = open_volume(path, mask=path)
+    batches = PatchBatches(volume, patch=64, stride=64, batch_size=32, seed=0)
+    for _ in islice(batches.epoch(0), 20):
+        pass
+
+
+def train(path: Path, encoder: str) -> None:
+    """Train a network for a step; the tenth before the last fifth is watched."""
+    reading = {"mask": str(path), "spacing_m": (25.0, 25.0), "vertical": "depth"}
+    survey = surveys.Survey(str(path), reading=reading, guard_lines=64)
+    network = Train(0, "bce", survey, TrainConfig(epochs=1), encoder=encoder, **SMALL)
+    run_all([network], root=path.parent / "runs")
+
+
+def segment(path: Path, encoder: str) -> None:
+    """Segment by a network of random weights, and score against the mask."""
+    task = Train(0, "bce", Earths({"gulf": (20.0,)}), encoder=encoder, **SMALL)
+    folder = path.parent / "network"
+    folder.mkdir()
+    write_json(folder / "config.json", task.describe() | {"fields": task})
+    save_tensors(folder / "weights.safetensors", build_model(task).state_dict())
+    reading = {"mask": str(path), "spacing_m": (25.0, 25.0), "vertical": "depth"}
+    print(surveys.segment(path, path.with_name("salt.sgy"), folder, reading=reading))
+
+
 @click.command()
 @click.argument("gigabytes", type=float)
-def measure(gigabytes: float) -> None:
-    """Print size of the file, memory before and at the peak, in MB."""
+@click.argument("work", type=click.Choice(["patches", "train", "segment"]), default="patches")
+@click.option("--encoder", default="resnet34", show_default=True)
+def measure(gigabytes: float, work: str, encoder: str) -> None:
+    """Print size of the file, memory before and at the peak, all in MB, and seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.sgy"
         write_sparse(path, int(gigabytes * 1e9))
-        before = read_memory_mb("VmRSS")
-        volume = open_volume(path, mask=path)
-        batches = PatchBatches(volume, patch=64, stride=64, batch_size=32, seed=0)
-        for _ in islice(batches.epoch(0), 20):
-            pass
-        n_mb = path.stat().st_size // 10**6
-        click.echo(f"{n_mb} {before} {read_memory_mb('VmHWM')}")
+        before, start = read_memory_mb("VmRSS"), perf_counter()
+        {"patches": draw_patches, "train": train, "segment": segment}[work](path, encoder)
+        seconds, n_mb = perf_counter() - start, path.stat().st_size // 10**6
+        click.echo(f"{n_mb} {before} {read_memory_mb('VmHWM')} {seconds:.0f}")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ VERTICAL_UNITS = {"depth": "m", "time": "ms"}
 # Lines of a block of a lazy volume along both lateral axes, so that sections of either direction
 # read as many samples for each of theirs.
 BLOCK_LINES = 16
+# A variable up to this size is held in memory; a larger one is read block by block.
+IN_MEMORY_BYTES = 2**28
 EVEN = 0.01  # fraction by which steps of an even axis may differ
 _ATTRS = {
     "amplitude": {"long_name": "migrated amplitude"},
@@ -156,6 +158,11 @@ def read_runs(array: xr.DataArray) -> Iterator[xr.DataArray]:
     for begin, end in pairwise(np.cumsum([0, *lengths]).tolist()):
         for start in range(begin, end, BLOCK_LINES):
             yield array[start : min(start + BLOCK_LINES, end)].compute()
+
+
+def is_large(array: xr.DataArray) -> bool:
+    """Whether an array is lazy, and larger than what is held in memory (256 MiB)."""
+    return array.chunks is not None and array.nbytes > IN_MEMORY_BYTES
 
 
 def vertical_dim(volume: xr.Dataset | xr.DataArray) -> str:

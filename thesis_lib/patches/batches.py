@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saltvolumes._checks import check_count, check_range, check_sizes, keep_plain
 from saltvolumes.lines import find_missing
-from saltvolumes.volume import AXES
+from saltvolumes.volume import AXES, IN_MEMORY_BYTES
 from thesis_lib.patching import (
     Floats,
     check_axes,
@@ -23,9 +23,6 @@ from thesis_lib.patching import (
     split_sections,
     zscore,
 )
-
-# A variable up to this size is held in memory; a larger one is read patch by patch.
-IN_MEMORY_BYTES = 2**28
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import nn
 from saltvolumes import middle_section, spacing_m, vertical_dim
 from saltvolumes._checks import check_choice, check_count, check_range
 from saltvolumes._files import replace_when_done
-from saltvolumes.volume import LATERAL
+from saltvolumes.volume import LATERAL, is_large
 from thesis_lib.losses import LOSSES
 from thesis_lib.metrics import Scores, dice_score, score_volume
 from thesis_lib.model import SaltUNet
@@ -26,7 +26,7 @@ from thesis_lib.patching import (
     split_sections,
 )
 from thesis_lib.study.tasks import Outcome, Parents, Task
-from thesis_lib.training import TrainConfig, fit, predict_volume, resolve_precision
+from thesis_lib.training import SlabStore, TrainConfig, fit, predict_volume, resolve_precision
 
 THRESHOLD = 0.5  # the same for every loss, so that no score selects it
 N_VALIDATION_SECTIONS = 8  # of the held-out volume, watched after every epoch
@@ -193,7 +193,9 @@ class Score(Task):
         volumes = self.network.data.test(self.n_earths)
         scores = []
         for index, volume in enumerate(volumes):
-            predicted = predict(model, volume, self.network)
+            large = is_large(volume["amplitude"])
+            store = SlabStore(folder / f"predicted{index}", self.key) if large else None
+            predicted = predict(model, volume, self.network, store=store)
             if index == 0:
                 _save_sections(_cut_middle(predicted, self.network.axes), folder)
             scores.append(
@@ -206,6 +208,8 @@ class Score(Task):
                     )
                 )
             )
+            if store is not None:
+                store.remove()
         return {**_mean(scores), "volumes": scores, "data": _hash_data(test=volumes)}
 
 
@@ -311,9 +315,15 @@ def load_model(outcome: Outcome, name: str = "weights") -> SaltUNet:
 
 
 def predict(
-    model: nn.Module, volume: xr.Dataset, task: Train, *, progress: bool = False
+    model: nn.Module,
+    volume: xr.Dataset,
+    task: Train,
+    *,
+    progress: bool = False,
+    store: SlabStore | None = None,
+    client: Any | None = None,
 ) -> xr.Dataset:
-    """Probability of salt in a whole volume, as the study predicts it."""
+    """Probability of salt in a whole volume, as the study predicts it; see `predict_volume`."""
     return predict_volume(
         model,
         volume,
@@ -323,6 +333,8 @@ def predict(
         batch_size=4 * task.batch_size,
         precision=task.train.precision,
         progress=progress,
+        store=store,
+        client=client,
     )
 
 
@@ -332,12 +344,15 @@ def score_prediction(
     """Scores of a predicted volume against its mask, where amplitudes are known."""
     dims = ("inline", "crossline", vertical_dim(volume))
     volume, predicted = volume.transpose(*dims), predicted.transpose(*dims)
+    salt, known = predicted["probability"] > THRESHOLD, volume["amplitude"].notnull()
+    large = is_large(volume["amplitude"])
+    masks = [mask.data if large else mask.values for mask in (salt, volume["salt"], known)]
     return score_volume(
-        (predicted["probability"] > THRESHOLD).values,
-        volume["salt"].values,
+        masks[0],
+        masks[1],
         spacing_m=spacing_m(volume, velocity_m_s=velocity_m_s),
         tolerance_m=tolerance_m,
-        valid=np.isfinite(volume["amplitude"].values),
+        valid=masks[2],
     )
 
 

@@ -1,5 +1,6 @@
 """From one's own volume and mask to a network, and from a network to a mask: what users type."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Any
 
 import torch
 import xarray as xr
+from torch import nn
 
 from saltvolumes import open_volume, save_volume
 from saltvolumes._checks import check_output
 from saltvolumes.saving import WRITTEN_ENDINGS
 from saltvolumes.volume import AXES
+from thesis_lib._sources import hash_sources
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Survey
 from thesis_lib.patching import split_sections
@@ -24,7 +27,8 @@ from thesis_lib.study.segmentation import (
     score_prediction,
 )
 from thesis_lib.study.tasks import Outcome, read_task, run_all
-from thesis_lib.training import TrainConfig
+from thesis_lib.study.workers import open_workers
+from thesis_lib.training import SlabStore, TrainConfig
 
 SEGY_ENDINGS = (".sgy", ".segy")
 LAYOUT = ("iline_byte", "xline_byte", "single_line", "sample_format")  # of SEG-Y, to write as read
@@ -152,7 +156,11 @@ def segment(
     force: bool = False,
 ) -> dict[str, float | None]:
     """
-    Write the salt that a network sees in a volume.
+    Write the salt that a network sees in a volume, which may be larger than memory.
+
+    Probabilities are kept in ``.OUTPUT.slabs`` next to the output until this is complete: called
+    again after a kill, it goes on with what is not there yet. Where the environment variable
+    ``THESIS_SCHEDULER`` names a cluster, its workers share the work.
 
     Parameters
     ----------
@@ -186,7 +194,9 @@ def segment(
     model, task = read_network(network)
     volume = open_volume(path, **reading)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    predicted = predict(model, volume, task, progress=True)
+    store = SlabStore(output.with_name(f".{output.name}.slabs"), _identify(volume, model))
+    with open_workers(1) as client:  # or those of a cluster
+        predicted = predict(model, volume, task, progress=True, store=store, client=client)
     salt = predicted["probability"] > THRESHOLD
     # In SEG-Y the mask is a number that is NaN where a trace is missing, as the amplitudes are.
     known = predicted["probability"].notnull()
@@ -196,11 +206,21 @@ def segment(
     layout = {name: reading[name] for name in LAYOUT if name in reading}
     variable = "probability" if probability else "salt"
     save_volume(found, output, variable=variable, like=like, **(layout if is_segy else {}))
-    fraction: dict[str, float | None] = {"salt_fraction": float(salt.sum() / known.sum())}
-    if "salt" not in volume:
-        return fraction
-    scores = score_prediction(predicted, volume, velocity_m_s=velocity_m_s, tolerance_m=tolerance_m)
-    return fraction | asdict(scores)
+    scores: dict[str, float | None] = {"salt_fraction": float(salt.sum() / known.sum())}
+    if "salt" in volume:
+        how: dict[str, Any] = {"velocity_m_s": velocity_m_s, "tolerance_m": tolerance_m}
+        scores |= asdict(score_prediction(predicted, volume, **how))
+    store.remove()
+    return scores
+
+
+def _identify(volume: xr.Dataset, model: nn.Module) -> str:
+    """What a prediction depends on: content of the volume, code and weights of the network."""
+    digest = hashlib.sha256(f"{volume.attrs['content_hash']} {hash_sources(Train)}".encode())
+    for name, values in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(values.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _list_files(reading: Mapping[str, Any]) -> list[Path]:

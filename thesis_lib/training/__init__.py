@@ -8,3 +8,4 @@ from thesis_lib.training.fitting import fit as fit
 from thesis_lib.training.folder import History as History
 from thesis_lib.training.prediction import predict_patches as predict_patches
 from thesis_lib.training.prediction import predict_volume as predict_volume
+from thesis_lib.training.slabs import SlabStore as SlabStore
