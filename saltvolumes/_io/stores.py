@@ -92,6 +92,7 @@ def open_store(
     with as_data_error(f"{path.name} is not {ending[1:]}, or damaged"):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Object at .* not recognized")  # nor is it read
+            warnings.filterwarnings("ignore", "Duplicate dimension names")  # refused further on
             if ending == ".zarr" and (plain := _find_plain(path)):
                 return _open_plain(path, plain, dims), {}, None
             groups = _open_groups(path, ending)
@@ -169,6 +170,8 @@ def _open_array(
 ) -> xr.DataArray:
     """Open an array with its coordinates of one dimension, by the names of a volume."""
     names = array.dims if dims is None or are_volume_dims(array.dims) else dims
+    if len(set(array.dims)) < len(array.dims):
+        raise DataError(f"{path.name}: {name} has dims {array.dims}. Must be different.")
     if not are_volume_dims(names):
         raise DataError(f"{path.name}: {name} has dims {array.dims}. Name them by dims.")
     chunks = array.encoding.get("preferred_chunks", {})

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -53,15 +54,16 @@ class Worker:
     def __init__(self, plan: Plan, first: int, step: int) -> None:
         self.plan, self.next, self.step = plan, first, step
         self.folder = plan.scratch / f"worker-{first % step}"
+        self.begun = time.monotonic()
         self.start()
 
     def start(self) -> None:
         """Start, or go on after the last input with a new process."""
         self.here, there = FORK.Pipe()
-        self.begun = time.monotonic()
         job = (self.plan, range(self.next, self.plan.stop, self.step), self.folder, there)
         self.process = FORK.Process(target=_try_inputs, args=job, daemon=True)
         self.process.start()
+        self.begun = self._read_clock()
         there.close()
 
     def take(self) -> Tried | None:
@@ -83,12 +85,20 @@ class Worker:
         """Kill the process where its input takes longer than it may."""
         if self.next < self.plan.stop:
             _, area = self.plan.draw(self.next)
-            if time.monotonic() - self.begun > area.wall_s:
+            if self._read_clock() - self.begun > area.wall_s:
                 self.process.kill()
+
+    def _read_clock(self) -> float:
+        """Seconds, without those in which the process waits for a processor that others use."""
+        with suppress(OSError):  # it has just ended
+            _, waited, _ = Path(f"/proc/{self.process.pid}/schedstat").read_text().split()
+            return time.monotonic() - int(waited) / 1e9
+        return self.begun
 
     def _note(self, number: int, outcome: Outcome) -> Tried:
         _, area = self.plan.draw(number)
-        seconds, self.begun = time.monotonic() - self.begun, time.monotonic()
+        now = self._read_clock()
+        seconds, self.begun = now - self.begun, now
         self.next = number + self.step
         return Tried(number, area.name, outcome, seconds, self.folder / str(number))
 

@@ -254,3 +254,18 @@ def test_other_hdf5_files_are_told(tmp_path):
         open_volume(tmp_path / "x.nc")
     volume = open_volume(tmp_path / "x.nc", dims=DIMS, sample_interval=4.0)
     assert np.array_equal(volume.amplitude, SAMPLES)
+
+
+def test_an_axis_twice_is_refused(tmp_path):
+    """A damaged NetCDF-3 whose amplitude has one axis twice is refused, whatever dims are given."""
+    path = tmp_path / "x.nc"
+    dims = ("inline", "crossline", "time")
+    cube = xr.DataArray(np.zeros((3, 3, 3), np.float32), dims=dims)
+    cube.to_dataset(name="amplitude").to_netcdf(path, engine="scipy")
+    content = path.read_bytes()
+    axes = np.arange(3, dtype=">i4").tobytes()  # the dims of the amplitude, by number
+    assert content.count(axes) == 1
+    path.write_bytes(content.replace(axes, np.array([0, 1, 0], ">i4").tobytes()))
+    for options in ({}, {"dims": DIMS, "sample_interval": 4.0}):
+        with pytest.raises(DataError, match=r"amplitude has dims .* Must be different"):
+            open_volume(path, **options)
