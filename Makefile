@@ -6,6 +6,10 @@ SHELL := /bin/bash
 
 # What the book runs: smoke, laptop or gpu (notebooks/params/*.yml)
 PROFILE ?= laptop
+# How long to fuzz, from which seed (drawn where empty), and one input of it to try again
+MINUTES ?= 5
+SEED ?=
+INPUT ?=
 # Which interpreter .venv is made of: a version range or a path
 PYTHON ?= >=3.11,<3.14
 
@@ -18,7 +22,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo build/uv/bin
 
 export PYTHONUTF8 := 1
 
-.PHONY: help install lock format check test smoke book html pages publish site bench ci clean
+.PHONY: help install lock format check test smoke book html pages publish site bench fuzz ci clean
 
 help:  ## List the targets
 	@echo "usage: make TARGET [PROFILE=smoke|laptop|gpu] [PYTHON=3.12]"
@@ -97,12 +101,16 @@ pages: install
 	THESIS_HTML=$(HTML) $(BIN)/pytest -q -p no:cacheprovider tests/book/test_book.py
 	@echo "The book: file://$(CURDIR)/$(HTML)/index.html"
 
-bench: install  ## Time the parts that cost most
-	$(BIN)/pytest -q -p no:randomly --benchmark-only benchmarks
+bench: install  ## Time our work next to what else does it, in turn; results/bench.json
+	$(BIN)/python benchmarks/bench.py
+
+fuzz: install  ## Damaged files, odd parameters and kills: MINUTES=5 [SEED=7 [INPUT=123]]
+	PYTHONPATH="tests/fuzz:tests/saltvolumes:tests/thesis_lib$${PYTHONPATH:+:$$PYTHONPATH}" \
+		$(BIN)/python tests/fuzz/campaign.py --minutes $(MINUTES) $(SEED:%=--seed %) $(INPUT:%=--input %)
 
 ci: check test  ## What the forge runs: check, test, strict book of the smoke results, its pages
 	@$(MAKE) --no-print-directory html PROFILE=smoke
 
 clean:  ## Remove what was built and computed; .venv stays
 	rm -rf _build build results runs book/chapters book/results *.egg-info
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .benchmarks
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

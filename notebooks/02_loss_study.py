@@ -181,6 +181,11 @@ by_hand = {
     "dice": 1 - 2 * (p * t).sum() / (p.sum() + t.sum()),
     "mse": ((p - t) ** 2).mean(),
 }
+
+# %% [markdown]
+# The library has to agree:
+
+# %%
 logits, target = (torch.from_numpy(array)[None, None] for array in (x, t))
 by_library = {name: LOSSES[name](logits, target).item() for name in by_hand}
 assert np.allclose(list(by_hand.values()), list(by_library.values()))
@@ -232,6 +237,11 @@ target = (torch.hypot(rows - 24, columns - 21) < 12).float()[None, None]
 moved = ((12 - torch.hypot(rows - 24, columns - 27)) / 2)[
     None, None
 ].requires_grad_()
+
+# %% [markdown]
+# Gradients differ in size by orders of magnitude; each is scaled to its largest one.
+
+# %%
 gradients = {}
 for name, loss in LOSSES.items():
     (gradient,) = torch.autograd.grad(loss(moved, target), moved)
@@ -293,6 +303,11 @@ batches = PatchBatches(
     seed=0,
 )
 ((images, masks),) = batches.epoch(0)
+
+# %% [markdown]
+# Forward, backward, and a step:
+
+# %%
 stepped = SaltUNet(encoder, seed=0).train()
 optimizer = torch.optim.AdamW(stepped.parameters(), lr=lr, betas=(0.9, 0.99))
 OneCycleLR(optimizer, max_lr=lr, total_steps=1, cycle_momentum=False)
@@ -307,6 +322,11 @@ optimizer.step()
 fitted = SaltUNet(encoder, seed=0)
 once = TrainConfig(epochs=1, lr=lr, precision="32-true", accelerator="cpu")
 fit(fitted, batches, LOSSES["dice"], once, progress=False)
+
+# %% [markdown]
+# Both networks, asked for the loss of the same batch:
+
+# %%
 with torch.no_grad():
     by_hand, by_library = (
         LOSSES["dice"](model.train()(images), masks).item()
@@ -385,13 +405,18 @@ pd.DataFrame(sensitivity).sort_index().round(4)
 # Losses have different scales, so the upper row of {numref}`fig-learning` shows their course only; the
 # Dice score on the validation volume below it can be compared.
 
-# %% tags=["training"] mystnb={"figure": {"name": "fig-learning", "caption": "Training loss and Dice score on the validation volume after every epoch, first seed. Losses have different scales; only their course can be compared."}, "image": {"alt": "One small diagram per loss against the epoch: the training loss falls, the validation Dice rises; the other losses are grey."}}
+# %%
 first = {
     names[run.task.network.loss]: run
     for run in runs
     if run.task.network.seed == seeds[0]
 }
 histories = {n: run.parents["network"].history for n, run in first.items()}
+
+# %% [markdown]
+# A loss is shown relative to its first value; the Dice score is there where a volume was watched.
+
+# %%
 relative = {
     n: h["train_loss"] / h["train_loss"][0] for n, h in histories.items()
 }
@@ -400,6 +425,11 @@ watched = {
     for n, h in histories.items()
     if "validation_dice" in h
 }
+
+# %% [markdown]
+# One panel per loss, with the Dice scores of all others behind it:
+
+# %%
 panels = {
     name: {
         "training loss / its first value": relative[name].to_numpy()[None],
@@ -410,6 +440,10 @@ panels = {
     }
     for name in first
 }
+# %% [markdown]
+# So they learn:
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-learning", "caption": "Training loss and Dice score on the validation volume after every epoch, first seed. Losses have different scales; only their course can be compared."}, "image": {"alt": "One small diagram per loss against the epoch: the training loss falls, the validation Dice rises; the other losses are grey."}}
 fig = plotting.plot_histories(
     panels,
     ylabel="dimensionless",
@@ -467,6 +501,11 @@ made_up = pd.DataFrame(
         claim.measure: [*ours, *rival],
     }
 )
+
+# %% [markdown]
+# Its bound and its verdict are those from above:
+
+# %%
 decision = study.decide(claim, made_up)
 assert np.isclose(decision.effects[0].low, low)
 assert (decision.verdict == "reproduced") == (low > 0)
@@ -489,6 +528,11 @@ fig = plotting.plot_effects(effect_table(decisions))
 # %%
 assert thesis["dice"].idxmax() == "dice"
 assert thesis["perimetric_similarity"].idxmax() == "hausdorff"
+
+# %% [markdown]
+# Dice, PS and surface Dice of a perfect prediction, and its Hausdorff distance:
+
+# %%
 truth = unseen["salt"].values
 perfect = score_volume(truth, truth, spacing_m=(1.0, 1.0, 1.0), tolerance_m=1.0)
 (

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import ndimage, signal, stats
+from scipy import ndimage
 
 from saltvolumes._checks import check_choice, check_count
 from saltvolumes.volume import AXES, vertical_dim
@@ -125,6 +125,8 @@ def compare_statistics(first: xr.Dataset, second: xr.Dataset) -> "pd.Series[floa
     Series
         Indexed by the keys of ``DISTANCES``.
     """
+    from scipy import stats  # slow to import
+
     a, b = first.mean("section"), second.mean("section")
     distances = {}
     for name in DISTANCES:
@@ -187,6 +189,8 @@ def _describe(section: Floats) -> xr.Dataset:
         "coherence": coherences[0],
         "energy_change": _change_energy(section),
     }
+    from scipy import stats  # slow to import
+
     medians = [np.median(values) if values.size else np.nan for values in coherences]
     densities = {name: _density(name, values) for name, values in samples.items()}
     others = {
@@ -260,6 +264,8 @@ def _change_energy(section: Floats) -> Floats:
 
 def _power(name: str, section: Floats, axis: int) -> xr.DataArray:
     """Fraction of the power at 1/128 to 1/2 cycles per sample."""
+    from scipy import signal  # slow to import
+
     length = min(SEGMENT, section.shape[axis])
     _, power = signal.welch(section, window="hann", nperseg=length, nfft=SEGMENT, axis=axis)
     power = power.mean(axis=1 - axis)[1:]

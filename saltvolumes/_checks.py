@@ -44,7 +44,7 @@ def check_range(
         raise TypeError(f"Invalid {name} {value!r}. Must be a number.")
     value = int(value) if isinstance(value, int | np.integer) else float(value)
     above = value > low if exclusive else value >= low
-    if not (above and value <= high and np.isfinite(value)):
+    if not (above and value <= high and abs(value) < np.inf):  # also of integers of any size
         left = "(" if exclusive or np.isinf(low) else "["
         right = ")" if np.isinf(high) else "]"
         raise ValueError(f"Invalid {name} {value!r}. Must lie in {left}{low:g}, {high:g}{right}.")
@@ -68,6 +68,52 @@ def check_count(name: str, value: int, *, low: int = 1, high: int | None = None)
         span = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"Invalid {name} {value}. Must be {span}.")
     return int(value)
+
+
+def check_counts(name: str, values: Sequence[int], *, low: int = 1) -> tuple[int, ...]:
+    """
+    Return ``values`` as a tuple if they are one or more whole numbers of at least ``low``.
+
+    Raises
+    ------
+    TypeError
+        If one is not a whole number.
+    ValueError
+        If they are not in a row, there is none, or one is too small.
+    """
+    if np.ndim(values) != 1 or not len(values):
+        raise ValueError(
+            f"Invalid {name}s {values!r}. Must be at least one whole number, in a list."
+        )
+    return tuple(check_count(name, value, low=low) for value in values)
+
+
+def spread_axes(name: str, value: Any, n_axes: int) -> tuple[Any, ...]:
+    """
+    Return one value for each axis: a single one holds for all.
+
+    Raises
+    ------
+    ValueError
+        If there are several, but not as many as axes.
+
+    Examples
+    --------
+    >>> spread_axes("patch", 32, 2), spread_axes("patch", [32, 16], 2)
+    ((32, 32), (32, 16))
+    """
+    values = tuple(value) if np.ndim(value) else (value,) * n_axes
+    if len(values) != n_axes:
+        raise ValueError(
+            f"Invalid {name} {values}. Must have one number for each of the {n_axes} axes, or one "
+            "for all."
+        )
+    return values
+
+
+def check_sizes(name: str, value: int | Sequence[int], n_axes: int) -> tuple[int, ...]:
+    """Return whole numbers of at least 1, one for each axis, as `check_count` and `spread_axes`."""
+    return tuple(check_count(name, size) for size in spread_axes(name, value, n_axes))
 
 
 def keep_plain(settings: object) -> None:

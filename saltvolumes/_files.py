@@ -14,7 +14,8 @@ def replace_when_done(path: Path) -> Iterator[Path]:
 
     A reader finds the old file or the new one, never a half; an error leaves the old one alone. A
     file is flushed to disk before. A folder cannot replace another in one step: the old one is
-    moved aside first. Two processes that write the same path at a time have to take turns.
+    moved aside first, and what a kill left aside is moved back. Two processes that write the same
+    path at a time have to take turns.
 
     Parameters
     ----------
@@ -28,6 +29,8 @@ def replace_when_done(path: Path) -> Iterator[Path]:
     """
     partial, replaced = (path.with_name(f".{path.name}.{end}") for end in ("partial", "replaced"))
     _remove(partial)
+    if replaced.exists() and not path.exists():
+        replaced.rename(path)
     try:
         yield partial
         if partial.is_dir():

@@ -4,6 +4,7 @@ import tarfile
 import zipfile
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Self
 
 from filelock import FileLock
 
@@ -13,6 +14,22 @@ from saltvolumes.errors import DataError, as_data_error
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 ARCHIVE_ENDINGS = (".zip", *TAR_ENDINGS)
+_CHUNK_BYTES = 2**20
+_END = bytes(tarfile.BLOCKSIZE)  # of zeros
+
+
+class _Member(tarfile.TarInfo):
+    """A member of a tar whose damaged header is refused; tarfile takes it for the end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header, or refuse what is neither one nor the mark of the end."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf == _END:
+                raise
+            raise tarfile.ReadError(f"{error}, not a header or the end") from error
 
 
 def unpack(path: str | Path, to: str | Path) -> Path:
@@ -59,8 +76,10 @@ def unpack(path: str | Path, to: str | Path) -> Path:
                 with zipfile.ZipFile(path) as archive:
                     archive.extractall(folder)
             else:
-                with tarfile.open(path) as archive:
+                with tarfile.open(path, tarinfo=_Member) as archive:
                     archive.extractall(folder, filter="data")
+                    while archive.fileobj and archive.fileobj.read(_CHUNK_BYTES):
+                        pass  # up to the checksum of what is compressed
     return to
 
 

@@ -97,7 +97,7 @@ class ResumingDownloader:
                 self._tag.write_text(_find_tag(answer), encoding="utf-8")
             file.truncate(begin)
             file.seek(begin)
-            name, hidden = self.part.stem.lstrip("."), not self.progress
+            name, hidden = self.part.stem.lstrip("."), not self.progress or None
             bar = tqdm(
                 desc=name, total=total, initial=begin, unit="B", unit_scale=1, disable=hidden
             )

@@ -51,7 +51,8 @@ def read_picks(path: Path, *, columns: Sequence[int] = (0, 1, 2), scale: float =
     Raises
     ------
     DataError
-        If there are no picks, or a line after the first pick is not a pick.
+        If there are no picks, a line after the first pick is not a pick, or a line number is not
+        finite.
     TypeError, ValueError
         If ``columns`` are not three different whole numbers of 0 or more, or ``scale`` is 0 or not
         finite.
@@ -75,6 +76,10 @@ def read_picks(path: Path, *, columns: Sequence[int] = (0, 1, 2), scale: float =
         raise DataError(f"{path.name} holds no picks: all are undefined.")
     vertical *= scale  # a view
     kept: Floats = picks[known]
+    odd = kept[~np.isfinite(kept[:, :2]).all(axis=1)]
+    if odd.size:
+        where = "inline {:g}, crossline {:g}".format(*odd[0])
+        raise DataError(f"{path.name} has a pick at {where}. Must be finite numbers of lines.")
     return kept
 
 

@@ -175,20 +175,15 @@ def open_volume(
 def _report_lines(volume: xr.Dataset) -> None:
     """Warn where distances are not known though there are coordinates, and of lines far apart."""
     name, reason = volume.attrs["source"], volume.attrs.get("trace_coordinates")
-    known = [line for line in AXES if f"{line}_m" in volume.coords]
-    if reason is not None and not known:
-        logger.warning(
-            "%s: no distances between lines: %s. Pass them by spacing_m, in m for a step of one in "
-            "the inline and crossline number.",
-            *(name, reason),
-        )
+    if reason is not None and not any(f"{line}_m" in volume.coords for line in AXES):
+        remedy = "Pass spacing_m, in m for a step of one in the inline and crossline number"
+        logger.warning("%s: no distances between lines: %s. %s.", name, reason, remedy)
     for line in AXES:
-        numbers = volume[line].values
-        for run in find_runs(numbers)[1:]:
-            logger.warning(
-                "%s: %ss %s and %s are far apart, and not treated as neighbours.",
-                *(name, line, numbers[run.start - 1], numbers[run.start]),
-            )
+        numbers, (_, *others) = volume[line].values, find_runs(volume[line].values)
+        if others:
+            pair = " and ".join(map(str, numbers[others[0].start - 1 :][:2]))
+            where = f"{line}s {pair} ({len(others)} such gaps)"
+            logger.warning("%s: %s are far apart, and not treated as neighbours.", name, where)
 
 
 def _refuse(meanings: Mapping[str, Any], where: str) -> None:

@@ -1,4 +1,4 @@
-"""Plain values to JSON and back: what runs, pages and published records hold."""
+"""Plain values to JSON and back, and the texts of JSON and YAML that people may damage."""
 
 import json
 import math
@@ -7,10 +7,17 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from saltvolumes._files import write_text
 
 # JSON has no infinity; every reader of it takes a number beyond float64 for one.
 _INFINITE = "\0infinite"
+# What parsers of JSON and YAML raise, also for values that are none and for too deep a nesting.
+DAMAGE = (
+    *(yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError),
+    *(RecursionError, OverflowError),
+)
 
 
 def to_plain(value: Any) -> Any:
@@ -46,6 +53,18 @@ def format_json(content: Any, *, sort_keys: bool = True, indent: int | None = No
 def write_json(path: Path, content: Any, *, sort_keys: bool = True) -> None:
     """Write JSON, whole or not at all."""
     write_text(path, format_json(content, sort_keys=sort_keys, indent=1) + "\n")
+
+
+def in_one_line(error: Exception) -> str:
+    r"""
+    Say what a parser says, in a part of a sentence.
+
+    Examples
+    --------
+    >>> in_one_line(ValueError("a tab\n  in line 3."))
+    'a tab in line 3'
+    """
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _mark_infinite(value: Any) -> Any:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from saltvolumes._checks import check_count, check_range, check_same_shape
+from saltvolumes._checks import check_count, check_range, check_same_shape, spread_axes
 
 Mask = NDArray[np.bool_]
 Distances = NDArray[np.float32]
@@ -72,7 +72,7 @@ def score_volume(
     prediction: Any,
     truth: Any,
     *,
-    spacing_m: Sequence[float] | None,
+    spacing_m: float | Sequence[float] | None,
     tolerance_m: float,
     valid: Any | None = None,
 ) -> Scores:
@@ -84,9 +84,10 @@ def score_volume(
     prediction, truth : bool array of 2 or 3 dimensions
         True inside salt. NumPy, or both Dask, which gives the same scores: to the last digit where
         float32 holds the squares of all distances, as of whole and half metres it does.
-    spacing_m : sequence of float, or None
-        Distance of the samples along each axis, in m. None where it is not known, as in a time
-        volume without a velocity: the scores that need metres are then left out.
+    spacing_m : float, sequence of float, or None
+        Distance of the samples along each axis, or along all of them, in m. None where it is not
+        known, as in a time volume without a velocity: the scores that need metres are then left
+        out.
     tolerance_m : float
         Tolerance of `surface_dice`, in m.
     valid : bool array of the same shape, optional
@@ -197,7 +198,7 @@ def surface_dice(
     truth: Mask,
     *,
     tolerance_m: float,
-    spacing_m: Sequence[float],
+    spacing_m: float | Sequence[float],
     valid: Mask | None = None,
 ) -> float:
     """
@@ -216,7 +217,7 @@ def surface_dice(
 
 
 def hausdorff95(
-    prediction: Mask, truth: Mask, *, spacing_m: Sequence[float], valid: Mask | None = None
+    prediction: Mask, truth: Mask, *, spacing_m: float | Sequence[float], valid: Mask | None = None
 ) -> float:
     """
     Distance in m that 95 % of each perimeter keep to the other one.
@@ -233,7 +234,7 @@ def hausdorff95(
 
 
 def mean_surface_distance(
-    prediction: Mask, truth: Mask, *, spacing_m: Sequence[float], valid: Mask | None = None
+    prediction: Mask, truth: Mask, *, spacing_m: float | Sequence[float], valid: Mask | None = None
 ) -> float:
     """
     Mean distance in m of the samples of both perimeters to the other one.
@@ -282,12 +283,11 @@ def _check_masks(valid: Mask | None, **masks: Mask) -> list[Mask]:
 
 def _check_alike(kind: type, valid: Mask | None, **masks: Mask) -> None:
     """Refuse masks that are not boolean arrays of a kind, and of one shape."""
-    last = [*masks][-1]
+    last, reference = list(masks.items())[-1]
     given = masks if valid is None else {**masks, "valid": valid}
     for name, mask in given.items():
         _check_mask(name, mask, kind)
-    for name, mask in given.items():
-        check_same_shape(name, mask.shape, last, masks[last].shape)
+        check_same_shape(name, mask.shape, last, np.shape(reference))
 
 
 def _check_known(known: bool) -> None:
@@ -342,30 +342,26 @@ def _compute_iou(sizes: _Sizes) -> float:
 
 
 def _compare_borders(
-    prediction: Mask, truth: Mask, spacing_m: Sequence[float], valid: Mask | None
+    prediction: Mask, truth: Mask, spacing_m: float | Sequence[float], valid: Mask | None
 ) -> tuple[Distances, Distances]:
     prediction, truth = _check_masks(valid, prediction=prediction, truth=truth)
     return _measure_distances(*_extract_perimeters(prediction, truth, valid), spacing_m)
 
 
 def _measure_distances(
-    first: Mask, second: Mask, spacing_m: Sequence[float]
+    first: Mask, second: Mask, spacing_m: float | Sequence[float]
 ) -> tuple[Distances, Distances]:
     """Distance in m of each sample of the first border to the second, and the other way round."""
-    _check_spacing(spacing_m, first.ndim)
+    steps = _check_spacing(spacing_m, first.ndim)
     box = ndimage.find_objects((first | second).view(np.uint8))
     if box:  # distances between borders need no sample outside of the box around both
         first, second = first[box[0]], second[box[0]]
-    return _measure_to(second, first, spacing_m), _measure_to(first, second, spacing_m)
+    return _measure_to(second, first, steps), _measure_to(first, second, steps)
 
 
-def _check_spacing(spacing_m: Sequence[float], n_axes: int) -> list[float]:
-    if len(spacing_m) != n_axes:
-        raise ValueError(
-            f"Invalid spacing_m {tuple(spacing_m)}. Must have one number for each of the "
-            f"{n_axes} axes."
-        )
-    return [check_range("spacing_m", step, low=0.0, exclusive=True) for step in spacing_m]
+def _check_spacing(spacing_m: float | Sequence[float], n_axes: int) -> list[float]:
+    steps = spread_axes("spacing_m", spacing_m, n_axes)
+    return [check_range("spacing_m", step, low=0.0, exclusive=True) for step in steps]
 
 
 def _measure_to(border: Mask, samples: Mask, spacing_m: Sequence[float]) -> Distances:

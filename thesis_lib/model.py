@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.models import FeatureListNet
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from saltvolumes._checks import check_count
+from thesis_lib._networks import check_images, evaluating
 
 REDUCTIONS = (4, 8, 16, 32)  # pixels of the input per pixel of block1 to block4
+_MISFITS = (AssertionError, RuntimeError, TypeError, ValueError)  # where a patch does not fit
 DECODER_CHANNELS = (128, 64, 32, 32, 16)  # at reduction 16, 8, 4, 2 and 1
 
 
@@ -43,6 +45,10 @@ class SaltEncoder(nn.Module):
         start at reduction 4.
     channels : tuple of four ints
         Channels of ``block1`` to ``block4``: 64, 128, 256, 512 for ResNet34.
+    padded : bool
+        Whether patches are continued, by repeating their last row and column, to a whole number of
+        32 pixels, and what comes out is cut back. So they are for encoders such as ConvNeXt and VGG
+        that round sizes down, or do not take every size. ResNets round up, and need none of it.
 
     Raises
     ------
@@ -67,7 +73,9 @@ class SaltEncoder(nn.Module):
         self.block1, self.block2, self.block3, self.block4 = stages
         self.channels = tuple(channels[-4:])
         self.stem_channels = channels[0] if len(channels) == 5 else 0
+        self.padded = False
         _check_blocks(self)
+        self.padded = not all(_rounds_up(self, size) for size in ((33, 47), (1, 1)))
 
     @property
     def blocks(self) -> tuple[nn.Module, ...]:
@@ -86,18 +94,31 @@ class SaltEncoder(nn.Module):
         Returns
         -------
         list of four Tensors of shape (B, C, h, w)
-            With h and w the sizes divided by 4, 8, 16, 32. ResNets round up.
+            With h and w the sizes divided by 4, 8, 16, 32, rounded up.
 
         Raises
         ------
-        ValueError
-            If ``x`` has not one channel and four axes.
+        TypeError, ValueError
+            As `SaltUNet.forward`.
         """
-        return self._pyramid(x)[1:]
+        maps = self._pyramid(self._prepare(x))[1:]
+        sizes = [_divide(x.shape[2:], reduction) for reduction in REDUCTIONS]
+        return [block[..., :h, :w] for block, (h, w) in zip(maps, sizes, strict=True)]
+
+    def _prepare(self, x: Tensor) -> Tensor:
+        """Patches in the dtype of the weights, of a size that the encoder takes."""
+        x = check_images("input", x).to(self.merger.weight.dtype)
+        height, width = x.shape[2:]
+        single = self.training and len(x) == 1 and max(height, width) <= REDUCTIONS[-1]
+        if single and any(isinstance(m, _BatchNorm) and m.training for m in self.modules()):
+            raise ValueError(
+                f"Invalid batch of one patch of {height}x{width} pixels for training. Must be two "
+                f"patches at least, or larger than {REDUCTIONS[-1]} pixels: batch normalisation "
+                "needs more than one value. Choose another batch_size or n_patches."
+            )
+        return F.pad(x, (0, -width % 32, 0, -height % 32), "replicate") if self.padded else x
 
     def _pyramid(self, x: Tensor) -> list[Tensor]:
-        if x.ndim != 4 or x.shape[1] != 1:
-            raise ValueError(f"Invalid input of shape {tuple(x.shape)}. Must be (B, 1, H, W).")
         maps = [self.stem(self.merger(x))]
         for block in self.blocks:
             maps.append(block(maps[-1]))
@@ -111,9 +132,9 @@ class SaltUNet(SaltEncoder):
     The decoder climbs back in five steps. Each repeats pixels twice along both axes (nearest
     neighbour), cuts the result to the size of the skip it joins, and ends with a 3x3
     convolution, batch normalisation and ReLU; a last 3x3 convolution makes the logits. Cutting
-    undoes the rounding up of strided convolutions exactly, so any height and width work without
-    padding (Ronneberger et al. 2015 [1]_; encoder: He et al. 2016 [2]_). Encoders that round down,
-    such as ConvNeXt, are met by nearest-neighbour interpolation to the size of the skip.
+    undoes the rounding up of strided convolutions exactly, so ResNets take any height and width
+    without padding (Ronneberger et al. 2015 [1]_; encoder: He et al. 2016 [2]_). For encoders that
+    do not round up, such as ConvNeXt, patches are continued: see `SaltEncoder`.
 
     Parameters
     ----------
@@ -165,16 +186,18 @@ class SaltUNet(SaltEncoder):
 
         Raises
         ------
+        TypeError
+            If ``x`` is not a Tensor.
         ValueError
-            If ``x`` has not one channel and four axes.
+            If ``x`` has not one channel and four axes, or is a single small patch in training.
         """
-        stem, *maps, y = self._pyramid(x)  # y: (B, 512, H/32, W/32)
+        patches = self._prepare(x)
+        stem, *maps, y = self._pyramid(patches)  # y: (B, 512, H/32, W/32)
         skips = [*reversed(maps), stem if self.stem_channels else None, None]
         for step, skip, reduction in zip(self.decoder, skips, (16, 8, 4, 2, 1), strict=True):
-            size = (-(-x.shape[2] // reduction), -(-x.shape[3] // reduction))
-            y = step(y, skip, size)
+            y = step(y, skip, _divide(patches.shape[2:], reduction))
         logits: Tensor = self.head(y)
-        return logits
+        return logits[..., : x.shape[2], : x.shape[3]]
 
     def stages(self, height: int, width: int) -> list[tuple[str, int, int, int]]:
         """
@@ -191,12 +214,11 @@ class SaltUNet(SaltEncoder):
             Input, merger, stem (of encoders that have one), block 1 to 4, up 1 to 5, logits.
         """
         model = copy.deepcopy(self).eval()  # hooks, modes and statistics of this one stay
-        parts = {"merger": model.merger, "stem": model.stem}
+        parts: dict[str, nn.Module] = {"merger": model.merger}
+        parts |= {"stem": model.stem} if self.stem_channels else {}
         parts |= {f"block {i}": block for i, block in enumerate(model.blocks, start=1)}
         parts |= {f"up {i}": step for i, step in enumerate(model.decoder, start=1)}
         parts |= {"logits": model.head}
-        if not self.stem_channels:
-            del parts["stem"]
         found = [("input", 1, height, width)]
         for name, part in parts.items():
             part.register_forward_hook(
@@ -332,6 +354,12 @@ class SaltClassifier(SaltEncoder):
         return logits
 
 
+def _divide(shape: Sequence[int], reduction: int) -> tuple[int, int]:
+    """Height and width at a reduction, rounded up."""
+    height, width = shape
+    return -(-height // reduction), -(-width // reduction)
+
+
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Draw on the CPU from a generator of this seed; global random state and modes do not count."""
@@ -340,9 +368,19 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def _import_timm() -> Any:
+    """Import timm where an encoder is built: it brings all of torchvision, and takes seconds."""
+    with warnings.catch_warnings():
+        # Of tqdm, in notebooks without widgets: no bar of timm's is ever drawn.
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import timm
+    return timm
+
+
 def _create_network(name: str, *, pretrained: bool) -> nn.Module:
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=5)
+    timm = _import_timm()
+    if not isinstance(name, str) or not timm.is_model(name):
+        near = difflib.get_close_matches(str(name), timm.list_models(), n=5)
         hint = f" Near names: {', '.join(near)}." if near else ""
         raise ValueError(f"Invalid encoder {name!r}. Must be one of timm.list_models().{hint}")
     try:
@@ -372,7 +410,9 @@ def _cut_into_stages(name: str, network: nn.Module) -> tuple[list[nn.Module], li
     ends = [info[number]["module"] for number in numbers]
     nested = any("." in end for end in ends)  # "stages.0"
     try:
-        modules = FeatureListNet(network, tuple(numbers), flatten_sequential=nested)
+        modules = _import_timm().models.FeatureListNet(
+            network, tuple(numbers), flatten_sequential=nested
+        )
     except AssertionError as error:
         raise ValueError(
             f"Invalid encoder {name!r}: its stages {', '.join(ends)} are not modules that run one "
@@ -390,23 +430,34 @@ def _cut_into_stages(name: str, network: nn.Module) -> tuple[list[nn.Module], li
 
 def _check_blocks(encoder: SaltEncoder) -> None:
     """Refuse encoders whose stages, run one after the other, do not give what timm states."""
-    side = 64
-    expected = [
-        (n, side // r, side // r) for n, r in zip(encoder.channels, REDUCTIONS, strict=True)
-    ]
-    encoder.eval()
     try:
-        with torch.no_grad():
-            maps = encoder.features(encoder.merger.weight.new_zeros(1, 1, side, side))
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        found, expected = _compare_blocks(encoder, (64, 64))
+    except _MISFITS as error:
         raise ValueError(
             f"Invalid encoder {encoder.encoder!r}: its stages cannot be run one after the other on "
             f"a patch of 64x64 ({error}). Must be a convolutional network such as resnet34."
         ) from error
-    encoder.train()
-    found = [tuple(block.shape[1:]) for block in maps]
     if found != expected:
         raise ValueError(
             f"Invalid encoder {encoder.encoder!r}: a patch of 64x64 gives blocks {found}. "
             f"Must be (channels, height, width) {expected}."
         )
+
+
+def _rounds_up(encoder: SaltEncoder, size: tuple[int, int]) -> bool:
+    """Whether the blocks take a patch of this size, and round it up."""
+    try:
+        found, expected = _compare_blocks(encoder, size)
+    except _MISFITS:
+        return False
+    return found == expected
+
+
+def _compare_blocks(
+    encoder: SaltEncoder, size: tuple[int, int]
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Shapes of the blocks of an empty patch, and those of sizes that are rounded up."""
+    with evaluating(encoder), torch.no_grad():
+        maps = encoder._pyramid(encoder.merger.weight.new_zeros(1, 1, *size))[1:]
+    expected = zip(encoder.channels, REDUCTIONS, strict=True)
+    return [tuple(m.shape[1:]) for m in maps], [(n, *_divide(size, r)) for n, r in expected]

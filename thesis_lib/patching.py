@@ -13,7 +13,12 @@ import torch
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from saltvolumes._checks import check_choice, check_count, check_same_shape
+from saltvolumes._checks import (
+    check_choice,
+    check_count,
+    check_same_shape,
+    check_sizes,
+)
 from saltvolumes.lines import find_runs
 from saltvolumes.volume import AXES, LATERAL, vertical_dim
 
@@ -40,7 +45,7 @@ class PatchGrid:
     ----------
     shape : sequence of int
         Shape of the array.
-    patch, stride : sequence of int, as long as ``shape``
+    patch, stride : sequence of int, as long as ``shape``, or int for all axes
         Samples of a patch along each axis, and from one patch to the next. An axis that is not to
         be cut has a patch as long as itself; one that is to be cut into sections a patch of 1.
 
@@ -71,9 +76,9 @@ class PatchGrid:
     starts: tuple[tuple[int, ...], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        n_axes = len(np.atleast_1d(self.shape))
         for name in ("shape", "patch", "stride"):
-            sizes = tuple(check_count(name, size) for size in getattr(self, name))
-            object.__setattr__(self, name, sizes)
+            object.__setattr__(self, name, check_sizes(name, getattr(self, name), n_axes))
         self._check_axes()
         starts = tuple(
             (*range(0, length - size, step), length - size)
@@ -82,11 +87,6 @@ class PatchGrid:
         object.__setattr__(self, "starts", starts)
 
     def _check_axes(self) -> None:
-        if not len(self.shape) == len(self.patch) == len(self.stride):
-            raise ValueError(
-                f"Numbers of axes differ: shape {self.shape}, patch {self.patch}, stride "
-                f"{self.stride}. Must be the same."
-            )
         check_count("number of axes", len(self.shape), high=4)
         if any(size > length for size, length in zip(self.patch, self.shape, strict=True)):
             raise ValueError(
@@ -163,8 +163,27 @@ def check_axes(axes: Sequence[str]) -> tuple[str, ...]:
     return tuple(axes)
 
 
+def check_patches(patch: Sequence[int], stride: Sequence[int]) -> None:
+    """
+    Refuse a height and width of patches, and steps between them, that fit no section.
+
+    Raises
+    ------
+    TypeError
+        If a size or step is not a whole number.
+    ValueError
+        If it is below 1, there are not two of each, or a step is larger than the patch.
+    """
+    for name, sizes in (("patch", patch), ("stride", stride)):
+        for size in sizes:
+            check_count(name, size)
+        if len(sizes) != 2:
+            raise ValueError(f"Invalid {name} {tuple(sizes)}. Must be two numbers of samples.")
+    PatchGrid(tuple(patch), tuple(patch), tuple(stride))
+
+
 def grid_sections(
-    volume: xr.Dataset, axis: str, patch: Sequence[int], stride: Sequence[int]
+    volume: xr.Dataset, axis: str, patch: int | Sequence[int], stride: int | Sequence[int]
 ) -> PatchGrid:
     """
     Grid of patches over the sections of a volume in one direction.
@@ -175,7 +194,7 @@ def grid_sections(
         Its sizes are used, no sample is read.
     axis : {"inline", "crossline"}
         Direction: ``"inline"`` means sections at a fixed inline.
-    patch, stride : (int, int)
+    patch, stride : int or (int, int)
         Height (along depth or time) and width of a patch, and the steps between patches, in
         samples.
 
@@ -196,6 +215,7 @@ def grid_sections(
     >>> grid_sections(xr.Dataset({"amplitude": amplitude}), "inline", (16, 16), (8, 8)).shape
     (5, 30, 40)
     """
+    patch, stride = check_sizes("patch", patch, 2), check_sizes("stride", stride, 2)
     dims = section_dims(volume, axis)
     n_lines, *section = (volume.sizes[name] for name in dims)
     if not n_lines or any(size > length for size, length in zip(patch, section, strict=True)):
@@ -207,7 +227,7 @@ def grid_sections(
 
 
 def split_sections(
-    volume: xr.Dataset, axis: str, patch: Sequence[int]
+    volume: xr.Dataset, axis: str, patch: int | Sequence[int]
 ) -> list[tuple[slice, xr.Dataset]]:
     """
     Parts of a volume whose sections in one direction hold neighbouring lines only.
@@ -222,7 +242,7 @@ def split_sections(
         the volume itself.
     axis : {"inline", "crossline"}
         Direction: ``"inline"`` means sections at a fixed inline.
-    patch : (int, int)
+    patch : int or (int, int)
         Height (along depth or time) and width of a patch in samples.
 
     Returns
@@ -236,7 +256,7 @@ def split_sections(
         If the axis is unknown, or no part is large enough.
     """
     _, vertical, lateral = section_dims(volume, axis)
-    sizes = {vertical: patch[0], lateral: patch[1]}
+    sizes = dict(zip((vertical, lateral), check_sizes("patch", patch, 2), strict=True))
     runs = find_runs(volume[lateral].values)
     parts = [(run, volume if len(runs) == 1 else volume.isel({lateral: run})) for run in runs]
     kept = [
@@ -309,9 +329,11 @@ def zscore(patches: Patches) -> Patches:
     if isinstance(patches, torch.Tensor):
         xp, is_floating = torch, patches.is_floating_point()
     else:
-        xp, is_floating = np, np.issubdtype(patches.dtype, np.floating)
+        xp = np
+        is_floating = isinstance(patches, np.ndarray) and np.issubdtype(patches.dtype, np.floating)
     if not is_floating:
-        raise TypeError(f"Invalid patches of type {patches.dtype}. Must be floating-point numbers.")
+        kind = getattr(patches, "dtype", type(patches).__name__)
+        raise TypeError(f"Invalid patches of type {kind}. Must be floating-point numbers.")
     if patches.ndim < 2:
         raise ValueError(f"Invalid patches of shape {tuple(patches.shape)}. Must be (B, ...).")
     flat = patches.reshape(len(patches), math.prod(patches.shape[1:]))  # (B, samples)
@@ -394,6 +416,8 @@ class Stitcher:
         """
         if window not in self.grid:
             raise ValueError(f"Invalid window {window}. Must be one of the windows of {self.grid}.")
+        if isinstance(values, torch.Tensor):  # NumPy has no bfloat16, and knows neither devices
+            values = values.detach().float().cpu()  # nor gradients
         values = np.asarray(values, dtype=np.float32)
         check_same_shape("values", values.shape, "patch", self.grid.patch)
         weight, mean = self._weight[window], self._mean[window]  # views

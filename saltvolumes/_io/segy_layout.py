@@ -263,11 +263,11 @@ def _count_trailer(head: bytes, order: Order, n_bytes: int, trace_bytes: int) ->
     """Bytes after the traces: revision 2 announces stanzas of 3200, or -1 and how many traces."""
     if head[_REVISION - 1 :] < b"\x02":
         return 0
-    n_stanzas = _parse(head, _TRAILER, order, n_bytes=4)
-    if n_stanzas >= 0:
-        return TEXT_BYTES * n_stanzas
-    rest = n_bytes - trace_bytes * _parse(head, _N_TRACES, order, n_bytes=8)
-    return rest if 0 <= rest < n_bytes and rest % TEXT_BYTES == 0 else 0
+    rest = TEXT_BYTES * _parse(head, _TRAILER, order, n_bytes=4)
+    if rest < 0:
+        rest = n_bytes - trace_bytes * _parse(head, _N_TRACES, order, n_bytes=8)
+    fits = (n_bytes - rest) % trace_bytes == rest % TEXT_BYTES == 0
+    return rest if fits and 0 <= rest < n_bytes else 0
 
 
 def _parse(header: bytes, byte: int, order: Order, *, n_bytes: int = 2) -> int:

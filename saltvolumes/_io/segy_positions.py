@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import interp1d
 from segyio import BinField, TraceField
 
 from saltvolumes._io.segy_layout import Integers, Layout
@@ -98,6 +97,8 @@ def measure_line(
     steps_m = np.hypot(*np.diff(positions))
     known = np.flatnonzero(positions.any(axis=0))
     if 1 < known.size < order.size and steps_m.max() > FAR_STEPS * np.median(steps_m):
+        from scipy.interpolate import interp1d  # slow to import, for a rare case
+
         between = interp1d(known, positions[:, known], fill_value="extrapolate")
         steps_m = np.hypot(*np.diff(between(np.arange(order.size))))
     mean_m = steps_m.mean()

@@ -18,6 +18,7 @@ def test_allowed_values_are_returned():
     """What is allowed comes back: both ends of a range, a count as an int, a pair as floats."""
     assert check_choice("window", "hann", ("flat", "hann")) == "hann"
     assert [check_range("step", value, low=0, high=1) for value in (0.0, 0.5, 1)] == [0.0, 0.5, 1]
+    assert check_range("step", 2**70) == 2**70  # beyond the integers of NumPy
     assert [type(check_count("n_lines", value)) for value in (3, np.int64(3))] == [int, int]
     assert check_pair("range", [4400, math.inf]) == (4400.0, math.inf)
     check_same_shape("mask", (2, 3), "image", [2, 3])

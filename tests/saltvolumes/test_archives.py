@@ -125,6 +125,26 @@ def test_truncated_archives_are_refused(folder, ending, fraction):
     assert_refused(path, "is damaged, or cannot be unpacked")
 
 
+@pytest.mark.parametrize("ending", [".tar.gz", ".tar.bz2", ".tar.xz", ".tar"])
+def test_archives_without_their_end_are_refused(folder, ending):
+    """Where all files are there but the mark or checksum at the end is not, some may be lost."""
+    path = write(folder / f"a{ending}")
+    whole, n_bytes = path.read_bytes(), -4
+    if ending == ".tar":  # two blocks of zeros, and more
+        n_bytes = -(-len(whole.rstrip(b"\0")) // 512) * 512
+    path.write_bytes(whole[:n_bytes])
+    assert_refused(path, "is damaged, or cannot be unpacked")
+
+
+def test_a_damaged_header_is_not_the_end(folder):
+    """Files after a damaged header are not lost without a word."""
+    path = write(folder / "a.tar")
+    content = path.read_bytes()
+    place = content.index(b"empty")
+    path.write_bytes(content[:place] + b"E" + content[place + 1 :])
+    assert_refused(path, "bad checksum")
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     ending=st.sampled_from([".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"]),

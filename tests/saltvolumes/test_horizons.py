@@ -124,6 +124,7 @@ def test_the_scale_turns_picks_into_metres_downward(image, write, scale, z):
         ("100 20 51", "100 20 59", "no sample of 0 to 190 m between picks of 51 to 59"),
         ("100 20 50", "101 20 80", "hold no salt"),
         ("\x00\x00\x00", "100 20 80", "top.txt holds no picks"),
+        ("100 20 50\ninf 20 50", "100 20 80", "top.txt has a pick at inline inf, crossline 20"),
     ],
 )
 def test_wrong_picks_are_refused(image, write, top, base, message):

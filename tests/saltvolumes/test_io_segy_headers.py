@@ -109,7 +109,7 @@ def test_fields_of_line_numbers_are_no_coordinates(path, cube, caplog, line_byte
         assert volume.inline.values.tolist() == [10, 12, 14]
         assert spacing_m(volume, velocity_m_s=2000) is None
         assert volume.attrs["trace_coordinates"].endswith("coordinates are line numbers")
-    assert "Pass them by spacing_m" in caplog.text
+    assert "Pass spacing_m, in m" in caplog.text
 
 
 def test_lines_in_one_pair_of_fields_leave_the_other(path, cube):
@@ -269,6 +269,14 @@ def test_a_trailer_that_the_header_announces_is_no_trace(path, cube, tmp_path, s
     assert (tmp_path / "like.sgy").read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("stated", [1, -1, -7, 2**31 - 1])
+def test_a_trailer_that_is_not_there_is_not_cut_off(path, cube, stated):
+    """Whole traces up to the end of the file are traces, whatever the header announces."""
+    overwrite(write_segy(path, cube), 3500, b"\x02\x00")
+    overwrite(path, 3528, stated.to_bytes(4, "big", signed=True))
+    assert np.array_equal(open_volume(path).amplitude, cube)
+
+
 def test_a_mask_may_have_its_lines_in_other_bytes(path, cube, tmp_path):
     """The bytes of the mask's line numbers are given by themselves."""
     mask = write_segy(tmp_path / "mask.sgy", (cube > 50).astype(np.float32), line_bytes=(9, 21))
@@ -286,4 +294,7 @@ def test_lines_far_apart_are_reported(path, caplog):
     numbers = [*range(1, 11), *range(100, 110)]
     write_segy(path, make_cube(20, 4), inlines=numbers)
     assert open_volume(path).inline.values.tolist() == numbers
-    assert "inlines 10 and 100 are far apart, and not treated as neighbours" in caplog.text
+    assert (
+        "inlines 10 and 100 (1 such gaps) are far apart, and not treated as neighbours"
+        in caplog.text
+    )

@@ -150,12 +150,14 @@ def test_what_a_killed_writer_left_is_no_trouble(volume, tmp_path, ending):
     assert open_volume(path, vertical="depth").sizes == volume.sizes
 
 
-def test_a_folder_that_was_moved_aside_is_kept_until_another_is_there(tmp_path):
+def test_a_folder_that_was_moved_aside_gets_its_name_again(tmp_path):
     """A kill between the two steps of a replacement leaves the old folder next to its name."""
-    (tmp_path / ".store.replaced").mkdir()
+    aside = tmp_path / ".store.replaced"
+    aside.mkdir()
     with pytest.raises(KeyError), replace_when_done(tmp_path / "store"):
         raise KeyError
-    assert (tmp_path / ".store.replaced").is_dir()
+    assert (tmp_path / "store").is_dir()
+    assert not aside.exists()
 
 
 @pytest.mark.parametrize("stop", [OSError(28, "No space left on device"), KeyboardInterrupt()])

@@ -95,6 +95,14 @@ def test_no_finished_run(project: Path) -> None:
         chapters.read_run_info(page.results)
 
 
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"3", b"[" * 3000])
+def test_damaged_run_info(project: Path, content: bytes) -> None:
+    """A run.json that is damaged is named, with what to do."""
+    (project / "run.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"Cannot read .*run\.json: .* Run the chapter again"):
+        chapters.read_run_info(project)
+
+
 def test_commit(project: Path) -> None:
     """The commit is that of the project's own repository, None without one, dirty if changed."""
     assert chapters.read_run_info(finish_chapter(project))["commit"] is None

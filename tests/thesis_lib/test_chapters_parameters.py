@@ -82,13 +82,16 @@ def test_unknown_names(project: Path) -> None:
         ("01_toy: {cout: 1}", ValueError, "Invalid parameter 'cout'"),
         ("01_toy: {1: 1}", ValueError, "Invalid parameter 1"),
         ("01_toy: {count: many}", TypeError, "Invalid count 'many'"),
+        ("01_toy: {\ncount", ValueError, "Cannot read .*bad.yml: while parsing .* Must be YAML"),
+        ("01_toy: {{}: 1}", ValueError, "Cannot read .*bad.yml: while constructing"),
     ],
 )
 def test_bad_profile(project: Path, text: str, error: type[Exception], match: str) -> None:
     """A profile that does not fit the chapters is refused."""
     (project / "notebooks" / "params" / "bad.yml").write_text(text)
-    with pytest.raises(error, match=match):
+    with pytest.raises(error, match=match) as caught:
         chapters.load_profile("bad", project)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

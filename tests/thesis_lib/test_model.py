@@ -48,7 +48,7 @@ def test_features_agree_with_timm(name):
     reference = timm.create_model(name, features_only=True).eval().double()
     weights = nn.ModuleList([model.stem, *model.blocks]).state_dict().values()  # the same order
     reference.load_state_dict(dict(zip(reference.state_dict(), weights, strict=True)))
-    patches = make_noise(1, 1, 96, 75).double()
+    patches = make_noise(1, 1, 96, 64 if model.padded else 75).double()
     with torch.no_grad():
         ours = model.features(patches)
         theirs = reference(model.merger(patches))[-4:]
@@ -160,6 +160,19 @@ def test_an_encoder_that_does_not_fit_is_refused(name, message):
     """Names that timm does not know and networks without four stages get a clear error."""
     with pytest.raises(ValueError, match=message):
         SaltUNet(name)
+
+
+def test_pretrained_is_passed_to_timm(monkeypatch):
+    """``pretrained=True`` is timm's own option: whatever weights it loads are used."""
+    create = timm.create_model
+
+    def load(name, *, pretrained, **options):
+        network = create(name, **options)
+        nn.init.constant_(network.layer1[0].conv1.weight, 0.25 if pretrained else 0.5)
+        return network
+
+    monkeypatch.setattr(timm, "create_model", load)
+    assert (SaltUNet("resnet18", pretrained=True).block1[1][0].conv1.weight == 0.25).all()
 
 
 @pytest.mark.parametrize("error", [ConnectionError, FileNotFoundError, RuntimeError])

@@ -30,6 +30,33 @@ def test_classes_of_earths_are_tested_on_other_earths():
     assert np.isin(test.images, train.images).mean() < 0.01  # by chance
 
 
+SALT = SaltPatches(Earths({"gulf": (20.0,)}), (16, 16), (8, 8), ("inline",))
+EARTHS = EarthClasses("gulf", (16, 48, 96), patch=24, n_per_class=3)
+BLOCK = LandmassBlock("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("source", "changes", "message"),
+    [
+        (SALT, {"threshold": 1.5}, "Invalid threshold 1.5"),
+        (SALT, {"n_test": 0}, "Invalid n_test 0"),
+        (SALT, {"axes": ("depth",)}, "Invalid axis 'depth'"),
+        (SALT, {"stride": (17, 8)}, "Stride .* is larger than the patch"),
+        (EARTHS, {"preset": "mars"}, "Invalid preset 'mars'"),
+        (EARTHS, {"shape": (16, 48)}, "Must be three numbers of samples"),
+        (EARTHS, {"shape": (16, 48, 0)}, "Invalid shape 0"),
+        (EARTHS, {"n_per_class": 0}, "Invalid n_per_class 0"),
+        (BLOCK, {"release": 3}, "Invalid release 3"),
+        (BLOCK, {"block": -1}, "Invalid block -1"),
+        (BLOCK, {"n_dropped": -1}, "Invalid n_dropped -1"),
+    ],
+)
+def test_bad_settings_are_refused_at_once(source, changes, message):
+    """What only cutting patches would notice is checked when the source is made."""
+    with pytest.raises(ValueError, match=message):
+        replace(source, **changes)
+
+
 @pytest.mark.real_data
 def test_block_of_landmass_is_held_out(real_data):
     """The images of a block are tested on, its neighbours dropped, and content is the key."""

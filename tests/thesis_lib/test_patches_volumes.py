@@ -210,7 +210,7 @@ def test_content_is_remembered(tmp_path, monkeypatch):
     """What has not changed is not read again, unless memory is damaged; a folder has names too."""
     known = hash_file(tmp_path / "volume.nc")
     with monkeypatch.context() as patch:
-        patch.setattr("thesis_lib.patches.volumes.pooch.file_hash", None)
+        patch.setattr("thesis_lib.patches.volumes.hashlib.file_digest", None)
         assert hash_file(tmp_path / "volume.nc") == known
     (memory,) = (tmp_path / "cache").rglob("hashes/*")
     memory.write_text("")

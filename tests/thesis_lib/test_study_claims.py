@@ -252,11 +252,15 @@ CLAIM = "{id: a, statement: s, source: s, task: t, measure: m, rule: %s, subject
     [
         (f"[{CLAIM % 'odd'}]", "Invalid rule of claim a 'odd'"),
         (f"[{CLAIM % 'best'}, {CLAIM % 'best'}]", "contain duplicates of id 'a'"),
+        (f"[{CLAIM % 'best, margin: .nan'}]", "Invalid margin of claim a nan"),
+        ("- id: a: b", r"Cannot read .*claims.yml: mapping values are not allowed .* Must be YAML"),
+        ("[" * 3000, r"Cannot read .*claims.yml: maximum recursion depth"),
     ],
 )
 def test_files_that_hold_no_claims_are_refused(tmp_path, text, message):
-    """A rule that does not exist is named, and so are two claims of one name."""
+    """A rule that does not exist is named, and so are two claims of one name; all in one line."""
     path = tmp_path / "claims.yml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         read_claims(path)
+    assert "\n" not in str(caught.value)

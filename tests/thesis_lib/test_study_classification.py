@@ -243,6 +243,9 @@ def test_patches_that_do_not_fit_are_refused(source, message, tmp_path):
         ({"encoder_lr_ratio": 1.5}, r"Invalid encoder_lr_ratio 1\.5"),
         ({"train": replace(TRAIN, lr_factors={"head": 2.0})}, "encoder_lr_ratio decides"),
         ({"encoder": "resnet18"}, r"Invalid encoder 'resnet18'\. Must be 'test_resnet'"),
+        ({"seed": -1}, "Invalid seed -1"),
+        ({"batch_size": 0}, "Invalid batch_size 0"),
+        ({"n_patches": 0}, "Invalid n_patches 0"),
         ({"untrained": True}, "Invalid untrained with a segmentation network"),
     ],
 )

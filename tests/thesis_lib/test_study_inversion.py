@@ -152,6 +152,11 @@ BARE = LabelledPatches(np.ones((2, 32, 32)), [0, 1], CLASSES)
         ),
         ({"network": make_classifier(BARE)}, "without masks"),
         ({"optimizer": "newton"}, "Invalid optimizer 'newton'"),
+        ({"n_patches": 0}, "Invalid n_patches 0"),
+        ({"steps": 0}, "Invalid steps 0"),
+        ({"tolerance": -0.1}, "Invalid tolerance -0.1"),
+        ({"lr": float("nan")}, "Invalid lr nan"),
+        ({"ni_seeds": (-1,)}, "Invalid ni_seeds -1"),
     ],
 )
 def test_wrong_requests_are_refused(tmp_path, changes, message):

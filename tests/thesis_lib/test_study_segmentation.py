@@ -228,6 +228,12 @@ def test_a_preset_is_a_target(root):
     [
         (TRAIN, {"loss": "dise"}, r"Invalid loss 'dise'\. Must be one of: 'bce'"),
         (TRAIN, {"axes": ("inline", "inline")}, "Invalid axes"),
+        (TRAIN, {"seed": -1}, "Invalid seed -1"),
+        (TRAIN, {"batch_size": 0}, "Invalid batch_size 0"),
+        (TRAIN, {"n_patches": 0}, "Invalid n_patches 0"),
+        (TRAIN, {"patch": (0, 16)}, "Invalid patch 0"),
+        (TRAIN, {"patch": (16, 16, 16)}, "Must be two numbers of samples"),
+        (TRAIN, {"stride": (32, 32)}, "Stride .* is larger than the patch"),
         (SCORE, {"tolerance_m": -1.0}, "Invalid tolerance_m"),
         (SCORE, {"n_earths": 0}, "Invalid n_earths 0"),
         (ScoreSections(TRAIN, DATA), {"axis": "time"}, "Invalid axis 'time'"),
@@ -259,7 +265,7 @@ def test_narrow_block_is_watched_along_its_lines(tmp_path):
 
 @pytest.mark.parametrize(
     ("salt", "patch", "message"),
-    [(False, 16, "without salt"), (None, 16, "without a mask"), (True, 64, r"patch \(64, 64\)")],
+    [(False, 16, "without salt"), (None, 16, "without a mask"), (True, 512, r"patch \(512, 512\)")],
 )
 def test_targets_that_cannot_be_scored_are_refused(tmp_path, salt, patch, message):
     """A target needs a mask with salt, and sections that hold a patch."""

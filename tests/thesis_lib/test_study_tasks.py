@@ -156,6 +156,15 @@ def test_damaged_results_are_refused(tmp_path, name, text):
         run_all([Sow(1)], root=tmp_path)
 
 
+@pytest.mark.parametrize("seconds", ["null", "-1", "NaN", '"two"'])
+def test_damaged_times_are_refused(tmp_path, seconds):
+    """A computing time that is none is named."""
+    (outcome,) = run_all([Sow(1)], root=tmp_path)
+    (outcome.folder / "timing.json").write_text(f'{{"seconds": {seconds}}}')
+    with pytest.raises(ValueError, match=r"timing\.json: seconds .* are no computing time"):
+        read_outcome(outcome.folder)
+
+
 def _run_slowly(root, queue):
     queue.put(run_all([Slow()], root=root)[0].computed)
 

@@ -152,8 +152,8 @@ def test_a_config_refuses_values_out_of_range(name, values):
 
 @pytest.mark.parametrize(("able", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
 def test_auto_precision_follows_the_hardware(monkeypatch, able, expected):
-    """Auto is bf16 exactly where the device computes in it; a precision asked for is kept."""
-    found = {"avx512_bf16": able, "avx2": True}
+    """Auto is bf16 on GPUs with bf16 and CPUs with AMX; a precision asked for is kept."""
+    found = {"avx512_bf16": True, "amx_bf16": able}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: able)
     for name in ("cpu", "cuda"):
@@ -542,16 +542,18 @@ def test_patches_are_predicted_in_eval_mode():
         predict_patches(model, images[:0])
 
 
-def test_progress_is_one_line(capsys):
-    """A bar counts batches on one line where it is asked for, and nothing is printed otherwise."""
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_one_line(capsys, monkeypatch, terminal):
+    """A bar counts batches on one line of a terminal where it is asked for; else nothing is."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     predict(make_line(0, 0), progress=False)
     assert capsys.readouterr().err == ""
     predict(make_line(0, 0), progress=True)
-    assert capsys.readouterr().err.count("\n") == 1
+    assert capsys.readouterr().err.count("\n") == terminal
     fit(make_model(), TinyBatches(), bce, CONFIG, progress=True)
     shown = capsys.readouterr().err
-    assert shown.count("\n") == 1
-    assert "12/12" in shown
+    assert shown.count("\n") == terminal
+    assert ("12/12" in shown) == terminal
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_regularisers_of_a_drawing() -> None:
     [
         ({"patches": torch.zeros(1, 3, 4, 4)}, "Invalid patches of shape"),
         ({"patches": torch.ones(1, 1, 4, 4)}, "Invalid patch 0: constant or NaN"),
-        ({"seeds": []}, "Invalid number of seeds 0"),
+        ({"seeds": []}, r"Invalid seeds \[\]"),
         ({"tolerance": -1.0}, "Invalid tolerance"),
         ({"optimizer": "newton"}, "Invalid optimizer 'newton'"),
         ({"warm_start": -1}, "Invalid warm_start -1"),

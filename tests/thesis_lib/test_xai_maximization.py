@@ -82,13 +82,12 @@ def test_objective_rises_after_three_steps(image, objective):
 
 
 @pytest.mark.parametrize("image", [Pixels(), Fourier(), Phase(make_noise(4, 1, 33, 47))])
-@pytest.mark.parametrize("batch_size", [1, 4, 8])
-def test_batch_equals_its_single_runs(image, batch_size):
-    """Three seeds and two objectives give what each gives alone, however many run at once."""
+def test_batch_equals_its_single_runs(image):
+    """Three seeds and two objectives give what each gives alone, up to rounding."""
     objectives = {"class_margin(1)": class_margin(1), "class_logit(0)": class_logit(0)}
     network = SaltClassifier(2, "test_resnet", seed=1).double()  # ReLUs amplify rounding
     settings = {"network": network, "shape": (33, 47), "image": image, "snapshots": [0, 3]}
-    batch = run([*objectives.values()], seeds=[4, 2, 9], batch_size=batch_size, **settings)
+    batch = run([*objectives.values()], seeds=[4, 2, 9], **settings)
     assert batch.seeds == (4, 2, 9, 4, 2, 9)
     assert batch.objectives == ("class_margin(1)",) * 3 + ("class_logit(0)",) * 3
     for i, (seed, name) in enumerate(zip(batch.seeds, batch.objectives, strict=True)):
@@ -139,7 +138,6 @@ def test_bf16_autocast_climbs_like_float32():
         for name in ("32-true", "bf16-mixed")
     )
     assert rough.values.item() == pytest.approx(exact.values.item(), rel=0.05)
-    assert (exact.config["batch_size"], rough.config["batch_size"]) == (1, None)
     assert json.loads(json.dumps(rough.config)) == rough.config
     assert rough.config["image"] == "Fourier(decay=1.0, std=0.01)"
 
@@ -156,8 +154,8 @@ def test_gpu_agrees_with_cpu():
     ("settings", "match"),
     [
         ({"objective": []}, "Invalid number of objectives 0"),
-        ({"seeds": []}, "Invalid number of seeds 0"),
-        ({"shape": (5,)}, r"Invalid shape \(5,\)\. Must be \(height, width\)"),
+        ({"seeds": []}, r"Invalid seeds \[\]"),
+        ({"shape": (5,)}, r"Invalid shape \(5,\)\. Must have one number"),
         ({"lr": 0}, "Invalid lr 0"),
         ({"optimizer": "lbfgs"}, "Invalid optimizer 'lbfgs'. Must be one of: 'adam', 'sgd'"),
         ({"precision": "16"}, "Invalid precision '16'"),

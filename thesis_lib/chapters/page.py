@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from myst_nb import glue
 
 from saltvolumes._files import replace_when_done
-from thesis_lib._json import write_json
+from thesis_lib._json import DAMAGE, in_one_line, write_json
 from thesis_lib.chapters.parameters import RESULTS, describe_parameters, list_chapters, project_root
 
 if TYPE_CHECKING:  # the study is slow to import, and the command line does without
@@ -229,12 +229,17 @@ def read_run_info(folder: Path) -> dict[str, Any]:
     FileNotFoundError
         If there is none.
     ValueError
-        If the chapter did not come to its end.
+        If the chapter did not come to its end, or the file is damaged.
     """
     path = folder / RUN_INFO
     if not path.is_file():
         raise FileNotFoundError(f"No {RUN_INFO} in {folder}. Run the chapter first.")
-    info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        info: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+    except DAMAGE as error:
+        raise ValueError(
+            f"Cannot read {path}: {in_one_line(error)}. Run the chapter again."
+        ) from error
     if "duration_s" not in info:
         raise ValueError(f"Unfinished results in {folder}. Run the chapter again.")
     return info
@@ -242,7 +247,7 @@ def read_run_info(folder: Path) -> dict[str, Any]:
 
 def _check_results(folder: Path, root: Path) -> None:
     """Refuse to replace a folder that no chapter of this project wrote."""
-    with suppress(OSError, ValueError, TypeError, KeyError):  # none there, or somebody else's
+    with suppress(OSError, *DAMAGE):  # none there, or somebody else's
         if json.loads((folder / RUN_INFO).read_text("utf-8"))["chapter"] in list_chapters(root):
             return
     if foreign := [path.name for path in folder.glob("*")]:

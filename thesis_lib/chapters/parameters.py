@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from saltvolumes._checks import check_choice
-from thesis_lib._json import format_json
+from thesis_lib._json import DAMAGE, format_json, in_one_line
 
 RESULTS = "results_dir"
 TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict[str, Any]}
@@ -125,13 +125,16 @@ def load_profile(profile: str, root: Path) -> dict[str, dict[str, Any]]:
     Raises
     ------
     ValueError
-        If there is no such profile, or it names an unknown chapter or parameter.
+        If there is no such profile, it is not YAML, or it names an unknown chapter or parameter.
     TypeError
         If a value has the wrong type.
     """
     check_choice("profile", profile, list_profiles(root))
     path = root / "notebooks" / "params" / f"{profile}.yml"
-    content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except DAMAGE as error:
+        raise ValueError(f"Cannot read {path}: {in_one_line(error)}. Must be YAML.") from error
     if not isinstance(content, dict) or not all(
         isinstance(values, dict | None) for values in content.values()
     ):
@@ -275,7 +278,7 @@ def parse_value(text: str, kind: Any = Any) -> Any:
     takes_text = kind is not Any and _fits(text, kind)
     try:
         value = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError) as error:  # the latter of dates that do not exist
+    except DAMAGE as error:  # dates that do not exist, say
         if takes_text:
             return text
         raise ValueError(f"Invalid value {text!r}. Must be a YAML literal.") from error

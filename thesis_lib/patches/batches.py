@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from saltvolumes._checks import check_count, check_range, keep_plain
+from saltvolumes._checks import check_count, check_range, check_sizes, keep_plain
 from saltvolumes.lines import find_missing
 from saltvolumes.volume import AXES, IN_MEMORY_BYTES
 from thesis_lib.patching import (
@@ -220,7 +220,7 @@ class PatchBatches(ShuffledBatches):
         volumes = [volumes] if isinstance(volumes, xr.Dataset) else volumes
         if not len(volumes):
             raise ValueError("Invalid volumes: none given. Must be at least one.")
-        self.patch, stride = _as_pair(patch), _as_pair(stride)
+        self.patch = check_sizes("patch", patch, 2)
         for volume in volumes:
             _check_salt(volume)
         cuts = [
@@ -266,7 +266,7 @@ def _check_salt(volume: xr.Dataset) -> None:
 
 
 def _list_windows(
-    volume: xr.Dataset, axis: str, patch: tuple[int, int], stride: tuple[int, int]
+    volume: xr.Dataset, axis: str, patch: tuple[int, ...], stride: int | tuple[int, int]
 ) -> NDArray[np.int64]:
     """Line, top and left (n, 3) of every window of one direction free of missing traces."""
     starts = grid_sections(volume, axis, patch, stride).starts
@@ -324,8 +324,3 @@ def salt_labels(masks: ArrayLike, *, threshold: float = 0.2) -> NDArray[np.bool_
         raise ValueError(f"Invalid masks with value {other[0]}. Must be 0 or 1.")
     fraction = (inside != 0).mean(axis=tuple(range(1, inside.ndim)))
     return np.asarray(fraction > threshold)
-
-
-def _as_pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = (int(value), int(value)) if isinstance(value, int | np.integer) else value
-    return height, width

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saltearth import make_class_patches
+from saltearth import PRESETS, make_class_patches
 from saltvolumes import open_landmass, split_blocks
+from saltvolumes._checks import check_choice, check_count, check_range
+from saltvolumes.landmass import SHAPES
 from thesis_lib.patches.labels import LabelledPatches, cut_patches
 from thesis_lib.patches.volumes import Data, Volumes
+from thesis_lib.patching import check_axes, check_patches
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class SaltPatches:
         for every seed.
     n_earths : int
         Number of unseen earths.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an axis is unknown, a number not a whole one above 0, or the threshold out of range.
     """
 
     data: Data
@@ -41,6 +49,13 @@ class SaltPatches:
     n_train: int = 1024
     n_test: int = 512
     n_earths: int = 1
+
+    def __post_init__(self) -> None:
+        check_axes(self.axes)
+        check_patches(self.patch, self.stride)
+        check_range("threshold", self.threshold, low=0, high=1)
+        for name in ("n_train", "n_test", "n_earths"):
+            check_count(name, getattr(self, name))
 
     def train(self, seed: int) -> LabelledPatches:
         """Patches to train on."""
@@ -73,6 +88,11 @@ class EarthClasses:
         As in :func:`saltearth.make_class_patches`.
     first : int
         Seed of the earths to train on; the next one is that of the test earths.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the preset is unknown, or a number is not a whole one in its range.
     """
 
     preset: str
@@ -80,6 +100,15 @@ class EarthClasses:
     patch: int
     n_per_class: int
     first: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("preset", self.preset, tuple(PRESETS))
+        if len(self.shape) != 3:
+            raise ValueError(f"Invalid shape {self.shape}. Must be three numbers of samples.")
+        for length in self.shape:
+            check_count("shape", length)
+        for name, low in (("patch", 1), ("n_per_class", 1), ("first", 0)):
+            check_count(name, getattr(self, name), low=low)
 
     def train(self, seed: int) -> LabelledPatches:  # noqa: ARG002
         """Patches to train on."""
@@ -111,12 +140,22 @@ class LandmassBlock:
         As in :func:`saltvolumes.open_landmass`.
     block, n_dropped
         As in :func:`saltvolumes.split_blocks`: neighbours are nearly the same images.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the release is unknown, or a number is not a whole one of 0 or more.
     """
 
     root: str
     release: int = 1
     block: int = 0
     n_dropped: int = 40
+
+    def __post_init__(self) -> None:
+        check_choice("release", self.release, SHAPES)
+        check_count("block", self.block, low=0)
+        check_count("n_dropped", self.n_dropped, low=0)
 
     def identify(self) -> dict[str, Any]:
         """What the key of a task covers: content in place of the path."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
+import platformdirs
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -303,13 +303,14 @@ def hash_file(path: Path) -> str:
     state: list[Any] = [path.is_dir()]
     state += [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
     label = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
-    memory = Path(pooch.os_cache("thesis")) / "hashes" / label
+    memory = platformdirs.user_cache_path("thesis") / "hashes" / label
     if memory.is_file() and len(known := memory.read_text(encoding="utf-8")) == 16:
         return known
     digest = hashlib.sha256()
     for file, _ in stats:
         digest.update(str(file.relative_to(path)).encode() if path.is_dir() else b"")
-        digest.update(bytes.fromhex(pooch.file_hash(str(file))))
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
     with suppress(OSError):  # without a place to remember it, it is read again
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_text(memory, digest.hexdigest()[:16])

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from scipy.special import stdtrit  # scipy.stats takes long to import
 
-from saltvolumes._checks import check_choice
+from saltvolumes._checks import check_choice, check_range
+from thesis_lib._json import DAMAGE, in_one_line
 
 RULES = ("best", "worst", "beats", "rises", "above", "below")
 LEVEL = 0.05  # of each one-sided test
@@ -45,6 +46,7 @@ class Claim:
 
     def __post_init__(self) -> None:
         check_choice(f"rule of claim {self.id}", self.rule, RULES)
+        check_range(f"margin of claim {self.id}", self.margin)
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,13 @@ def read_claims(path: str | os.PathLike[str], *, task: str | None = None) -> lis
     Raises
     ------
     ValueError
-        If a claim has an unknown field or lacks one, a rule is unknown or two claims have the same
-        id.
+        If the file is not YAML, a claim has an unknown field or lacks one, a rule is unknown, a
+        margin is not finite, or two claims have the same id.
     """
-    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except DAMAGE as error:
+        raise ValueError(f"Cannot read {path}: {in_one_line(error)}. Must be YAML.") from error
     try:
         claims = TypeAdapter(list[Claim]).validate_python(content)
     except ValidationError as error:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import update_bn
 
-from saltvolumes._checks import check_range
+from saltvolumes._checks import check_count, check_range
 from saltvolumes._files import replace_when_done
 from thesis_lib.model import SaltClassifier
 from thesis_lib.patches import Augmentation, LabelBatches, LabelledPatches
@@ -62,9 +62,10 @@ class Classify(Task):
 
     Raises
     ------
-    ValueError
-        If the ratio lies outside [0, 1], ``lr_factors`` are given, the encoder is not that of the
-        U-Net, or a network is both taken over and untrained.
+    TypeError, ValueError
+        If the ratio lies outside [0, 1], a count or the seed is not a whole number in its range,
+        ``lr_factors`` are given, the encoder is not that of the U-Net, or a network is both taken
+        over and untrained.
     """
 
     seed: int
@@ -82,6 +83,10 @@ class Classify(Task):
 
     def __post_init__(self) -> None:
         check_range("encoder_lr_ratio", self.encoder_lr_ratio, low=0, high=1)
+        check_count("seed", self.seed, low=0)
+        check_count("batch_size", self.batch_size)
+        if self.n_patches is not None:
+            check_count("n_patches", self.n_patches)
         if self.train.lr_factors:
             raise ValueError(
                 f"Invalid lr_factors {dict(self.train.lr_factors)} of a classifier. Must be empty: "

@@ -10,7 +10,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-from saltvolumes._checks import check_choice, check_count
+from saltvolumes._checks import check_choice, check_count, check_range
 from thesis_lib.patches import LabelledPatches
 from thesis_lib.patching import zscore
 from thesis_lib.study.classification import Classify
@@ -65,8 +65,9 @@ class Invert(Task):
 
     Raises
     ------
-    ValueError
-        If the block or the precision is unknown, or NI seeds are empty or contain duplicates.
+    TypeError, ValueError
+        If the block or the precision is unknown, NI seeds are empty or contain duplicates, or a
+        number is not in its range.
     """
 
     network: Classify
@@ -86,6 +87,12 @@ class Invert(Task):
         check_choice("block", self.block, BLOCKS)
         check_judge(self.judge, self.network)
         object.__setattr__(self, "precision", pick_precision(self.precision, pick_device()))
+        check_count("n_patches", self.n_patches)
+        check_count("steps", self.steps)
+        check_range("tolerance", self.tolerance, low=0)
+        check_range("lr", self.lr, low=0, exclusive=True)
+        for seed in self.ni_seeds:
+            check_count("ni_seeds", seed, low=0)
         if not 0 < len(self.ni_seeds) == len(set(self.ni_seeds)):
             raise ValueError(f"Invalid ni_seeds {self.ni_seeds}. Must be distinct, at least one.")
 

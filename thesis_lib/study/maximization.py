@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from saltvolumes._checks import check_choice, check_count
+from saltvolumes._checks import check_choice, check_count, check_range
 from thesis_lib.model import SaltClassifier
 from thesis_lib.patches import LabelledPatches
 from thesis_lib.study.classification import Classify
@@ -58,9 +58,9 @@ class Maximize(Task):
 
     Raises
     ------
-    ValueError
-        If ``image`` or ``precision`` is unknown, or AM seeds or classes are empty or contain
-        duplicates.
+    TypeError, ValueError
+        If ``image`` or ``precision`` is unknown, AM seeds or classes are empty or contain
+        duplicates, or a number is not in its range.
     """
 
     network: Classify
@@ -79,8 +79,12 @@ class Maximize(Task):
         check_judge(self.judge, self.network)
         object.__setattr__(self, "precision", pick_precision(self.precision, pick_device()))
         for name, values in (("am_seeds", self.am_seeds), ("classes", self.classes)):
+            for value in values:
+                check_count(name, value, low=0)
             if not 0 < len(values) == len(set(values)):
                 raise ValueError(f"Invalid {name} {values}. Must be distinct, at least one.")
+        check_count("steps", self.steps)
+        check_range("lr", self.lr, low=0, exclusive=True)
 
     @property
     def title(self) -> str:

@@ -18,7 +18,13 @@ from thesis_lib.metrics import Scores, dice_score, score_volume
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Augmentation, Earths, PatchBatches
 from thesis_lib.patches.volumes import TEST_EARTH, Data
-from thesis_lib.patching import check_axes, grid_sections, section_dims
+from thesis_lib.patching import (
+    check_axes,
+    check_patches,
+    grid_sections,
+    section_dims,
+    split_sections,
+)
 from thesis_lib.study.tasks import Outcome, Parents, Task
 from thesis_lib.training import SlabStore, TrainConfig, fit, predict_volume, resolve_precision
 
@@ -59,8 +65,9 @@ class Train(Task):
 
     Raises
     ------
-    ValueError
-        If the loss or an axis is unknown, or there is no axis or one twice.
+    TypeError, ValueError
+        If the loss or an axis is unknown, there is no axis or one twice, or a count or the seed is
+        not a whole number in its range.
     """
 
     seed: int
@@ -79,6 +86,11 @@ class Train(Task):
     def __post_init__(self) -> None:
         check_choice("loss", self.loss, tuple(LOSSES))
         check_axes(self.axes)
+        check_patches(self.patch, self.stride)
+        check_count("seed", self.seed, low=0)
+        check_count("batch_size", self.batch_size)
+        if self.n_patches is not None:
+            check_count("n_patches", self.n_patches)
         resolved = replace(self.train, precision=resolve_precision(self.train))
         object.__setattr__(self, "train", resolved)
 
@@ -90,7 +102,7 @@ class Train(Task):
     def check(self) -> None:
         """Refuse a volume to watch that no patch fits into."""
         if (volume := self.data.validation()) is not None:
-            grid_sections(volume, _pick_axis(volume, self), self.patch, self.stride)
+            _check_patches(self, volume, _pick_axis(volume, self))
 
     def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:  # noqa: ARG002
         """
@@ -165,7 +177,7 @@ class Score(Task):
         """Refuse test volumes that no patch fits into."""
         for volume in self.network.data.test(self.n_earths):
             for axis in self.network.axes:
-                grid_sections(volume, axis, self.network.patch, self.network.stride)
+                _check_patches(self.network, volume, axis)
 
     def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:
         """
@@ -255,7 +267,7 @@ class ScoreSections(Task):
         holding = np.flatnonzero((volume["salt"] & volume["amplitude"].notnull()).any(others))
         if not holding.size:
             raise ValueError(f"Invalid target {name} without salt. Must hold some.")
-        grid_sections(volume, self.axis, self.network.patch, self.network.stride)
+        _check_patches(self.network, volume, self.axis)
         chosen = np.linspace(0, holding.size - 1, min(self.n_sections, holding.size))
         return volume.isel({self.axis: holding[chosen.round().astype(int)]}).load()
 
@@ -372,6 +384,12 @@ def _make_validator(task: Train, volume: xr.Dataset) -> Callable[[nn.Module], di
         return {"validation_dice": dice_score(salt, truth)}
 
     return validate
+
+
+def _check_patches(task: Train, volume: xr.Dataset, axis: str) -> None:
+    """Refuse a volume that no patch fits into."""
+    for _, part in split_sections(volume, axis, task.patch):
+        grid_sections(part, axis, task.patch, task.stride)
 
 
 def _pick_axis(volume: xr.Dataset, task: Train) -> str:

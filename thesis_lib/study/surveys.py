@@ -13,9 +13,11 @@ from torch import nn
 from saltvolumes import open_volume, save_volume
 from saltvolumes._checks import check_output
 from saltvolumes.saving import WRITTEN_ENDINGS
+from saltvolumes.volume import AXES
 from thesis_lib._sources import hash_sources
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Survey
+from thesis_lib.patching import split_sections
 from thesis_lib.study.segmentation import (
     THRESHOLD,
     Score,
@@ -57,7 +59,8 @@ def train(
     reading : mapping of str to object
         Arguments of :func:`saltvolumes.open_volume`, with the mask.
     loss, seed, epochs, n_patches, patch
-        As in :class:`~thesis_lib.study.Train`; patches are square and overlap by half.
+        As in :class:`~thesis_lib.study.Train`; patches are square, overlap by half, and are cut in
+        the directions in which they fit.
     split_axis, test_lines
         As in :class:`~thesis_lib.patches.Survey`; a patch's width is left out next to held-out
         lines.
@@ -83,10 +86,26 @@ def train(
         TrainConfig(epochs=epochs),
         patch=(patch, patch),
         stride=(patch // 2, patch // 2),
+        axes=_find_axes((*survey.train(seed), *survey.test()), (patch, patch)),
         n_patches=n_patches,
     )
     task = Score(network, tolerance_m=tolerance_m, velocity_m_s=velocity_m_s)
     return run_all([task], root=root)[0]
+
+
+def _find_axes(volumes: Sequence[xr.Dataset], patch: tuple[int, int]) -> tuple[str, ...]:
+    """Directions in which patches fit the sections of all volumes."""
+    fitting, reason = [], None
+    for axis in AXES:
+        try:
+            for volume in volumes:
+                split_sections(volume, axis, patch)
+            fitting.append(axis)
+        except ValueError as error:
+            reason = error
+    if not fitting and reason is not None:
+        raise reason
+    return tuple(fitting)
 
 
 def read_network(path: Path) -> tuple[SaltUNet, Train]:

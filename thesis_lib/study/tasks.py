@@ -8,12 +8,13 @@ is never computed again; what was killed goes on where it stopped. For example, 
 
 import hashlib
 import json
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import cached_property
-from importlib.metadata import version
+from functools import cache, cached_property
+from importlib import metadata
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -29,11 +30,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from saltvolumes._files import replace_when_done
-from thesis_lib._json import format_json, to_plain, write_json
+from thesis_lib._json import DAMAGE, format_json, in_one_line, to_plain, write_json
 from thesis_lib._sources import hash_sources
 
 CONFIG, SCORES, TIMING, HISTORY = "config.json", "scores.json", "timing.json", "history.csv"
 LIBRARIES = ("edt", "numpy", "scipy", "timm", "torch")  # those whose arithmetic results rest on
+version = cache(metadata.version)  # slow to read, and asked for by every key
 
 AnyTask = TypeVar("AnyTask", bound="Task")
 Parents = Mapping[str, "Outcome"]
@@ -286,7 +288,7 @@ def read_tasks(path: str | os.PathLike[str]) -> list[Any]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         return [_build_task(name, values) for entry in content for name, values in entry.items()]
-    except (ValueError, TypeError, AttributeError) as error:
+    except DAMAGE as error:
         raise ValueError(
             f"Invalid tasks {path}: {_in_one_line(error)}. Must be as this version of the library "
             "writes them: run the chapter that writes them again."
@@ -303,8 +305,8 @@ def read_outcome(folder: str | os.PathLike[str]) -> Outcome:
         If the folder holds no finished run of this version of the library.
     """
     folder = Path(folder)
-    scores, timing = _read_json(folder / SCORES), _read_json(folder / TIMING)
-    return Outcome(read_task(folder), folder, scores, computed=False, seconds=timing["seconds"])
+    scores, seconds = _read_json(folder / SCORES), _read_seconds(folder)
+    return Outcome(read_task(folder), folder, scores, computed=False, seconds=seconds)
 
 
 def read_task(folder: Path) -> Any:
@@ -319,9 +321,9 @@ def read_task(folder: Path) -> Any:
     try:
         config = _read_json(folder / CONFIG)
         return _build_task(config["task"], config["fields"])
-    except (ValueError, TypeError, KeyError) as error:
+    except DAMAGE as error:
         raise ValueError(
-            f"Invalid run {folder}: {_in_one_line(error)} Must be a folder with the {CONFIG} of a "
+            f"Invalid run {folder}: {_in_one_line(error)}. Must be a folder with the {CONFIG} of a "
             "run of this version of the library."
         ) from error
 
@@ -385,8 +387,8 @@ def _run_or_load(task: Task, root: Path, parents: Parents) -> Outcome:
             computed = not (folder / SCORES).exists()
             if computed:
                 _compute(task, folder, parents)
-    scores, timing = _read_json(folder / SCORES), _read_json(folder / TIMING)
-    return Outcome(task, folder, scores, computed, timing["seconds"], parents)
+    scores, seconds = _read_json(folder / SCORES), _read_seconds(folder)
+    return Outcome(task, folder, scores, computed, seconds, parents)
 
 
 def _compute(task: Task, folder: Path, parents: Parents) -> None:
@@ -400,11 +402,20 @@ def _compute(task: Task, folder: Path, parents: Parents) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damage(path, error) from error
+    except (OSError, *DAMAGE) as error:
+        raise _damage(path, in_one_line(error)) from error
     if not isinstance(content, dict) or not content:
         raise _damage(path, "it is empty")
     return content
+
+
+def _read_seconds(folder: Path) -> float:
+    """Computing time of a finished run."""
+    path = folder / TIMING
+    seconds = _read_json(path).get("seconds")
+    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise _damage(path, f"seconds {seconds!r} are no computing time")
+    return seconds
 
 
 def _damage(path: Path, reason: object) -> ValueError:
@@ -497,4 +508,4 @@ def _in_one_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return " ".join(str(error).split())
+    return in_one_line(error)

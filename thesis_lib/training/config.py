@@ -38,7 +38,7 @@ class TrainConfig:
     gradient_clip : float
         Largest norm of the gradient of a step.
     precision : {"auto", "bf16-mixed", "32-true"}
-        ``"auto"`` is bf16 autocast where the hardware computes in bf16, else float32. A network of
+        ``"auto"`` is bf16 autocast on GPUs with bf16 and CPUs with AMX, else float32. A network of
         other weights than float32 computes in their dtype.
     accelerator : {"auto", "cpu", "cuda", "gpu", "mps"}
         Where to train, on one device: ``"gpu"`` is CUDA or MPS, whichever the machine has, and
@@ -84,6 +84,8 @@ class TrainConfig:
         check_range("gradient_clip", self.gradient_clip, low=0, exclusive=True)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("accelerator", self.accelerator, ACCELERATORS)
+        if not isinstance(self.lr_factors, Mapping):
+            raise TypeError(f"Invalid lr_factors {self.lr_factors!r}. Must map names to factors.")
         for name, factor in self.lr_factors.items():
             check_range(f"lr factor of {name!r}", factor, low=0)
 
@@ -112,8 +114,7 @@ def pick_precision(precision: str, device: torch.device) -> Precision:
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        fast = any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+        fast = torch.cpu.get_capabilities().get("amx_bf16", False)  # others are slower than float32
     else:
         fast = False
     return "bf16-mixed" if fast else "32-true"

@@ -72,7 +72,7 @@ def fit(
         Where ``history.csv`` grows epoch by epoch, ``resume.safetensors`` holds the state of the
         last finished one, and ``weights.safetensors`` the result.
     progress : bool
-        Whether to draw a progress bar.
+        Whether to draw a progress bar in a terminal.
 
     Returns
     -------
@@ -100,14 +100,16 @@ def fit(
     memory. In that case, on another processor and on a GPU, results agree to rounding.
     """
     check_differentiable(model)
+    plain = _unwrap(model)
     run = None if folder is None else RunFolder(Path(folder), config)
-    finished = None if run is None else run.load_finished(model)
+    finished = None if run is None else run.load_finished(plain)
     model.to(resolve_device(config))  # a finished network too: what follows is computed there
     if finished is not None:
         return finished
     trainer = _Trainer(model, batches, loss, config)
-    rows = [] if run is None else run.load_epoch(model, trainer.optimizer, trainer.schedule)
-    with trainer.make_bar(n_finished=len(rows), hidden=not progress) as bar:
+    rows = [] if run is None else run.load_epoch(plain, trainer.optimizer, trainer.schedule)
+    total, initial = (n * trainer.n_steps for n in (config.epochs, len(rows)))
+    with tqdm(total=total, initial=initial, unit="step", disable=not progress or None) as bar:
         for epoch in range(len(rows), config.epochs):
             start = perf_counter()
             row = trainer.train_epoch(epoch, bar) | (validate(model) if validate else {})
@@ -115,9 +117,9 @@ def fit(
             if run is None:
                 continue
             if len(rows) < config.epochs:
-                run.save_epoch(model, trainer.optimizer, trainer.schedule, rows)
+                run.save_epoch(plain, trainer.optimizer, trainer.schedule, rows)
             else:
-                run.save_finished(model, rows)
+                run.save_finished(plain, rows)
     return History(tuple(rows))
 
 
@@ -130,7 +132,7 @@ class _Trainer:
         self.n_steps = len(batches)
         if not self.n_steps:
             raise ValueError("Invalid batches: there are none. Must be at least one.")
-        groups = _group_parameters(model, config)
+        groups = _group_parameters(_unwrap(model), config)
         self.parameters = [parameter for group in groups for parameter in group["params"]]
         self.optimizer = AdamW(
             groups, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True
@@ -144,10 +146,6 @@ class _Trainer:
             pct_start=config.warmup if total == 1 else max(config.warmup, 1.5 / total),
             cycle_momentum=False,
         )
-
-    def make_bar(self, *, n_finished: int, hidden: bool) -> tqdm[NoReturn]:
-        total, initial = (n * self.n_steps for n in (self.config.epochs, n_finished))
-        return tqdm(total=total, initial=initial, unit="step", disable=hidden)
 
     def train_epoch(self, epoch: int, bar: tqdm[NoReturn]) -> Row:
         """Train on the batches of one epoch and return its row of the history."""
@@ -184,6 +182,12 @@ class _Trainer:
         self.optimizer.zero_grad()
         self.schedule.step()
         return value.item()
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    """Network inside of a compiled one, whose weights have other names."""
+    inside: nn.Module = getattr(model, "_orig_mod", model)
+    return inside
 
 
 def _group_parameters(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from saltvolumes._checks import check_choice, check_count
+from saltvolumes._checks import check_choice, check_count, check_sizes
 from saltvolumes.volume import AXES, BLOCK_LINES, is_large
 from thesis_lib._networks import check_images, evaluating, first_weight
 from thesis_lib.patching import (
@@ -35,8 +34,9 @@ from thesis_lib.training.config import mix_precision, pick_precision
 from thesis_lib.training.slabs import SlabStore
 
 # Sections that are read, predicted and stored together. Batches never mix slabs, so that a result
-# depends on this number, but not on chunks, workers or where a killed run stopped.
+# depends on the volume and these numbers, not on chunks, workers or where a killed run stopped.
 SLAB_LINES = BLOCK_LINES
+STITCHED = 2**22  # samples of the sections that are stitched together, and share batches
 
 Slab = tuple[str, int]  # direction, and first line
 
@@ -47,8 +47,8 @@ def predict_volume(
     model: nn.Module,
     volume: xr.Dataset,
     *,
-    patch: tuple[int, int],
-    stride: tuple[int, int],
+    patch: int | tuple[int, int],
+    stride: int | tuple[int, int],
     axes: Sequence[str] = AXES,
     batch_size: int = 64,
     window: str = "hann",
@@ -77,7 +77,7 @@ def predict_volume(
         in the dtype of its weights, and each of its parts is left in the mode that it was in.
     volume : Dataset
         With ``amplitude`` over (inline, crossline, depth or time).
-    patch, stride : (int, int)
+    patch, stride : int or (int, int)
         Height (along depth) and width of the patches, and the steps between them, in samples.
     axes : sequence of {"inline", "crossline"}
         Directions: ``"inline"`` means sections at a fixed inline.
@@ -86,9 +86,9 @@ def predict_volume(
     window : {"flat", "hann", "gauss"}
         Taper that blends overlapping patches.
     precision : {"auto", "bf16-mixed", "32-true"}
-        Arithmetic of the network; ``"auto"`` is bf16 where the hardware computes in bf16.
+        Arithmetic of the network; ``"auto"`` is bf16 on GPUs with bf16 and CPUs with AMX.
     progress : bool
-        Whether to draw a progress bar.
+        Whether to draw a progress bar in a terminal.
     store : SlabStore, optional
         Where the slabs go, and where those of a killed run are found. By default memory, or a
         temporary folder where the volume is lazy and larger than 256 MiB, or there is a client.
@@ -115,8 +115,8 @@ def predict_volume(
         for _, part in parts[axis]:
             grid_sections(part, axis, patch, stride)  # which refuses a stride
     settings: dict[str, Any] = {
-        "patch": tuple(patch),
-        "stride": tuple(stride),
+        "patch": check_sizes("patch", patch, 2),
+        "stride": check_sizes("stride", stride, 2),
         "batch_size": check_count("batch_size", batch_size),
         "window": check_choice("window", window, TAPERS),
         "precision": pick_precision(precision, first_weight(model).device),
@@ -136,7 +136,7 @@ def predict_volume(
 
 
 def _split(
-    volume: xr.Dataset, axes: Sequence[str], patch: tuple[int, int]
+    volume: xr.Dataset, axes: Sequence[str], patch: int | tuple[int, int]
 ) -> dict[str, list[tuple[slice, xr.Dataset]]]:
     """Parts of a volume by direction, without a direction that has none."""
     parts, reasons = {}, []
@@ -162,7 +162,9 @@ def _compute(work: _Work, store: SlabStore | None, client: Any | None, progress:
     waiting = [slab for slab in lengths if store is None or not store.is_finished(slab)]
     n_left = sum(lengths[slab] for slab in waiting)
     n_lines = sum(lengths.values())
-    with tqdm(total=n_lines, initial=n_lines - n_left, unit="line", disable=not progress) as bar:
+    with tqdm(
+        total=n_lines, initial=n_lines - n_left, unit="line", disable=not progress or None
+    ) as bar:
         for slab in map(work.write, waiting) if client is None else _spread(work, waiting, client):
             if store is not None:
                 store.finish(slab)
@@ -235,7 +237,7 @@ def predict_patches(
     images, weight = check_images("images", images), first_weight(model)
     starts = range(0, len(images), check_count("batch_size", batch_size))
     batches = (images[start : start + batch_size] for start in starts)
-    with _evaluating(model, precision):
+    with mix_precision(precision, model), evaluating(model), torch.inference_mode():
         found = [model(batch.to(weight)).float().cpu() for batch in batches]
     return torch.cat(found)  # outside, so that it is no inference tensor
 
@@ -260,20 +262,23 @@ class _Work:
         lines = slice(first, first + SLAB_LINES)
         dims = section_dims(self.amplitude.to_dataset(), axis)
         n_lines, height, width = (self.amplitude.sizes[dim] for dim in dims)
+        found = [
+            (run, self._blend(part["amplitude"].isel({axis: lines}).transpose(*dims)))
+            for run, part in self.parts[axis]
+        ]
         values = np.full((min(SLAB_LINES, n_lines - first), height, width), np.nan, np.float32)
-        for run, part in self.parts[axis]:
+        for run, blended in found:
             inside = values[..., run]
-            read = part["amplitude"].isel({axis: lines}).transpose(*dims)
-            sections = np.array(_load(read), np.float32, order="C")
-            self._blend(sections)
-            inside[:] = sections[:, :height, : inside.shape[2]]
-            del sections  # as large as the slab
+            inside[:] = blended[:, :height, : inside.shape[2]]
         where = tuple(lines if dim == axis else slice(None) for dim in self.amplitude.dims)
         self.arrays[axis][where] = values.transpose(*map(dims.index, self.amplitude.dims))
         return slab
 
-    def _blend(self, sections: Floats) -> None:
-        """Replace sections (line, vertical, lateral) by their blended probabilities."""
+    def _blend(self, lazy: xr.DataArray) -> Floats:
+        """Blended probabilities of sections (line, vertical, lateral), NaN where these are."""
+        read = lazy.compute(scheduler="threads")  # here, also within a task of a worker
+        sections: Floats = np.array(read.values, np.float32, order="C")
+        del read  # as large as the slab
         missing = np.isnan(sections)
         sections[missing] = 0
         varying = _find_varying(sections, self._cut(sections))
@@ -281,9 +286,13 @@ class _Work:
         if not active.all():  # one for all of them
             constant = self._stitch(np.zeros_like(sections[:1]), np.zeros_like(varying[:1]))
             sections[~active] = constant
-        if active.any():
-            sections[active] = self._stitch(sections[active], varying[active])
+        n_at_once = max(1, STITCHED // sections[0].size)
+        lines = np.flatnonzero(active)
+        for start in range(0, lines.size, n_at_once):
+            few = lines[start : start + n_at_once]
+            sections[few] = self._stitch(sections[few], varying[few])
         sections[missing] = np.nan
+        return sections
 
     def _stitch(self, sections: Floats, varying: NDArray[np.bool_]) -> Floats:
         stitcher = Stitcher(self._cut(sections), self.window)
@@ -315,11 +324,6 @@ class _Work:
         return probabilities
 
 
-def _load(array: xr.DataArray) -> NDArray[Any]:
-    """Read in this process, also within a task of a worker."""
-    return np.asarray(array.compute(scheduler="threads").values)
-
-
 def _find_varying(sections: Floats, grid: PatchGrid) -> NDArray[np.bool_]:
     """Which patches (line, top, left) hold different samples: all others are zeros once scored."""
     low = high = sections
@@ -330,10 +334,3 @@ def _find_varying(sections: Floats, grid: PatchGrid) -> NDArray[np.bool_]:
         low = np.stack([low[cut].min(axis=axis) for cut in cuts], axis=axis)
         high = np.stack([high[cut].max(axis=axis) for cut in cuts], axis=axis)
     return np.asarray((low != high) | np.isinf(low))  # infinite ones are refused by the z-score
-
-
-@contextmanager
-def _evaluating(model: nn.Module, precision: str) -> Iterator[None]:
-    """Eval mode without gradients in the precision asked for; every module gets its mode back."""
-    with evaluating(model), torch.inference_mode(), mix_precision(precision, model):
-        yield

@@ -223,15 +223,12 @@ def trace_curves(
     order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1).reshape(maps.shape).to(images.device)
     fractions = torch.linspace(0, 1, steps + 1, device=images.device)
-    deletion: list[Tensor] = []
-    insertion: list[Tensor] = []
+    counts = [round(fraction * rank[0].numel()) for fraction in fractions.tolist()]
+    curves = []
     with frozen(model), torch.no_grad():
-        for fraction in fractions.tolist():
-            first = rank < round(fraction * rank[0].numel())
-            for curve, inside, outside in ((deletion, mean, images), (insertion, images, mean)):
-                logits = model(torch.where(first, inside, outside)).float()
-                curve.append(logits.softmax(dim=1)[:, class_index])
-    curves = torch.stack(deletion, dim=1), torch.stack(insertion, dim=1)
+        for inside, outside in ((mean, images), (images, mean)):  # deletion, then insertion
+            logits = [model(torch.where(rank < n, inside, outside)).float() for n in counts]
+            curves.append(torch.stack(logits, dim=1).softmax(dim=2)[..., class_index])
     areas = (torch.trapezoid(curve, fractions, dim=1) for curve in curves)
     return Curves(fractions, *curves, *areas)
 

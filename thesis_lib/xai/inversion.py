@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from saltvolumes._checks import check_choice, check_count, check_range
+from saltvolumes._checks import check_choice, check_count, check_counts, check_range
 from thesis_lib._networks import check_images
 from thesis_lib.xai._hooks import (
     PRECISIONS,
@@ -128,7 +128,7 @@ def invert(
     precision : {"32-true", "bf16-mixed"}
         Arithmetic of the network: its own or bf16 autocast. Images and steps keep float32.
     progress : bool
-        Whether to draw a progress bar.
+        Whether to draw a progress bar in a terminal.
 
     Returns
     -------
@@ -177,10 +177,10 @@ def invert(
         "variation_weight": check_range("variation_weight", variation_weight, low=0),
         "precision": check_choice("precision", precision, PRECISIONS),
     }
-    check_count("number of seeds", len(seeds))
-    generators = [torch.Generator().manual_seed(check_count("seed", s, low=0)) for s in seeds]
+    seeds = check_counts("seed", seeds, low=0)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     noise = torch.stack([torch.randn(flat.shape[1], generator=g) for g in generators])
-    with frozen(model), tqdm(total=steps, unit="step", disable=not progress) as bar:
+    with frozen(model), tqdm(total=steps, unit="step", disable=not progress or None) as bar:
         problem = _Problem(model, patches.repeat_interleave(len(seeds), dim=0), config)
         history: list[Tensor] = []
         for state in problem.solve(noise.repeat(len(patches), 1)):
@@ -199,7 +199,7 @@ def invert(
         history=torch.stack(history, dim=1),
         evaluations=state.evaluations,
         patches=tuple(i for i in range(len(patches)) for _ in seeds),
-        seeds=tuple(map(int, seeds)) * len(patches),
+        seeds=seeds * len(patches),
         config=config,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from saltvolumes._checks import check_choice, check_count, check_range
+from saltvolumes._checks import check_choice, check_count, check_counts, check_range, check_sizes
 from thesis_lib.patching import zscore
 from thesis_lib.xai._hooks import OUTPUT, PRECISIONS, activate, frozen, match_network
 from thesis_lib.xai.images import Fourier, Parametrization
@@ -58,7 +59,7 @@ class Maximization:
 def maximize(
     model: nn.Module,
     objective: Objective | Sequence[Objective],
-    shape: tuple[int, int],
+    shape: int | tuple[int, int],
     *,
     seeds: Sequence[int],
     steps: int = 256,
@@ -69,13 +70,13 @@ def maximize(
     zscored: bool = True,
     snapshots: Collection[int] = (),
     precision: str = "32-true",
-    batch_size: int | None = None,
     progress: bool = True,
 ) -> Maximization:
     """
     Find images that excite a network by climbing the gradient of an objective [1]_.
 
-    Every image is optimised on its own, with its own start, movements and moments.
+    Every image is optimised on its own, with its own start, movements and moments; all of them go
+    through the network at once.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def maximize(
         left as they were, also after an exception.
     objective : Objective or sequence of Objectives
         What to maximise: `class_logit` or `class_margin`. Several are combined with all seeds.
-    shape : tuple of two ints
+    shape : int or tuple of two ints
         Height and width of the images, in pixels.
     seeds : sequence of int
         One image per objective and seed.
@@ -104,11 +105,8 @@ def maximize(
         Numbers of steps, from 0 to ``steps``, after which images are kept.
     precision : {"32-true", "bf16-mixed"}
         Arithmetic of the network: its own or bf16 autocast. Images and steps keep float32.
-    batch_size : int, optional
-        Images that go through the network at once. None is 1 in ``"32-true"`` and all of them in
-        ``"bf16-mixed"``; on GPUs more than 1 is much faster.
     progress : bool
-        Whether to draw a progress bar.
+        Whether to draw a progress bar in a terminal.
 
     Returns
     -------
@@ -137,15 +135,13 @@ def maximize(
     .. [1] Erhan et al. (2009). Visualizing higher-layer features of a deep network. Université de
        Montréal, technical report 1341.
     """
-    objectives = [objective] if isinstance(objective, Objective) else list(objective)
+    objectives = list(objective) if isinstance(objective, list | tuple) else [objective]
     check_count("number of objectives", len(objectives))
-    check_count("number of seeds", len(seeds))
-    if len(shape) != 2:
-        raise ValueError(f"Invalid shape {tuple(shape)}. Must be (height, width).")
-    if batch_size is None and precision == "32-true":
-        batch_size = 1
+    for goal in objectives:
+        if not isinstance(goal, Objective):
+            raise TypeError(f"Invalid objective {goal!r}. Must be such as class_logit(1).")
     config = {
-        "shape": [check_count("side of shape", side) for side in shape],
+        "shape": list(check_sizes("shape", shape, 2)),
         "steps": check_count("steps", steps),
         "lr": check_range("lr", lr, low=0, exclusive=True),
         "optimizer": check_choice("optimizer", optimizer, OPTIMIZERS),
@@ -153,32 +149,29 @@ def maximize(
         "robustness": None if robustness is None else asdict(robustness),
         "zscored": zscored,
         "precision": check_choice("precision", precision, PRECISIONS),
-        "batch_size": batch_size if batch_size is None else check_count("batch_size", batch_size),
     }
     for number in snapshots:
         check_count("snapshot", number, low=0, high=steps)
-    goals = [(goal, check_count("seed", seed, low=0)) for goal in objectives for seed in seeds]
-    size = batch_size or len(goals)
+    goals = list(itertools.product(objectives, check_counts("seed", seeds, low=0)))
     with frozen(model):
-        batches = [
-            _Batch(model, image, robustness, goals[i : i + size], config)
-            for i in range(0, len(goals), size)
-        ]
-        stepper = OPTIMIZERS[optimizer]([batch.parameters for batch in batches], lr=lr)
+        batch = _Batch(model, image, robustness, goals, config)
+        stepper = OPTIMIZERS[optimizer]([batch.parameters], lr=lr)
         history, found = [], {}
-        for step in (bar := trange(steps, unit="step", disable=not progress)):
+        for step in (bar := trange(steps, unit="step", disable=not progress or None)):
             if step in snapshots:
-                found[step] = torch.cat([batch.show() for batch in batches])
+                found[step] = batch.render().detach().clone()
             stepper.zero_grad()
-            history.append(torch.cat([batch.differentiate(step) for batch in batches]))
+            history.append(batch.differentiate(step))
             stepper.step()
             bar.set_postfix(objective=history[-1].mean().item(), refresh=False)
-        images = torch.cat([batch.show() for batch in batches])
+        with torch.no_grad():
+            images = batch.render().clone()
+            values = batch.evaluate(images)
         if steps in snapshots:
             found[steps] = images.clone()  # whoever saves both needs memory of its own
         return Maximization(
             images=images,
-            values=torch.cat([batch.score() for batch in batches]),
+            values=values,
             history=torch.stack(history, dim=1),
             snapshots=found,
             seeds=tuple(seed for _, seed in goals),
@@ -218,16 +211,6 @@ class _Batch:
         outputs = activate(self.model, OUTPUT, images, precision=self.config["precision"])
         pairs = zip(self.goals, outputs, strict=True)
         return torch.cat([goal.read(output[None]) for (goal, _), output in pairs])
-
-    @torch.no_grad()
-    def show(self) -> Tensor:
-        """Images as they are now."""
-        return self.render()
-
-    @torch.no_grad()
-    def score(self) -> Tensor:
-        """Objective (k,) of the images as they are now."""
-        return self.evaluate(self.render())
 
     def differentiate(self, step: int) -> Tensor:
         """Objectives (k,) of the moved images; their gradients stay with the parameters."""

@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from saltvolumes._checks import check_count, check_range, check_same_shape
 from thesis_lib._networks import check_images, full_precision
@@ -72,6 +71,9 @@ def structural_similarity(images: Tensor, reference: Tensor) -> Tensor:
     span = reference.amax((1, 2, 3), keepdim=True) - reference.amin((1, 2, 3), keepdim=True)
     if not (span > 0).all():
         raise ValueError("Invalid reference: an image is constant. Must have a range above 0.")
+    # Slow to import: it brings all of torchvision along.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     with full_precision(images.device):
         _, found = structural_similarity_index_measure(
             images / span,
