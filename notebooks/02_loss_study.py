@@ -321,7 +321,7 @@ optimizer.step()
 # %%
 fitted = SaltUNet(encoder, seed=0)
 once = TrainConfig(epochs=1, lr=lr, precision="32-true", accelerator="cpu")
-fit(fitted, batches, LOSSES["dice"], once, progress=False)
+history = fit(fitted, batches, LOSSES["dice"], once, progress=False)
 
 # %% [markdown]
 # Both networks, asked for the loss of the same batch:

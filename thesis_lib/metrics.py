@@ -283,11 +283,12 @@ def _check_masks(valid: Mask | None, **masks: Mask) -> list[Mask]:
 
 def _check_alike(kind: type, valid: Mask | None, **masks: Mask) -> None:
     """Refuse masks that are not boolean arrays of a kind, and of one shape."""
-    last, reference = list(masks.items())[-1]
+    last = [*masks][-1]
     given = masks if valid is None else {**masks, "valid": valid}
     for name, mask in given.items():
         _check_mask(name, mask, kind)
-        check_same_shape(name, mask.shape, last, np.shape(reference))
+    for name, mask in given.items():
+        check_same_shape(name, mask.shape, last, masks[last].shape)
 
 
 def _check_known(known: bool) -> None:
@@ -360,8 +361,10 @@ def _measure_distances(
 
 
 def _check_spacing(spacing_m: float | Sequence[float], n_axes: int) -> list[float]:
-    steps = spread_axes("spacing_m", spacing_m, n_axes)
-    return [check_range("spacing_m", step, low=0.0, exclusive=True) for step in steps]
+    return [
+        check_range("spacing_m", step, low=0.0, exclusive=True)
+        for step in spread_axes("spacing_m", spacing_m, n_axes)
+    ]
 
 
 def _measure_to(border: Mask, samples: Mask, spacing_m: Sequence[float]) -> Distances:

@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import dask
@@ -134,11 +134,6 @@ def main(words: Sequence[str] | None = None) -> int:
     print(report.format_table())
     print(f"{len(report.findings)} findings: {RESULTS.with_suffix('.json')} and {RESULTS}")
     return 1 if report.findings else 0
-
-
-def list_kinds(findings: Iterable[dict[str, object]]) -> list[object]:
-    """Kinds of findings, one per finding."""
-    return [finding["kind"] for finding in findings]
 
 
 if __name__ == "__main__":

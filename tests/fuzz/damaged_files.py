@@ -265,12 +265,11 @@ class Masks(Files):
 
     def _make_horizons(self, rng: Random, folder: Path) -> Case:
         what = rng.choice(("", "", "two picks", "a lost column"))
-        top, row = list(self.top), rng.randrange(len(self.top))
+        top, row = list(self.top), rng.randrange(1, len(self.top))  # before the first is a header
         if what == "two picks":
             top.append(top[row] + "5")
         elif what:
             top[row] = " ".join(top[row].split()[:2])
-            what *= row > 0  # before the first pick is the header
         names, content = ("top.txt", "base.txt"), [top, self.base]
         written = ["\n".join(lines).encode() for lines in content]
         if not what:
@@ -486,7 +485,6 @@ class Words(Files):
             claims[0] = claims[0].replace("rule: ", "rule: un")
         elif what:
             claims[0] += f"  margin: {rng.choice(('.nan', '.inf', 'many', 'null'))}\n"
-            what *= claims[0].count("margin:") == 1
         text = "".join(claims).encode()
         path = self.put(folder / "claims.yml", text if what else damage_text(rng, text))
         return Case(partial(self._check_claims, path), bool(what), f"claims {what}")

@@ -5,6 +5,7 @@ import io
 import re
 import runpy
 import shutil
+import sys
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -110,8 +111,9 @@ def test_fetch_goes_on(tmp_path, server):
 
 
 @pytest.mark.usefixtures("server")
-def test_fetch_shows_progress(tmp_path, capsys):
-    """A bar with the name of the file runs to its end."""
+def test_fetch_shows_progress(tmp_path, capsys, monkeypatch):
+    """In a terminal, a bar with the name of the file runs to its end."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     fetch("seam-depth", tmp_path)
     bar = capsys.readouterr().err
     assert "file.zip: 100%" in bar

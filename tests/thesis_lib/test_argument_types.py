@@ -225,7 +225,11 @@ def test_a_folder_may_be_a_word(tmp_path):
     assert fit(Segmenter(), OneBatch(), LOSSES["dice"], CPU, folder=folder, progress=False) == first
 
 
-@pytest.mark.parametrize("seeds", [0, [], None, "0", [0.5], {0}, (seed for seed in [0])], ids=repr)
+@pytest.mark.parametrize(
+    "seeds",
+    [0, [], None, "0", [0.5], {0}, (seed for seed in [0])],
+    ids=lambda value: type(value).__name__,
+)
 def test_seeds_are_whole_numbers_in_a_list(seeds):
     """Maximization and inversion refuse anything else alike."""
     options = {"seeds": seeds, "progress": False}

@@ -141,4 +141,5 @@ def test_a_large_file_is_segmented_in_little_memory(repository):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     run = subprocess.run(words, capture_output=True, check=True, text=True, env=environment)
     file_mb, before_mb, peak_mb, _ = map(int, run.stdout.splitlines()[-1].split())
-    assert peak_mb - before_mb < 2 * file_mb  # of amplitudes, two directions, mean, difference
+    # Amplitudes, two directions, their mean and difference are five times as large as the file.
+    assert peak_mb - before_mb < 2.5 * file_mb

@@ -83,7 +83,7 @@ def test_the_same_for_any_number_of_workers(tmp_path, expected):
 
 
 def test_constant_patches_are_seen_once():
-    """A network sees one of all constant patches, and a volume of them equals its one patch."""
+    """A network sees two of all constant patches, as a batch, and a volume of them equals one."""
     amplitude = np.full((40, 20, 12), 7.5, np.float32)
     amplitude[:, 15:] = np.nan
     volume = make_volume((40, 20, 12))
@@ -91,13 +91,13 @@ def test_constant_patches_are_seen_once():
     patches = []
     predicted = predict(volume, count_calls(make_line(1, 0.3), patches))["probability"].values
     # What a missing trace is next to is no constant patch.
-    assert patches[0] == 1
+    assert patches[0] == 2
     assert (np.isnan(predicted) == np.isnan(amplitude)).all()
     np.testing.assert_allclose(predicted[:, :7], 1 / (1 + np.exp(-0.3)), rtol=1e-6)
     patches.clear()
     volume["amplitude"] = volume.amplitude.fillna(7.5)
     predict(volume, count_calls(make_line(1, 0.3), patches))
-    assert patches == [1]
+    assert patches == [2]
 
 
 def test_infinite_amplitudes_are_refused():

@@ -162,9 +162,8 @@ def _compute(work: _Work, store: SlabStore | None, client: Any | None, progress:
     waiting = [slab for slab in lengths if store is None or not store.is_finished(slab)]
     n_left = sum(lengths[slab] for slab in waiting)
     n_lines = sum(lengths.values())
-    with tqdm(
-        total=n_lines, initial=n_lines - n_left, unit="line", disable=not progress or None
-    ) as bar:
+    hidden = not progress or None  # None: where there is no terminal
+    with tqdm(total=n_lines, initial=n_lines - n_left, unit="line", disable=hidden) as bar:
         for slab in map(work.write, waiting) if client is None else _spread(work, waiting, client):
             if store is not None:
                 store.finish(slab)
@@ -313,7 +312,8 @@ class _Work:
     @cached_property
     def _constant(self) -> Floats:
         """Probability (1, H, W) of a constant patch."""
-        constant: Floats = self._infer(np.zeros((1, 1, *self.patch), np.float32))[0]
+        # Two of them: a single small patch goes through another kernel.
+        constant: Floats = self._infer(np.zeros((2, 1, *self.patch), np.float32))[0]
         return constant
 
     def _infer(self, images: Floats) -> Floats:
