@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -35,8 +34,9 @@ from thesis_lib.training.config import mix_precision, pick_precision
 from thesis_lib.training.slabs import SlabStore
 
 # Sections that are read, predicted and stored together. Batches never mix slabs, so that a result
-# depends on this number, but not on chunks, workers or where a killed run stopped.
+# depends on the volume and these numbers, not on chunks, workers or where a killed run stopped.
 SLAB_LINES = BLOCK_LINES
+STITCHED = 2**22  # samples of the sections that are stitched together, and share batches
 
 Slab = tuple[str, int]  # direction, and first line
 
@@ -261,20 +261,23 @@ class _Work:
         lines = slice(first, first + SLAB_LINES)
         dims = section_dims(self.amplitude.to_dataset(), axis)
         n_lines, height, width = (self.amplitude.sizes[dim] for dim in dims)
+        found = [
+            (run, self._blend(part["amplitude"].isel({axis: lines}).transpose(*dims)))
+            for run, part in self.parts[axis]
+        ]
         values = np.full((min(SLAB_LINES, n_lines - first), height, width), np.nan, np.float32)
-        for run, part in self.parts[axis]:
+        for run, blended in found:
             inside = values[..., run]
-            read = part["amplitude"].isel({axis: lines}).transpose(*dims)
-            sections = np.array(_load(read), np.float32, order="C")
-            self._blend(sections)
-            inside[:] = sections[:, :height, : inside.shape[2]]
-            del sections  # as large as the slab
+            inside[:] = blended[:, :height, : inside.shape[2]]
         where = tuple(lines if dim == axis else slice(None) for dim in self.amplitude.dims)
         self.arrays[axis][where] = values.transpose(*map(dims.index, self.amplitude.dims))
         return slab
 
-    def _blend(self, sections: Floats) -> None:
-        """Replace sections (line, vertical, lateral) by their blended probabilities."""
+    def _blend(self, lazy: xr.DataArray) -> Floats:
+        """Blended probabilities of sections (line, vertical, lateral), NaN where these are."""
+        read = lazy.compute(scheduler="threads")  # here, also within a task of a worker
+        sections: Floats = np.array(read.values, np.float32, order="C")
+        del read  # as large as the slab
         missing = np.isnan(sections)
         sections[missing] = 0
         varying = _find_varying(sections, self._cut(sections))
@@ -282,9 +285,13 @@ class _Work:
         if not active.all():  # one for all of them
             constant = self._stitch(np.zeros_like(sections[:1]), np.zeros_like(varying[:1]))
             sections[~active] = constant
-        if active.any():
-            sections[active] = self._stitch(sections[active], varying[active])
+        n_at_once = max(1, STITCHED // sections[0].size)
+        lines = np.flatnonzero(active)
+        for start in range(0, lines.size, n_at_once):
+            few = lines[start : start + n_at_once]
+            sections[few] = self._stitch(sections[few], varying[few])
         sections[missing] = np.nan
+        return sections
 
     def _stitch(self, sections: Floats, varying: NDArray[np.bool_]) -> Floats:
         stitcher = Stitcher(self._cut(sections), self.window)
@@ -317,11 +324,6 @@ class _Work:
         return probabilities
 
 
-def _load(array: xr.DataArray) -> NDArray[Any]:
-    """Read in this process, also within a task of a worker."""
-    return np.asarray(array.compute(scheduler="threads").values)
-
-
 def _find_varying(sections: Floats, grid: PatchGrid) -> NDArray[np.bool_]:
     """Which patches (line, top, left) hold different samples: all others are zeros once scored."""
     low = high = sections
@@ -332,10 +334,3 @@ def _find_varying(sections: Floats, grid: PatchGrid) -> NDArray[np.bool_]:
         low = np.stack([low[cut].min(axis=axis) for cut in cuts], axis=axis)
         high = np.stack([high[cut].max(axis=axis) for cut in cuts], axis=axis)
     return np.asarray((low != high) | np.isinf(low))  # infinite ones are refused by the z-score
-
-
-@contextmanager
-def _evaluating(model: nn.Module, precision: str) -> Iterator[None]:
-    """Eval mode without gradients in the precision asked for; every module gets its mode back."""
-    with evaluating(model), torch.inference_mode(), mix_precision(precision, model):
-        yield
