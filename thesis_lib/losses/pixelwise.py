@@ -1,6 +1,7 @@
 """Losses that judge every pixel by itself."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,20 @@ from thesis_lib.losses._contract import mean_loss
 def bce_per_pixel(logits: Tensor, target: Tensor) -> Tensor:
     """Binary cross-entropy of every pixel, shape (B, 1, H, W)."""
     return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+
+class _SumOfSquares(torch.autograd.Function):
+    """Sum of squares, whose gradient takes one pass."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return values.square().sum()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        (values,) = ctx.saved_tensors
+        return values * (2 * slope)  # type: ignore[no-any-return]
 
 
 @mean_loss
@@ -51,7 +66,27 @@ def mse_loss(logits: Tensor, target: Tensor) -> Tensor:
     target : Tensor of shape (B, 1, H, W)
         Salt mask, in [0, 1].
     """
-    return (torch.sigmoid(logits) - target).square()
+    error = torch.sigmoid(logits) - target
+    return _SumOfSquares.apply(error) / error.numel()
+
+
+class _FocusedTerm(torch.autograd.Function):
+    """Weight times missed^gamma times ln(hit) of every pixel, from the two logarithms."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, log_missed: Tensor, log_hit: Tensor, gamma: float
+    ) -> Tensor:
+        ctx.gamma = gamma
+        ctx.save_for_backward(weight, log_missed, log_hit)
+        return (log_missed * gamma).exp_().mul_(weight).mul_(log_hit)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        weight, log_missed, log_hit = ctx.saved_tensors
+        power = (log_missed * ctx.gamma).exp_()
+        by_missed = (slope * log_hit).mul_(weight).mul_(power).mul_(ctx.gamma)
+        return None, by_missed, slope * (power * weight), None
 
 
 @mean_loss
@@ -87,15 +122,15 @@ def focal_loss(
        https://doi.org/10.1109/ICCV.2017.324
     """
     check_range("gamma", gamma, low=0)
-    salt, background = 1.0, 1.0
     if alpha is not None:
-        salt = check_range("alpha", alpha, low=0, high=1)
-        background = 1 - salt
+        check_range("alpha", alpha, low=0, high=1)
     log_p, log_q = F.logsigmoid(logits), F.logsigmoid(-logits)
     # the powers through logarithms: smooth for every gamma, also where a probability is 0
-    missed_salt = -target * (gamma * log_q).exp() * log_p
-    false_salt = -(1 - target) * (gamma * log_p).exp() * log_q
-    return salt * missed_salt + background * false_salt
+    missed_salt = _FocusedTerm.apply(-target, log_q, log_p, gamma)
+    false_salt = _FocusedTerm.apply(target - 1, log_p, log_q, gamma)
+    if alpha is None:
+        return missed_salt + false_salt
+    return alpha * missed_salt + (1 - alpha) * false_salt
 
 
 @mean_loss
@@ -129,9 +164,19 @@ def kl_loss(logits: Tensor, target: Tensor, *, smoothing: float = 0.1) -> Tensor
        https://doi.org/10.1109/CVPR.2016.308
     """
     check_range("smoothing", smoothing, low=0, high=1)
-    target = target * (1 - smoothing) + smoothing / 2
-    entropy: Tensor = torch.special.entr(target) + torch.special.entr(1 - target)
-    return bce_per_pixel(logits, target) - entropy
+
+    def smooth(target: Tensor) -> Tensor:
+        return target * (1 - smoothing) + smoothing / 2
+
+    def entropy(target: Tensor) -> Tensor:
+        return torch.special.entr(target) + torch.special.entr(1 - target)
+
+    divergence = bce_per_pixel(logits, smooth(target))
+    if target.device.type == "cpu" and torch.equal(target, target.ceil()):
+        # a mask: two logarithms instead of two per pixel
+        background, salt = entropy(smooth(target.new_tensor([0.0, 1.0])))
+        return divergence - (background + target * (salt - background))
+    return divergence - entropy(smooth(target))
 
 
 @mean_loss
@@ -170,5 +215,8 @@ def wing_loss(
     check_range("width", width, low=0, exclusive=True)
     check_range("curvature", curvature, low=0, exclusive=True)
     error = (torch.sigmoid(logits) - target).abs()
+    near = width * (error / curvature).log1p()
+    if width > 1:  # no error leaves the logarithmic part
+        return near
     gap = width - width * math.log1p(width / curvature)
-    return torch.where(error < width, width * (error / curvature).log1p(), error - gap)
+    return torch.where(error < width, near, error - gap)
