@@ -14,7 +14,6 @@ from thesis_lib.losses.pixelwise import bce_per_pixel
 
 def _contour_band(mask: Tensor, window_px: int) -> Tensor:
     """Dilation minus erosion with a square window; the edge of the image is no contour."""
-
     rows = F.pad(mask, [window_px // 2] * 4, mode="replicate").unfold(2, window_px, 1)
     low, high = rows.amin(-1), rows.amax(-1)  # (B, 1, H, W + window_px - 1)
     shifts = range(window_px)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thesis_lib.losses._contract import mean_loss
+from thesis_lib.losses._contract import mean, mean_loss
 from thesis_lib.losses.pixelwise import bce_per_pixel
 
 
@@ -42,8 +42,8 @@ def _dice_distance(logits: Tensor, target: Tensor) -> Tensor:
     """Soft Dice loss per sample (B,): 1 - 2Σpt / (Σp + Σt) without its cancellation."""
     logits, target = _score_background_if_empty(logits, target)
     p = torch.sigmoid(logits)
-    difference, total = _Sums.apply(p, target)  # type: ignore[no-untyped-call]
-    return difference / total  # type: ignore[no-any-return]
+    sums: tuple[Tensor, Tensor] = _Sums.apply(p, target)
+    return sums[0] / sums[1]
 
 
 @mean_loss
@@ -147,6 +147,4 @@ def bce_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     ----------
     .. [1] Isensee et al. (2021). nnU-Net. https://doi.org/10.1038/s41592-020-01008-z
     """
-    entropy = bce_per_pixel(logits, target)
-    dice = _dice_distance(logits, target)
-    return entropy.sum() / entropy.numel() + dice.sum() / dice.numel()
+    return mean(bce_per_pixel(logits, target)) + mean(_dice_distance(logits, target))

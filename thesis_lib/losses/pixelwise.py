@@ -1,14 +1,13 @@
 """Losses that judge every pixel by itself."""
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from saltvolumes._checks import check_range
-from thesis_lib.losses._contract import mean_loss
+from thesis_lib.losses._contract import mean, mean_loss
 
 
 def bce_per_pixel(logits: Tensor, target: Tensor) -> Tensor:
@@ -16,18 +15,10 @@ def bce_per_pixel(logits: Tensor, target: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
-class _SumOfSquares(torch.autograd.Function):
-    """Sum of squares, whose gradient takes one pass."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        ctx.save_for_backward(values)
-        return values.square().sum()
-
-    @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> Tensor:
-        (values,) = ctx.saved_tensors
-        return values * (2 * slope)  # type: ignore[no-any-return]
+def _is_mask(target: Tensor) -> bool:
+    """Whether a constant target holds zeros and ones only; on the CPU, not to stall a device."""
+    known = target.device.type == "cpu" and not target.requires_grad
+    return known and torch.equal(target, target.ceil())
 
 
 @mean_loss
@@ -66,27 +57,7 @@ def mse_loss(logits: Tensor, target: Tensor) -> Tensor:
     target : Tensor of shape (B, 1, H, W)
         Salt mask, in [0, 1].
     """
-    error = torch.sigmoid(logits) - target
-    return _SumOfSquares.apply(error) / error.numel()
-
-
-class _FocusedTerm(torch.autograd.Function):
-    """Weight times missed^gamma times ln(hit) of every pixel, from the two logarithms."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, weight: Tensor, log_missed: Tensor, log_hit: Tensor, gamma: float
-    ) -> Tensor:
-        ctx.gamma = gamma
-        ctx.save_for_backward(weight, log_missed, log_hit)
-        return (log_missed * gamma).exp_().mul_(weight).mul_(log_hit)
-
-    @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        weight, log_missed, log_hit = ctx.saved_tensors
-        power = (log_missed * ctx.gamma).exp_()
-        by_missed = (slope * log_hit).mul_(weight).mul_(power).mul_(ctx.gamma)
-        return None, by_missed, slope * (power * weight), None
+    return F.mse_loss(torch.sigmoid(logits), target, reduction="none")
 
 
 @mean_loss
@@ -123,11 +94,18 @@ def focal_loss(
     """
     check_range("gamma", gamma, low=0)
     if alpha is not None:
-        check_range("alpha", alpha, low=0, high=1)
+        alpha = check_range("alpha", alpha, low=0, high=1)
+    if _is_mask(target):  # a pixel has one term only, that of its class
+        side = 2 * target - 1
+        log_hit, log_missed = F.logsigmoid(side * logits), F.logsigmoid(-side * logits)
+        loss = (gamma * log_missed).exp() * log_hit
+        if alpha is not None:
+            loss = loss * (alpha * target + (1 - alpha) * (1 - target))
+        return -mean(loss)
     log_p, log_q = F.logsigmoid(logits), F.logsigmoid(-logits)
     # the powers through logarithms: smooth for every gamma, also where a probability is 0
-    missed_salt = _FocusedTerm.apply(-target, log_q, log_p, gamma)
-    false_salt = _FocusedTerm.apply(target - 1, log_p, log_q, gamma)
+    missed_salt = -target * (gamma * log_q).exp() * log_p
+    false_salt = (target - 1) * (gamma * log_p).exp() * log_q
     if alpha is None:
         return missed_salt + false_salt
     return alpha * missed_salt + (1 - alpha) * false_salt
@@ -169,13 +147,13 @@ def kl_loss(logits: Tensor, target: Tensor, *, smoothing: float = 0.1) -> Tensor
         return target * (1 - smoothing) + smoothing / 2
 
     def entropy(target: Tensor) -> Tensor:
-        return torch.special.entr(target) + torch.special.entr(1 - target)
+        both: Tensor = torch.special.entr(target) + torch.special.entr(1 - target)
+        return both
 
     divergence = bce_per_pixel(logits, smooth(target))
-    if target.device.type == "cpu" and torch.equal(target, target.ceil()):
-        # a mask: two logarithms instead of two per pixel
-        background, salt = entropy(smooth(target.new_tensor([0.0, 1.0])))
-        return divergence - (background + target * (salt - background))
+    if _is_mask(target):  # two different pixels only
+        ends = entropy(smooth(target.new_tensor([0.0, 1.0])))  # equal, or differ by a rounding
+        return divergence - (ends[0] + target * (ends[1] - ends[0]))
     return divergence - entropy(smooth(target))
 
 
