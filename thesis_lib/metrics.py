@@ -307,8 +307,19 @@ def _check_mask(name: str, mask: Mask, kind: type) -> None:
 
 def _extract_perimeter(mask: Mask, valid: Mask | None, width_px: int) -> Mask:
     inside = mask if valid is None else mask | ~valid
-    core: Mask = ndimage.binary_erosion(inside, iterations=width_px, border_value=1)
-    return mask & ~core
+    for _ in range(width_px):
+        inside = _erode(inside)
+    return mask & ~inside
+
+
+def _erode(inside: Mask) -> Mask:
+    """Samples whose face neighbours all are inside; what follows beyond the faces is inside."""
+    core = inside.copy()
+    for axis in range(inside.ndim):
+        kept, given = core.swapaxes(0, axis), inside.swapaxes(0, axis)  # views
+        kept[1:] &= given[:-1]
+        kept[:-1] &= given[1:]
+    return core
 
 
 def _extract_perimeters(
@@ -370,8 +381,9 @@ def _check_spacing(spacing_m: float | Sequence[float], n_axes: int) -> list[floa
 def _measure_to(border: Mask, samples: Mask, spacing_m: Sequence[float]) -> Distances:
     if not border.any():
         return np.full(np.count_nonzero(samples), np.inf, dtype=np.float32)
-    distances: Distances = edt.edt(~border, anisotropy=tuple(spacing_m))[samples]
-    return distances
+    elsewhere = (~border).view(np.uint8)  # several times faster than a bool array
+    squared: Distances = edt.edtsq(elsewhere, anisotropy=tuple(spacing_m))[samples]
+    return np.sqrt(squared)
 
 
 def _fraction_within(distances: tuple[Distances, Distances], tolerance_m: float) -> float:

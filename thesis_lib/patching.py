@@ -395,7 +395,8 @@ class Stitcher:
         self.grid = grid
         self._mean = np.zeros(grid.shape, dtype=np.float32)
         self._weight = np.zeros(grid.shape, dtype=np.float32)
-        self._taper = reduce(np.multiply.outer, [_make_taper(window, size) for size in grid.patch])
+        tapers = [_make_taper(window, size) for size in grid.patch]
+        self._taper = torch.from_numpy(reduce(np.multiply.outer, tapers))
 
     def add(self, window: Window, values: ArrayLike) -> None:
         """
@@ -416,13 +417,15 @@ class Stitcher:
         """
         if window not in self.grid:
             raise ValueError(f"Invalid window {window}. Must be one of the windows of {self.grid}.")
-        if isinstance(values, torch.Tensor):  # NumPy has no bfloat16, and knows neither devices
-            values = values.detach().float().cpu()  # nor gradients
-        values = np.asarray(values, dtype=np.float32)
-        check_same_shape("values", values.shape, "patch", self.grid.patch)
-        weight, mean = self._weight[window], self._mean[window]  # views
+        check_same_shape("values", np.shape(values), "patch", self.grid.patch)
+        if isinstance(values, torch.Tensor):
+            values = values.detach().to("cpu", torch.float32, copy=True)
+        else:
+            values = torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
+        weight = torch.from_numpy(self._weight[window])  # views, which torch adds to faster
+        mean = torch.from_numpy(self._mean[window])
         weight += self._taper
-        mean += self._taper / weight * (values - mean)  # the first patch of a sample: its value
+        mean += values.sub_(mean).mul_(self._taper / weight)  # a sample's first patch: its value
 
     def merge(self) -> Floats:
         """

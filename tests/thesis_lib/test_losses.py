@@ -1,5 +1,6 @@
 """Losses: closed forms, independent libraries, and one contract over all of LOSSES."""
 
+import itertools
 import math
 import pickle
 
@@ -174,10 +175,10 @@ class TestReferees:
         expected = F.binary_cross_entropy_with_logits(logits, target)
         torch.testing.assert_close(bce_loss(*pair), expected)
         torch.testing.assert_close(mse_loss(*pair), F.mse_loss(logits.sigmoid(), target))
-        for smoothing in (0.0, 0.1, 1.0):
-            smoothed = Bernoulli(probs=target * (1 - smoothing) + smoothing / 2)
+        for given, smoothing in itertools.product((target, 0.3 + 0.4 * target), (0.0, 0.1, 1.0)):
+            smoothed = Bernoulli(probs=given * (1 - smoothing) + smoothing / 2)
             expected = kl_divergence(smoothed, Bernoulli(logits=logits)).mean()
-            torch.testing.assert_close(kl_loss(*pair, smoothing=smoothing), expected)
+            torch.testing.assert_close(kl_loss(logits, given, smoothing=smoothing), expected)
 
     @pytest.mark.parametrize(("loss", "jaccard"), [(dice_loss, False), (jaccard_loss, True)])
     def test_monai_overlap(self, pair, loss, jaccard):
@@ -207,6 +208,14 @@ class TestReferees:
         """The Hausdorff loss agrees with MONAI's for float targets of both classes."""
         referee = HausdorffDTLoss(sigmoid=True, include_background=True)(pair[0], pair[1].double())
         torch.testing.assert_close(hausdorff_loss(*pair), referee, rtol=1e-6, atol=0)
+
+    @pytest.mark.parametrize("options", [{}, {"alpha": 0.3, "gamma": 1.5}])
+    def test_focal_of_soft_targets(self, pair, options):
+        """A target between the classes has the losses of both, in proportion."""
+        logits, mask = pair[0], pair[1].double()
+        soft, other = (focal_loss(logits, t, **options) for t in (0.3 + 0.4 * mask, 1 - mask))
+        expected = 0.7 * focal_loss(logits, mask, **options) + 0.3 * other
+        torch.testing.assert_close(soft, expected)
 
     @pytest.mark.parametrize("blur_px", [0.0, 0.8, 2.0])
     @pytest.mark.parametrize("window_px", [1, 3, 7])
@@ -299,6 +308,13 @@ class TestContract:
         logits, target = draw_all_classes(4, 1, 5, 4)
         assert torch.autograd.gradcheck(lambda x: LOSSES[name](x, target), logits.requires_grad_())
 
+    @pytest.mark.parametrize("name", ["mse", "dice", "jaccard", "bce_dice"])
+    def test_second_derivative(self, name):
+        """Gradients written by hand can be differentiated once more."""
+        logits, target = draw_all_classes(4, 1, 3, 4)
+        logits.requires_grad_()
+        assert torch.autograd.gradgradcheck(lambda x: LOSSES[name](x, target), logits)
+
     @every_loss
     def test_masks_are_learned(self, name):
         """Steps of AdamW bring a disc to a Dice score above .99, and one class to no error."""
@@ -341,8 +357,10 @@ def test_parameters_out_of_range(loss, options, message):
 def check_against_scipy(masks: np.ndarray) -> None:
     """Compare the squares, which are whole numbers, exactly, and the distances to one rounding."""
     expected = np.array([distance_transform_edt(m) + distance_transform_edt(~m) for m in masks])
-    squared = distance_transform.squared_distance(torch.from_numpy(masks))
-    np.testing.assert_array_equal(squared, np.round(expected**2))
+    for find in (distance_transform.squared_distance, distance_transform._squared_on_device):
+        squared = find(torch.from_numpy(masks))
+        assert squared.dtype == torch.int32
+        np.testing.assert_array_equal(squared, np.round(expected**2))
     np.testing.assert_allclose(distance_field(torch.from_numpy(masks)), expected, rtol=2e-7)
 
 
@@ -368,10 +386,10 @@ class TestDistanceField:
     def test_chunks(self, monkeypatch):
         """The size of the chunks does not change a distance."""
         _, masks = draw(3, 1, 21, 18)
-        expected = distance_field(masks)
+        expected = distance_transform.squared_distance(masks)
         for chunk in (1, 3 * 18 * 21 * 4):
             monkeypatch.setattr(distance_transform, "_CHUNK_PIXELS", chunk)
-            assert torch.equal(distance_field(masks), expected)
+            assert torch.equal(distance_transform._squared_on_device(masks), expected)
 
     @pytest.mark.parametrize("salt", [False, True])
     def test_one_class(self, salt):
@@ -380,6 +398,7 @@ class TestDistanceField:
         masks[1, 2, 3] = not salt
         distance = distance_field(masks)
         assert (distance[0] == 0).all()
+        assert torch.equal(distance_transform._squared_on_device(masks).float().sqrt(), distance)
         assert (distance[1] >= 1).all()
         assert distance[1, 5, 0].item() == pytest.approx(math.sqrt(18))
 

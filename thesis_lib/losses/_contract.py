@@ -25,11 +25,10 @@ def _check_pair(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check_values(target: Tensor) -> None:
-    low, high = target.aminmax()
+    low, high = target.amin().item(), target.amax().item()  # faster than aminmax
     if not (low >= 0 and high <= 1):  # also refuses NaN
         raise ValueError(
-            f"Invalid target with values from {low.item():g} to {high.item():g}. "
-            "Must lie in [0, 1]."
+            f"Invalid target with values from {low:g} to {high:g}. Must lie in [0, 1]."
         )
 
 
@@ -38,21 +37,30 @@ def _mark_invalid(logits: Tensor, target: Tensor) -> Tensor:
     return torch.where((target >= 0) & (target <= 1), logits, math.nan)
 
 
+def mean(values: Tensor) -> Tensor:
+    """Mean, whose gradient is not written out pixel by pixel as that of torch's is."""
+    return values.sum() / values.numel()
+
+
 def mean_loss(values: LossT) -> LossT:
     """
-    Turn values per pixel (B, 1, H, W) or per sample (B,) into a checked loss in full precision.
+    Turn values per pixel (B, 1, H, W), per sample (B,) or their mean into a checked loss.
+
+    It computes in full precision.
 
     All samples have the same number of pixels, so either mean is the mean over the samples.
     """
 
     @wraps(values)
     def loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
+        is_bool = isinstance(target, Tensor) and target.dtype == torch.bool
         logits, target = _check_pair(logits, target)
         with full_precision(logits.device):
-            if target.device.type == "cpu":
-                _check_values(target)
-            else:
+            if target.device.type != "cpu":
                 logits = _mark_invalid(logits, target)
-            return values(logits, target, **options).mean()
+            elif not is_bool:
+                _check_values(target)
+            found = values(logits, target, **options)
+            return mean(found) if found.ndim else found
 
     return cast(LossT, loss)

@@ -1,25 +1,49 @@
 """Losses that judge the overlap of two regions, and the baseline of the study."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thesis_lib.losses._contract import mean_loss
-from thesis_lib.losses.pixelwise import bce_loss
+from thesis_lib.losses._contract import mean, mean_loss
+from thesis_lib.losses.pixelwise import bce_per_pixel
 
 
 def _score_background_if_empty(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Let the two classes change roles in the samples whose target holds no salt."""
     empty = target.sum((1, 2, 3), keepdim=True) == 0  # (B, 1, 1, 1)
+    if empty.device.type == "cpu" and not empty.any():
+        return logits, target
     return torch.where(empty, -logits, logits), torch.where(empty, 1 - target, target)
+
+
+class _Sums(torch.autograd.Function):
+    """Sums per sample (B,) of p + t - 2pt and of p + t, whose gradients share their passes."""
+
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(p, target)
+        total = p + target
+        sums = total.sum((1, 2, 3))
+        return total.sub_(p * target, alpha=2).sum((1, 2, 3)), sums
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        difference, total = (slope.view(-1, 1, 1, 1) for slope in slopes)
+        p, target = (
+            torch.sub(difference + total, difference * other, alpha=2) if needed else None
+            for other, needed in zip(ctx.saved_tensors[::-1], ctx.needs_input_grad, strict=True)
+        )
+        return p, target
 
 
 def _dice_distance(logits: Tensor, target: Tensor) -> Tensor:
     """Soft Dice loss per sample (B,): 1 - 2Σpt / (Σp + Σt) without its cancellation."""
     logits, target = _score_background_if_empty(logits, target)
     p = torch.sigmoid(logits)
-    total = p + target
-    return (total - 2 * p * target).sum((1, 2, 3)) / total.sum((1, 2, 3))
+    sums: tuple[Tensor, Tensor] = _Sums.apply(p, target)
+    return sums[0] / sums[1]
 
 
 @mean_loss
@@ -96,15 +120,18 @@ def lovasz_loss(logits: Tensor, target: Tensor) -> Tensor:
     logits, target = _score_background_if_empty(logits, (target > 0.5).to(logits.dtype))
     errors = 1 - logits * (2 * target - 1)
     errors, order = errors.flatten(1).sort(dim=1, descending=True)  # (B, H*W)
-    is_salt = target.flatten(1).gather(1, order) > 0.5
-    n_salt = is_salt.sum(1, keepdim=True)
-    intersection = (n_salt - is_salt.cumsum(1)).to(errors.dtype)
-    union = (n_salt + (~is_salt).cumsum(1)).to(errors.dtype)
+    is_salt = target.flatten(1).gather(1, order)
+    n_missed = is_salt.cumsum(1, dtype=torch.int64)
+    n_salt = n_missed[:, -1:]
+    rank = torch.arange(1, order.shape[1] + 1, device=order.device)
+    intersection = (n_salt - n_missed).to(errors.dtype)
+    union = (n_salt + rank - n_missed).to(errors.dtype)
     # a missed salt pixel shrinks the intersection by 1, a false one lets the union grow by 1
-    lost = torch.where(is_salt, 1, intersection / (union - 1).clamp(min=1)) / union
+    lost = torch.maximum(is_salt, intersection / (union - 1).clamp(min=1)) / union
     return (F.relu(errors) * lost).sum(1)
 
 
+@mean_loss
 def bce_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """
     Sum of `bce_loss` and `dice_loss`: the baseline of the study.
@@ -120,4 +147,4 @@ def bce_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     ----------
     .. [1] Isensee et al. (2021). nnU-Net. https://doi.org/10.1038/s41592-020-01008-z
     """
-    return bce_loss(logits, target) + dice_loss(logits, target)
+    return mean(bce_per_pixel(logits, target)) + mean(_dice_distance(logits, target))

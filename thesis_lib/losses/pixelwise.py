@@ -7,12 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saltvolumes._checks import check_range
-from thesis_lib.losses._contract import mean_loss
+from thesis_lib.losses._contract import mean, mean_loss
 
 
 def bce_per_pixel(logits: Tensor, target: Tensor) -> Tensor:
     """Binary cross-entropy of every pixel, shape (B, 1, H, W)."""
     return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+
+def _is_mask(target: Tensor) -> bool:
+    """Whether a constant target holds zeros and ones only; on the CPU, not to stall a device."""
+    known = target.device.type == "cpu" and not target.requires_grad
+    return known and torch.equal(target, target.ceil())
 
 
 @mean_loss
@@ -51,7 +57,7 @@ def mse_loss(logits: Tensor, target: Tensor) -> Tensor:
     target : Tensor of shape (B, 1, H, W)
         Salt mask, in [0, 1].
     """
-    return (torch.sigmoid(logits) - target).square()
+    return F.mse_loss(torch.sigmoid(logits), target, reduction="none")
 
 
 @mean_loss
@@ -87,15 +93,22 @@ def focal_loss(
        https://doi.org/10.1109/ICCV.2017.324
     """
     check_range("gamma", gamma, low=0)
-    salt, background = 1.0, 1.0
     if alpha is not None:
-        salt = check_range("alpha", alpha, low=0, high=1)
-        background = 1 - salt
+        alpha = check_range("alpha", alpha, low=0, high=1)
+    if _is_mask(target):  # a pixel has one term only, that of its class
+        side = 2 * target - 1
+        log_hit, log_missed = F.logsigmoid(side * logits), F.logsigmoid(-side * logits)
+        loss = (gamma * log_missed).exp() * log_hit
+        if alpha is not None:
+            loss = loss * (alpha * target + (1 - alpha) * (1 - target))
+        return -mean(loss)
     log_p, log_q = F.logsigmoid(logits), F.logsigmoid(-logits)
     # the powers through logarithms: smooth for every gamma, also where a probability is 0
     missed_salt = -target * (gamma * log_q).exp() * log_p
-    false_salt = -(1 - target) * (gamma * log_p).exp() * log_q
-    return salt * missed_salt + background * false_salt
+    false_salt = (target - 1) * (gamma * log_p).exp() * log_q
+    if alpha is None:
+        return missed_salt + false_salt
+    return alpha * missed_salt + (1 - alpha) * false_salt
 
 
 @mean_loss
@@ -129,9 +142,19 @@ def kl_loss(logits: Tensor, target: Tensor, *, smoothing: float = 0.1) -> Tensor
        https://doi.org/10.1109/CVPR.2016.308
     """
     check_range("smoothing", smoothing, low=0, high=1)
-    target = target * (1 - smoothing) + smoothing / 2
-    entropy: Tensor = torch.special.entr(target) + torch.special.entr(1 - target)
-    return bce_per_pixel(logits, target) - entropy
+
+    def smooth(target: Tensor) -> Tensor:
+        return target * (1 - smoothing) + smoothing / 2
+
+    def entropy(target: Tensor) -> Tensor:
+        both: Tensor = torch.special.entr(target) + torch.special.entr(1 - target)
+        return both
+
+    divergence = bce_per_pixel(logits, smooth(target))
+    if _is_mask(target):  # two different pixels only
+        ends = entropy(smooth(target.new_tensor([0.0, 1.0])))  # equal, or differ by a rounding
+        return divergence - (ends[0] + target * (ends[1] - ends[0]))
+    return divergence - entropy(smooth(target))
 
 
 @mean_loss
@@ -170,5 +193,8 @@ def wing_loss(
     check_range("width", width, low=0, exclusive=True)
     check_range("curvature", curvature, low=0, exclusive=True)
     error = (torch.sigmoid(logits) - target).abs()
+    near = width * (error / curvature).log1p()
+    if width > 1:  # no error leaves the logarithmic part
+        return near
     gap = width - width * math.log1p(width / curvature)
-    return torch.where(error < width, width * (error / curvature).log1p(), error - gap)
+    return torch.where(error < width, near, error - gap)
