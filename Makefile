@@ -97,12 +97,14 @@ html: install  ## Build the book from the results that PROFILE left
 # Built from nothing each time: Sphinx repeats no warning about a page that it takes from its cache.
 pages: install
 	rm -rf _build
+	$(BIN)/python benchmarks/pages.py
 	$(BIN)/jb build -n -W --keep-going .
 	THESIS_HTML=$(HTML) $(BIN)/pytest -q -p no:cacheprovider tests/book/test_book.py
 	@echo "The book: file://$(CURDIR)/$(HTML)/index.html"
 
-bench: install  ## Time our work next to what else does it, in turn; results/bench.json
+bench: install  ## Time our work next to what else does it, and how it grows; results/*.json
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/growing.py
 
 fuzz: install  ## Damaged files, odd parameters and kills: MINUTES=5 [SEED=7 [INPUT=123]]
 	PYTHONPATH="tests/fuzz:tests/saltvolumes:tests/thesis_lib$${PYTHONPATH:+:$$PYTHONPATH}" \

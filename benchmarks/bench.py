@@ -44,10 +44,10 @@ def list_works(device: torch.device) -> Iterator[Work]:
 
 
 def measure(work: Work, device: torch.device) -> dict[str, Any]:
-    """Time both sides of a work in turn."""
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    """Time both sides of a work, and what bounds it, in turn."""
+    times: dict[str, list[float]] = {"ours": [], "theirs": [], "floor": []}
     for number in range(work.rounds + 1):
-        for side, call in (("ours", work.ours), ("theirs", work.theirs)):
+        for side, call in (("ours", work.ours), ("theirs", work.theirs), ("floor", work.floor)):
             start = perf_counter()
             call()
             if device.type == "cuda":
@@ -66,6 +66,8 @@ def measure(work: Work, device: torch.device) -> dict[str, Any]:
         "low": low,
         "high": high,
         "target": work.target,
+        "bound": work.bound,
+        "bound_s": statistics.median(times["floor"]),
     }
 
 

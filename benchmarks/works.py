@@ -1,5 +1,6 @@
 """What is timed: our way and what a user would pick instead, on the same input."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import edt
 import numpy as np
 import segmentation_models_pytorch as smp
 import segyio
@@ -49,8 +51,12 @@ class Work:
         Do it once.
     target : float
         Ratio of their time to ours that is aimed at.
+    bound : str
+        What no way of doing it can do without.
+    floor : callable
+        Does that alone.
     rounds : int
-        How often each is timed, in turn with the other.
+        How often each is timed, in turn with the others.
     """
 
     name: str
@@ -58,6 +64,8 @@ class Work:
     ours: Call
     theirs: Call
     target: float
+    bound: str
+    floor: Call
     rounds: int = 20
 
 
@@ -90,15 +98,23 @@ def list_losses(device: torch.device) -> Iterator[Work]:
         ("hausdorff", "MONAI", monai_losses.HausdorffDTLoss(sigmoid=True), 4),
         ("lovasz", "smp", smp.losses.LovaszLoss("binary", per_image=True), 2.5),
     ]
+    bound, floor = (
+        "a sigmoid, a sum, their gradients",
+        partial(_differentiate, _add_up, logits, target),
+    )
     for name, peer, loss, goal in peers:
         ours, theirs = (partial(_differentiate, f, logits, target) for f in (LOSSES[name], loss))
-        yield Work(f"loss {name}, 32x1x128x128", peer, ours, theirs, goal)
+        yield Work(f"loss {name}, 32x1x128x128", peer, ours, theirs, goal, bound, floor)
 
 
 def _differentiate(
     loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, target: Tensor
 ) -> None:
     torch.autograd.grad(loss(logits, target), logits)
+
+
+def _add_up(x: Tensor, _target: Tensor) -> Tensor:
+    return torch.sigmoid(x).sum()
 
 
 def _plain_kl(x: Tensor, t: Tensor) -> Tensor:
@@ -125,25 +141,47 @@ def list_volumes(device: torch.device) -> Iterator[Work]:
     ours = partial(score_volume, found, truth, spacing_m=spacing, tolerance_m=50.0)
     one_by_one = partial(_score_by_monai, found, truth, spacing)
     together = partial(_score_by_surface_distance, found, truth, spacing)
-    yield Work("all scores of 160^3", "MONAI one by one", ours, one_by_one, 8, 3)
-    yield Work("all scores of 160^3", "surface-distance", ours, together, 5, 3)
+    bound, floor = "two distance transforms", partial(_transform, found, truth, spacing)
+    for peer, theirs, goal in (
+        ("MONAI one by one", one_by_one, 8),
+        ("surface-distance", together, 5),
+    ):
+        yield Work("all scores of 160^3", peer, ours, theirs, goal, bound, floor, 3)
     cube = blobs.astype(np.float32)
-    patching = "cut + stitch 160^3 in 32^3 / 16"
-    yield Work(patching, "MONAI", partial(_stitch, cube), partial(_stitch_by_monai, cube), 3, 5)
-    yield Work(
-        patching, "a copy of the bytes", partial(_stitch, cube), partial(_copy, cube), 0.5, 5
-    )
+    patching, ours = "cut + stitch 160^3 in 32^3 / 16", partial(_stitch, cube)
+    copy = partial(_copy, cube)
+    for peer, theirs, goal in (
+        ("MONAI", partial(_stitch_by_monai, cube), 3),
+        ("a copy of the bytes", copy, 0.5),
+    ):
+        yield Work(patching, peer, ours, theirs, goal, "a copy of the bytes", copy, 5)
     volume = make_volume((64, 128, 128), seed=0)
     model, other = SaltUNet().to(device), _smp_unet(device)
     cut: dict[str, Any] = {"patch": (64, 64), "stride": (32, 32), "axes": ["inline"]}
+    n_patches = 64 * len(PatchGrid((128, 128), (64, 64), (32, 32)))
     yield Work(
         "predict 64x128x128 in 64^2 / 32",
         "MONAI SliceInferer, smp",
         partial(predict_volume, model, volume, **cut, precision="32-true"),
         partial(_predict_by_monai, other, volume, device),
         1.8,
+        "the network's forward passes",
+        partial(_pass_forward, model, n_patches, device),
         5,
     )
+
+
+def _transform(found: Any, truth: Any, spacing: tuple[float, ...]) -> None:
+    for mask in (found, truth):
+        edt.edtsq(mask.view(np.uint8), anisotropy=spacing)
+
+
+def _pass_forward(model: nn.Module, n_patches: int, device: torch.device) -> None:
+    model.eval()
+    batch = torch.zeros(64, 1, 64, 64, device=device)
+    with torch.inference_mode():
+        for _ in range(n_patches // 64):
+            model(batch)
 
 
 def _score_by_monai(found: Any, truth: Any, spacing: tuple[float, ...]) -> None:
@@ -211,7 +249,9 @@ def list_networks(device: torch.device) -> Iterator[Work]:
         ours = partial(fit, SaltUNet(), batches, LOSSES["bce"], config, progress=False)
         peer = "smp, plain fp32 loop" + ("" if precision == "auto" else ", equal precision")
         theirs = partial(_train_plainly, _smp_unet(device), batches, device)
-        yield Work("training epoch of 10 steps, 16x128^2", peer, ours, theirs, target, 3)
+        floor = partial(_step_only, SaltUNet().to(device), 10, device)
+        work, bound = "training epoch of 10 steps, 16x128^2", "forward and backward in fp32"
+        yield Work(work, peer, ours, theirs, target, bound, floor, 3)
     model = SaltClassifier(2).to(device)
     sections = volume["amplitude"].values[::24, :128, :128]
     patches = zscore(torch.from_numpy(sections).mT)[:, None].to(device)
@@ -227,13 +267,36 @@ def list_networks(device: torch.device) -> Iterator[Work]:
         once,
         lambda: [f() for f in alone],
         3,
+        "the same passes of one batch",
+        partial(_ascend_only, model, 16, device),
         3,
     )
     ours = partial(invert, model, "block4", patches, seeds=[0], progress=False)
     theirs = partial(_invert_plainly, model, patches)
     yield Work(
-        "NI of 4 patches of 128^2 to a residual of .01", "LBFGS of torch", ours, theirs, 2, 2
+        "NI of 4 patches of 128^2 to a residual of .01",
+        "LBFGS of torch",
+        ours,
+        theirs,
+        2,
+        "20 passes, forward and backward",
+        partial(_ascend_only, model, 5, device),
+        2,
     )
+
+
+def _step_only(model: nn.Module, n_steps: int, device: torch.device) -> None:
+    batch = torch.zeros(16, 1, 128, 128, device=device)
+    model.train()
+    for _ in range(n_steps):
+        model(batch).sum().backward()
+
+
+def _ascend_only(model: nn.Module, n_steps: int, device: torch.device) -> None:
+    batch = torch.zeros(16, 1, 128, 128, device=device, requires_grad=True)
+    model.eval()
+    for _ in range(n_steps):
+        torch.autograd.grad(model(batch).sum(), batch)
 
 
 def _train_plainly(model: nn.Module, batches: PatchBatches, device: torch.device) -> None:
@@ -287,17 +350,13 @@ def list_files(path: Path) -> Iterator[Work]:
     """A large SEG-Y file read and cut into all its patches, and written back."""
     copy = path.with_name("copy.sgy")
     work = f"read {path.stat().st_size / 1e6:.0f} MB of SEG-Y and cut its patches; write it back"
-    yield Work(
-        work,
-        "segyio by hand",
+    ours, bound, floor = (
         partial(_round_trip, path, copy),
-        partial(_by_segyio, path, copy),
-        1,
-        2,
+        "a copy of the file",
+        partial(shutil.copyfile, path, copy),
     )
-    yield Work(
-        work, "segysak", partial(_round_trip, path, copy), partial(_by_segysak, path, copy), 2, 2
-    )
+    for peer, by_peer, goal in (("segyio by hand", _by_segyio, 1), ("segysak", _by_segysak, 2)):
+        yield Work(work, peer, ours, partial(by_peer, path, copy), goal, bound, floor, 2)
 
 
 def _round_trip(path: Path, copy: Path) -> None:

@@ -102,7 +102,7 @@ network = study.Train(
     stride=(stride, stride),
     axes=tuple(train_axes),
     n_patches=train_patches,
-    augmentation=Augmentation(**augmentation),
+    augmentation=Augmentation.build(augmentation),
 )
 
 # %% [markdown]

@@ -168,7 +168,26 @@ tasks = {
 }
 
 # %% [markdown]
-# They are found again or trained now:
+# Images that excite the classes of each, in the first part, end this page. They are stated now, so that
+# a wrong value is refused before anything is trained:
+
+# %%
+first = next(iter(parts))
+ascents = {
+    name: study.Maximize(
+        tasks[first, name],
+        judge,
+        tuple(class_am_seeds),
+        classes=tuple(range(len(test.classes))),
+        steps=am_steps,
+        lr=am_lr,
+        precision=precision,
+    )
+    for name in titles
+}
+
+# %% [markdown]
+# The classifiers are found again or trained now:
 
 # %% tags=["nbval-ignore-output"]
 networks = dict(zip(tasks, page.run(tasks.values()), strict=True))
@@ -212,7 +231,6 @@ page.save(classes=accuracy, classes_table=accuracy.round(4))
 # Which classes are taken for each other, in the first of these parts:
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-classes-confusion", "caption": "Test images of the four classes by their true class (rows) and the predicted one (columns), first seed."}, "image": {"alt": "For each classifier a four by four square of counts, largest on its diagonal where the classifier is right."}}
-first = next(iter(parts))
 confusions = {
     title: np.array(networks[first, name].scores["confusion"])
     for name, title in titles.items()
@@ -222,24 +240,7 @@ fig = plotting.plot_confusions(confusions, classes=train.classes)
 # ## What excites each of the four
 #
 # The ascent is that of {doc}`chapter 3 <03_activation_maximization>`, for every class and on images as
-# large as these:
-
-# %%
-ascents = {
-    name: study.Maximize(
-        tasks[first, name],
-        judge,
-        tuple(class_am_seeds),
-        classes=tuple(range(len(test.classes))),
-        steps=am_steps,
-        lr=am_lr,
-        precision=precision,
-    )
-    for name in titles
-}
-
-# %% [markdown]
-# Images that were made before are found again:
+# large as these. Images that were made before are found again:
 
 # %% tags=["nbval-ignore-output"]
 made = dict(zip(ascents, page.run(ascents.values()), strict=True))

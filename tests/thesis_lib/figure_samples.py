@@ -176,18 +176,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "plot_predictions": lambda: plotting.plot_predictions(
         SECTION, SALT, dict.fromkeys(LOSSES, SALT * 0.9)
     ),
-    "plot_ratios": lambda: plotting.plot_ratios(
-        pd.DataFrame(
-            {
-                "work": ["loss bce", "predict"],
-                "peer": ["torch", "MONAI"],
-                "ratio": [0.9, 3.0],
-                "low": [0.8, 2.5],
-                "high": [1.0, 4.0],
-                "target": [1.0, 2.0],
-            }
-        )
-    ),
     "plot_round_trip": lambda: plotting.plot_round_trip(SECTION, SECTION),
     "plot_inspection": lambda: plotting.plot_inspection(
         make_volume().isel(inline=2).transpose("depth", "crossline"), np.linspace(-1, 1, 50)

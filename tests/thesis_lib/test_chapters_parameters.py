@@ -45,6 +45,7 @@ def test_bad_cell(tmp_path: Path, line: str, error: type[Exception], match: str)
         ("count", True, "int"),
         ("count", "4", "int"),
         ("rate", False, "float"),
+        ("rate", float("nan"), "float"),
         ("losses", "bce", r"list\[str\]"),
         ("losses", ["bce", 1], r"list\[str\]"),
         ("mask", 1, r"str \| None"),
@@ -71,6 +72,12 @@ def test_unknown_names(project: Path) -> None:
         chapters.load_profile("huge", project)
     with pytest.raises(ValueError, match=r"Invalid chapter '2'. Must be one of: '01_toy'"):
         chapters.find_chapter("2", project)
+
+
+def test_no_seeds(repository: Path) -> None:
+    """A chapter without a seed computes nothing, and is refused before it runs."""
+    with pytest.raises(ValueError, match=r"Invalid seeds \[\] of 02_loss_study. Must be at least"):
+        chapters.resolve_parameters("2", "smoke", {"seeds": []}, repository)
 
 
 @pytest.mark.parametrize(

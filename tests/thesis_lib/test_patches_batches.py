@@ -285,7 +285,14 @@ def test_augmented_batches_are_standardised_again():
 def test_augmentation_refuses_levels_out_of_range(name, value):
     """Probabilities lie in [0, 1], levels are not negative."""
     with pytest.raises(ValueError, match=f"Invalid {name}"):
-        Augmentation(**{name: value})
+        Augmentation.build({name: value})
+
+
+def test_augmentation_refuses_unknown_fields():
+    """Fields by name are those that it has."""
+    assert Augmentation.build({"noise": 0.4}) == Augmentation(noise=0.4)
+    with pytest.raises(ValueError, match="Invalid field of the augmentation 'mask'"):
+        Augmentation.build({"mask": 1.0})
 
 
 def test_labels_need_more_than_the_threshold():

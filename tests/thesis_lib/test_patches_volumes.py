@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -230,8 +231,12 @@ def test_source_is_a_preset_or_a_file(path):
     """A preset gives earths, a path a survey; a misspelt preset and a reading of one are named."""
     assert choose_data("gulf", shape=[16, 18, 32], n_train=2, guard_lines=8) == SMALL
     assert choose_data(path, shape=[1, 1, 1], guard_lines=8) == Survey(path, guard_lines=8)
-    with pytest.raises(ValueError, match=r"'gulff': no file .*gulff\. Must be a preset \(gulf"):
+    with pytest.raises(
+        ValueError, match=r"'gulff': .*gulff does not exist\. Must be a preset \(gulf"
+    ):
         choose_data("gulff", shape=[1, 1, 1])
+    with pytest.raises(ValueError, match=r"is a folder\. Must be .* or a \.zarr folder"):
+        choose_data(str(Path(path).parent), shape=[1, 1, 1])
     for wrong in ({"reading": {"mask": "salt.nc"}}, {"test_lines": (3,)}):
         with pytest.raises(ValueError, match="for the synthetic earth 'gulf'"):
             choose_data("gulf", shape=[1, 1, 1], **wrong)

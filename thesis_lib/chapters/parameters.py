@@ -3,6 +3,7 @@
 import ast
 import difflib
 import inspect
+import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,14 @@ from typing import Any
 
 import jupytext
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+    field_validator,
+)
 
 from saltvolumes._checks import check_choice
 from thesis_lib._json import DAMAGE, format_json, in_one_line
@@ -23,6 +31,13 @@ TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "di
 
 class Parameters(BaseModel, strict=True, validate_default=True, protected_namespaces=()):
     """Parameters of a chapter: fields with the types and the smoke values of its cell."""
+
+    @field_validator("*")
+    @classmethod
+    def _refuse_nan(cls, value: Any) -> Any:
+        if isinstance(value, float) and math.isnan(value):
+            raise ValueError
+        return value
 
 
 class _Loader(yaml.SafeLoader):
@@ -229,7 +244,8 @@ def check_values(values: Mapping[str, Any], parameters: type[Parameters]) -> dic
     Raises
     ------
     ValueError
-        If a name is unknown; the message suggests the one that is most like it.
+        If a name is unknown, in which case the message suggests the one that is most like it, or
+        there are no seeds.
     TypeError
         If a value has the wrong type. An int passes for a float; a bool is no int.
     """
@@ -242,6 +258,8 @@ def check_values(values: Mapping[str, Any], parameters: type[Parameters]) -> dic
                 f"Invalid parameter {name!r} of {chapter}.{hint} "
                 f"Must be one of: {', '.join(known)}."
             )
+        if name.endswith("seeds") and values[name] == []:
+            raise ValueError(f"Invalid {name} [] of {chapter}. Must be at least one.")
     try:
         return parameters(**values).model_dump(exclude_unset=True)
     except ValidationError as error:

@@ -1,13 +1,11 @@
 """Put executed chapters and their results where the book and the repository keep them."""
 
-import json
 import shutil
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import pandas as pd
 
 from thesis_lib.chapters.page import RUN_INFO, read_run_info
 from thesis_lib.chapters.parameters import list_chapters, project_root
@@ -70,13 +68,12 @@ def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
         pages.append(page)
     for name, table in tables.items():
         table.to_csv(root / "book" / "results" / f"{name}.csv", index=False)
-    _stage_bench(root)
     return pages
 
 
 def publish(profile: str, *, root: Path | None = None) -> Path:
     """
-    Replace ``published/`` by the results of a profile, all chapters of it.
+    Replace all chapters in ``published/`` by those of a profile.
 
     Raises
     ------
@@ -92,33 +89,11 @@ def publish(profile: str, *, root: Path | None = None) -> Path:
                 f"Invalid result {path}: {size_mb:.1f} MB. Must be at most {MAX_PUBLISHED_MB:g} MB."
             )
     published = root / "published"
-    shutil.rmtree(published, ignore_errors=True)
+    for old in published.glob("[0-9][0-9]_*"):  # chapters; measurements of speed stay
+        shutil.rmtree(old)
     for chapter, folder in folders.items():
         shutil.copytree(folder, published / chapter)
     return published
-
-
-def _stage_bench(root: Path) -> None:
-    """Table and figure of the published measurements of speed, where there are any."""
-    from thesis_lib.plotting import plot_ratios  # slow to import
-
-    path, results = root / "published" / "bench.json", root / "book" / "results"
-    if not path.is_file():
-        return
-    content = json.loads(path.read_text(encoding="utf-8"))
-    rows, machine = pd.DataFrame(content["rows"]), content["machine"]
-    plot_ratios(rows).savefig(results / "bench.png", dpi=150)
-    shown = rows[["work", "peer", "ours_s", "peer_s", "ratio", "target"]]
-    headings = ["Work", "Other", "Ours (s)", "Other (s)", "Ratio", "Aimed at"]
-    table = shown.set_axis(headings, axis=1).map(_three_digits)
-    table.to_csv(results / "bench.csv", index=False)
-    facts = {"Date": machine["date"], "Processor": machine["cpu"], "Cores": machine["n_cores"]}
-    facts |= {"Threads": machine["n_threads"], **machine["libraries"]}
-    pd.Series(facts, name="").rename_axis("").to_csv(results / "bench_machine.csv", header=False)
-
-
-def _three_digits(value: Any) -> Any:
-    return f"{value:.3g}" if isinstance(value, float) else value
 
 
 def describe_origin(folder: Path) -> str:

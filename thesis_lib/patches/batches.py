@@ -1,9 +1,9 @@
 """Batches of patches, drawn from volumes as training asks for them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from saltvolumes._checks import check_count, check_range, check_sizes, keep_plain
+from saltvolumes._checks import check_choice, check_count, check_range, check_sizes, keep_plain
 from saltvolumes.lines import find_missing
 from saltvolumes.volume import AXES, IN_MEMORY_BYTES
 from thesis_lib.patching import (
@@ -64,6 +64,20 @@ class Augmentation:
         check_range("polarity", self.polarity, low=0, high=1)
         check_range("gain_db", self.gain_db, low=0)
         check_range("noise", self.noise, low=0)
+
+    @classmethod
+    def build(cls, values: Mapping[str, float]) -> Self:
+        """
+        Return an augmentation from fields by name; the others keep their defaults.
+
+        Raises
+        ------
+        ValueError
+            If a name is no field, or a value is not allowed.
+        """
+        for name in values:
+            check_choice("field of the augmentation", name, [each.name for each in fields(cls)])
+        return cls(**values)
 
     def apply(
         self, images: Floats, targets: NDArray[Any], rng: np.random.Generator

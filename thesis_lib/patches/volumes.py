@@ -271,14 +271,17 @@ def choose_data(
     Raises
     ------
     ValueError
-        If there is no such file, fields of a survey are given for a preset, or as `Survey`.
+        If there is no such file or .zarr folder, fields of a survey are given for a preset, or as
+        `Survey`.
     """
     if source not in PRESETS:
         chosen = Survey(source, **survey)
-        if not Path(chosen.path).exists():
+        path = Path(chosen.path)
+        if not path.exists() or (path.is_dir() and path.suffix.lower() != ".zarr"):
+            found = "is a folder" if path.is_dir() else "does not exist"
             raise ValueError(
-                f"Invalid data {source!r}: no file {chosen.path}. Must be a preset "
-                f"({', '.join(PRESETS)}) or a file."
+                f"Invalid data {source!r}: {path} {found}. Must be a preset "
+                f"({', '.join(PRESETS)}), a file or a .zarr folder."
             )
         return chosen
     if any(survey.get(name) for name in ("reading", "test_lines", "validation_lines")):

@@ -17,7 +17,6 @@ from thesis_lib.plotting.measures import plot_cam_tests as plot_cam_tests
 from thesis_lib.plotting.measures import plot_depth_curves as plot_depth_curves
 from thesis_lib.plotting.measures import plot_measures as plot_measures
 from thesis_lib.plotting.scores import plot_effects as plot_effects
-from thesis_lib.plotting.scores import plot_ratios as plot_ratios
 from thesis_lib.plotting.scores import plot_table as plot_table
 from thesis_lib.plotting.sections import plot_gallery as plot_gallery
 from thesis_lib.plotting.sections import plot_inspection as plot_inspection

@@ -56,37 +56,6 @@ def plot_table(scores: pd.DataFrame, thesis: pd.DataFrame) -> Figure:
 
 
 @thesis_style()
-def plot_ratios(rows: pd.DataFrame) -> Figure:
-    """
-    Draw how many times as long others take for the same work.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per work and peer: ``work``, ``peer``, ``ratio`` of their time to ours, its
-        quartiles ``low`` and ``high``, and ``target``.
-
-    Returns
-    -------
-    Figure
-        One line per row on a logarithmic axis: right of 1 ours is faster; a diamond is the target.
-    """
-    names = [f"{work} ({peer})" for work, peer in zip(rows["work"], rows["peer"], strict=True)]
-    fig, ax = plt.subplots(figsize=(PAGE_WIDTH, 0.22 * len(rows) + 0.9))
-    lines = np.arange(len(rows))
-    ax.hlines(lines, rows["low"], rows["high"], color=BLUE, linewidth=1.6)
-    ax.scatter(rows["ratio"], lines, s=24, color=BLUE, zorder=3, label="measured")
-    ax.scatter(rows["target"], lines, marker="D", s=20, fc="white", ec=ORANGE, label="aimed at")
-    ax.axvline(1, color="0.4", linewidth=0.8)
-    ax.set(xscale="log", yticks=lines, yticklabels=names, ylim=(len(rows) - 0.4, -0.6))
-    ax.set_xlabel("time of the other / our time")
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.grid(axis="y")
-    fig.legend(handles=ax.collections[-2:], loc="outside upper right", ncols=2, frameon=False)
-    return fig
-
-
-@thesis_style()
 def plot_effects(effects: pd.DataFrame) -> Figure:
     """
     Draw the effects behind the claims as a forest plot: one panel per claim, one line per rival.

@@ -1,0 +1,159 @@
+"""Tables and figures of the pages *How fast is it?* and *Growing*, from published measurements."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from thesis_lib.plotting import thesis_style
+
+ROOT = Path(__file__).resolve().parents[1]
+BLUE, ORANGE = "#3f90da", "#ffa90e"
+PAGE_WIDTH = 7.0  # inches
+PATCH, OVERLAP, N_DIRECTIONS = 64, 0.5, 2  # of a prediction, as `thesis segment` does it
+SURVEY_SAMPLES = 1e12 / 4  # 1 TB of float32
+GPU_FLOPS = 50e12  # assumed: what one GPU sustains on a U-Net in bf16, a fraction of its peak
+READ_BYTES = 2e9  # assumed: bytes per second that a shared file system delivers to all together
+
+
+def show_speed(content: dict[str, Any], results: Path) -> None:
+    """Write ``bench.png``, ``bench.csv`` and ``bench_machine.csv``."""
+    rows = pd.DataFrame(content["rows"])
+    plot_ratios(rows).savefig(results / "bench.png", dpi=150)
+    rows["above_bound"] = rows["ours_s"] / rows["bound_s"]
+    names = ["work", "peer", "ours_s", "peer_s", "ratio", "target", "bound", "above_bound"]
+    headings = [
+        "Work",
+        "Other",
+        "Ours (s)",
+        "Other (s)",
+        "Ratio",
+        "Aimed at",
+        "Bound",
+        "Ours / bound",
+    ]
+    _write_table(rows[names].set_axis(headings, axis=1), results / "bench.csv")
+    _write_machine(content["machine"], results / "bench_machine.csv")
+
+
+def show_growth(content: dict[str, Any], results: Path) -> None:
+    """Write ``growing.png``, ``growing.csv``, ``growing_machine.csv`` and ``projection.csv``."""
+    points = pd.DataFrame(content["points"])
+    plot_growth(points).savefig(results / "growing.png", dpi=150)
+    _write_table(_list_points(points), results / "growing.csv")
+    _write_table(project_survey(content["work"]), results / "projection.csv")
+    _write_machine(content["machine"], results / "growing_machine.csv")
+
+
+@thesis_style()
+def plot_ratios(rows: pd.DataFrame) -> Figure:
+    """One line per row on a logarithmic axis: right of 1 ours is faster; a diamond is the goal."""
+    names = [f"{work} ({peer})" for work, peer in zip(rows["work"], rows["peer"], strict=True)]
+    fig, ax = plt.subplots(figsize=(PAGE_WIDTH, 0.22 * len(rows) + 0.9))
+    lines = np.arange(len(rows))
+    ax.hlines(lines, rows["low"], rows["high"], color=BLUE, linewidth=1.6)
+    ax.scatter(rows["ratio"], lines, s=24, color=BLUE, zorder=3, label="measured")
+    ax.scatter(rows["target"], lines, marker="D", s=20, fc="white", ec=ORANGE, label="aimed at")
+    ax.axvline(1, color="0.4", linewidth=0.8)
+    ax.set(xscale="log", yticks=lines, yticklabels=names, ylim=(len(rows) - 0.4, -0.6))
+    ax.set_xlabel("time of the other / our time")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.grid(axis="y")
+    fig.legend(handles=ax.collections[-2:], loc="outside upper right", ncols=2, frameon=False)
+    return fig
+
+
+@thesis_style()
+def plot_growth(points: pd.DataFrame) -> Figure:
+    """Time against volume, patches, loss and workers, and memory against the size of a file."""
+    fig, axes = plt.subplots(2, 3, figsize=(PAGE_WIDTH, 4.4))
+    _draw_line(axes[0, 0], points, "prediction", "volume (million samples)")
+    _draw_line(axes[0, 1], points, "sparse file", "file (GB)")
+    _draw_line(axes[0, 2], points, "sparse file", "file (GB)", y="memory_gb")
+    _draw_line(axes[1, 0], points, "training", "patches in an epoch")
+    _draw_bars(axes[1, 1], points, "loss")
+    _draw_bars(axes[1, 2], points, "workers")
+    axes[1, 2].set_ylabel("processes")
+    return fig
+
+
+def _draw_line(
+    ax: Any, points: pd.DataFrame, series: str, label: str, *, y: str = "seconds"
+) -> None:
+    chosen = points[points["series"] == series]
+    x = chosen["x"].astype(float)
+    ax.plot(x, chosen[y], "o-", color=BLUE)
+    unit = "time (s)" if y == "seconds" else "peak memory (GB)"
+    ax.set(xlabel=label, ylabel=unit, xlim=(0, 1.05 * x.max()), ylim=(0, 1.15 * chosen[y].max()))
+
+
+def _draw_bars(ax: Any, points: pd.DataFrame, series: str) -> None:
+    chosen = points[points["series"] == series]
+    ax.barh(chosen["x"].astype(str), chosen["seconds"], color=BLUE, height=0.6)
+    ax.invert_yaxis()
+    ax.set_xlabel("time (s)")
+    ax.tick_params(axis="y", labelsize="small")
+
+
+def _list_points(points: pd.DataFrame) -> pd.DataFrame:
+    names = {
+        "prediction": "predict, both directions: million samples",
+        "sparse file": "segment a sparse SEG-Y file: GB",
+        "training": "train one epoch: patches",
+        "loss": "train 64 patches: loss",
+        "workers": "train four networks: processes",
+    }
+    table = points[["series", "x", "seconds", "memory_gb"]].replace({"series": names})
+    headings = ["What varies", "Value", "Time (s)", "Peak memory (GB)"]
+    return table.set_axis(headings, axis=1)
+
+
+def project_survey(work: dict[str, float]) -> pd.DataFrame:
+    """
+    Hours that a survey of 1 TB takes on 8 to 512 GPUs: arithmetic, or reading where that is slower.
+
+    Parameters
+    ----------
+    work : dict
+        ``predict_flop``, the counted arithmetic of the network for one patch.
+    """
+    patches = N_DIRECTIONS * SURVEY_SAMPLES / (PATCH * (1 - OVERLAP)) ** 2
+    computing_h = patches * work["predict_flop"] / GPU_FLOPS / 3600
+    reading_h = N_DIRECTIONS * 4 * SURVEY_SAMPLES / READ_BYTES / 3600
+    n_gpus = 8 * 2 ** np.arange(7)
+    hours = np.maximum(computing_h / n_gpus, reading_h)
+    columns = {"GPUs": n_gpus, "Computing (h)": computing_h / n_gpus, "Reading (h)": reading_h}
+    return pd.DataFrame(columns | {"In all (h)": hours, "GPU hours": hours * n_gpus})
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    table.map(_three_digits).to_csv(path, index=False)
+
+
+def _three_digits(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.3g}"
+    return value
+
+
+def _write_machine(machine: dict[str, Any], path: Path) -> None:
+    facts = {"Date": machine["date"], "Processor": machine["cpu"], "Cores": machine["n_cores"]}
+    facts |= {"Threads": machine["n_threads"], **machine["libraries"]}
+    pd.Series(facts, name="").rename_axis("").to_csv(path, header=False)
+
+
+def main() -> None:
+    """Write all of them into ``book/results``."""
+    results = ROOT / "book" / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    for name, show in (("bench", show_speed), ("growing", show_growth)):
+        path = ROOT / "published" / f"{name}.json"
+        show(json.loads(path.read_text(encoding="utf-8")), results)
+
+
+if __name__ == "__main__":
+    main()

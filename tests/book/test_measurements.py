@@ -1,0 +1,45 @@
+"""Tests of the pages that show published measurements of speed and growth."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import pages  # noqa: E402  a script next to what it shows
+
+MACHINE = {"date": "2026-01-01", "cpu": "any", "n_cores": 2, "n_threads": 2, "libraries": {}}
+
+
+def test_speed(tmp_path: Path) -> None:
+    """The page gets a table with three digits and a figure of what `make bench` measured."""
+    row = {"work": "loss bce", "peer": "torch", "ours_s": 0.0123456, "peer_s": 0.02, "ratio": 1.62}
+    row |= {"low": 1.5, "high": 1.7, "target": 1, "bound": "a sigmoid", "bound_s": 0.01}
+    pages.show_speed({"machine": MACHINE, "rows": [row]}, tmp_path)
+    assert (tmp_path / "bench.csv").read_text().splitlines() == [
+        "Work,Other,Ours (s),Other (s),Ratio,Aimed at,Bound,Ours / bound",
+        "loss bce,torch,0.0123,0.02,1.62,1,a sigmoid,1.23",
+    ]
+    assert "Date,2026-01-01" in (tmp_path / "bench_machine.csv").read_text()
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_growth(tmp_path: Path) -> None:
+    """Every published point is a row of the table, and its series a panel of the figure."""
+    content = json.loads((ROOT / "published" / "growing.json").read_text(encoding="utf-8"))
+    pages.show_growth(content, tmp_path)
+    rows = (tmp_path / "growing.csv").read_text().splitlines()
+    assert len(rows) == 1 + len(content["points"])
+    assert (tmp_path / "growing.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_projection() -> None:
+    """Twice the GPUs take half the time, until the disks are the limit."""
+    table = pages.project_survey({"predict_flop": 1e9})
+    patches = 2 * 2.5e11 / 32**2
+    assert table["Computing (h)"][0] == pytest.approx(patches * 1e9 / 50e12 / 8 / 3600)
+    assert table["Reading (h)"][0] == pytest.approx(2 * 1e12 / 2e9 / 3600)
+    assert (table["In all (h)"] >= table["Reading (h)"]).all()
+    assert (table["GPU hours"] == table["In all (h)"] * table["GPUs"]).all()
