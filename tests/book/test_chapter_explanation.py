@@ -1,7 +1,6 @@
 """Chapters 3 to 6 with several seeds, on LANDMASS, and without what they go on from."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +11,6 @@ from test_landmass import write_folder
 
 from thesis_lib import study
 from thesis_lib.patches import Earths
-from thesis_lib.study.tables import REFERENCE
 from thesis_lib.study.tasks import write_tasks
 
 AM, NI = "03_activation_maximization", "04_network_inversion"
@@ -24,7 +22,7 @@ Names = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """Where the runs of this file go, with a loss study of tiny networks."""
     folder = tmp_path_factory.mktemp("explained")
     earths = Earths({"gulf": (20.0,)}, shape=(32, 48, 64))
@@ -35,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def imagined(repository: Path, folder: Path) -> Names:
+def imagined(repository, folder):
     """Chapter 3 on those networks, by parameters alone."""
     sizes = {"n_train_patches": 32, "n_test_patches": 48, "epochs": 1, "n_data": 3}
     study_of = {"loss_study": str(folder / "networks.json"), "am_steps": 2, "am_seeds": [0]}
@@ -43,33 +41,33 @@ def imagined(repository: Path, folder: Path) -> Names:
 
 
 @pytest.fixture(scope="module")
-def left(folder: Path, imagined: Names) -> dict[str, str]:
+def left(folder, imagined):
     """Name the files that the loss study and that chapter 3 left."""
     classifiers = imagined["page"].results / "classifiers.json"
     return {"loss_study": str(folder / "networks.json"), "classifiers": str(classifiers)}
 
 
 @pytest.fixture(scope="module")
-def inverted(repository: Path, folder: Path, left: dict[str, str]) -> Names:
+def inverted(repository, folder, left):
     """Chapter 4 on the networks of that chapter 3."""
     return execute(repository, NI, folder / "ni", **left, steps=2, fixed_steps=2)
 
 
 @pytest.fixture(scope="module")
-def mapped(repository: Path, folder: Path, left: dict[str, str]) -> Names:
+def mapped(repository, folder, left):
     """Chapter 5 on the networks of that chapter 3."""
     return execute(repository, CAM, folder / "cam", classifiers=left["classifiers"], n_cams=2)
 
 
 @pytest.fixture(scope="module")
-def classified(repository: Path, folder: Path, left: dict[str, str]) -> Names:
+def classified(repository, folder, left):
     """Chapter 6 on ten images of each class of LANDMASS, with the encoders of that chapter 3."""
     data = {"landmass": str(write_folder(folder, 10, (1,))), "n_dropped": 1, "blocks": [0, 4]}
     steps = {"class_epochs": 1, "am_steps": 2}
     return execute(repository, LANDMASS, folder / "landmass", **left, **data, **steps)
 
 
-def test_landmass_is_tested_block_by_block(classified: Names) -> None:
+def test_landmass_is_tested_block_by_block(classified):
     """Each block has its accuracies, and a mean; one next to it is left out, others trained on."""
     table = pd.read_csv(classified["page"].results / "classes.csv", index_col="Tested on")
     assert table.index.tolist() == ["block 0", "block 4", "mean"]
@@ -81,13 +79,13 @@ def test_landmass_is_tested_block_by_block(classified: Names) -> None:
     assert not {image.tobytes() for image in train.images} & held_out
 
 
-def test_images_have_the_size_of_their_data(imagined: Names, classified: Names) -> None:
+def test_images_have_the_size_of_their_data(imagined, classified):
     """Images of salt are as large as patches, those of the four classes as LANDMASS."""
     assert imagined["tensors"]["segmentation", 0]["images"].shape == (2, 1, 32, 32)
     assert classified["found"]["segmentation"]["images"].shape == (4, 1, 99, 99)
 
 
-def test_every_network_is_an_observation(imagined: Names, inverted: Names) -> None:
+def test_every_network_is_an_observation(imagined, inverted):
     """Scores have one row per seed and entry; images are judged by a network of another seed."""
     for namespace, name in ((imagined, "am_scores"), (inverted, "ni_scores")):
         scores = namespace[name]
@@ -100,9 +98,9 @@ def test_every_network_is_an_observation(imagined: Names, inverted: Names) -> No
     }
 
 
-def test_both_chapters_decide_all_of_their_claims(imagined: Names, inverted: Names) -> None:
+def test_both_chapters_decide_all_of_their_claims(imagined, inverted):
     """Every claim of a task has a decision; two seeds leave each inconclusive."""
-    claims = study.read_claims(REFERENCE / "claims.yml")
+    claims = study.read_claims()
     of_tasks = (imagined, ("classification", "maximization")), (inverted, ("inversion",))
     for namespace, tasks in of_tasks:
         decided = [decision.claim.id for decision in namespace["decisions"]]
@@ -110,9 +108,7 @@ def test_both_chapters_decide_all_of_their_claims(imagined: Names, inverted: Nam
         assert {decision.verdict for decision in namespace["decisions"]} == {"inconclusive"}
 
 
-def test_networks_are_found_not_trained_again(
-    imagined: Names, inverted: Names, mapped: Names, classified: Names
-) -> None:
+def test_networks_are_found_not_trained_again(imagined, inverted, mapped, classified):
     """Chapters 4 and 5 explain the very networks of chapter 3; chapter 6 takes their encoder."""
     trained = [run.folder for run in imagined["networks"]]
     explained = [run.parents["network"] for run in inverted["runs"]]
@@ -123,7 +119,7 @@ def test_networks_are_found_not_trained_again(
     assert not any(run.computed for run in [encoder, *explained, *mapped["networks"]])
 
 
-def test_energy_of_maps_is_split(mapped: Names) -> None:
+def test_energy_of_maps_is_split(mapped):
     """Band, inside and outside have all of the energy of each network's maps, of one seed."""
     assert mapped["table"].index.tolist() == [*mapped["titles"].values(), "no preference"]
     assert mapped["table"].sum(axis=1).to_numpy() == pytest.approx(1)
@@ -134,9 +130,7 @@ def test_energy_of_maps_is_split(mapped: Names) -> None:
     ("chapter", "parameter"),
     [(AM, "loss_study"), (NI, "classifiers"), (CAM, "classifiers"), (LANDMASS, "classifiers")],
 )
-def test_what_is_missing_is_said(
-    repository: Path, folder: Path, chapter: str, parameter: str
-) -> None:
+def test_what_is_missing_is_said(repository, folder, chapter, parameter):
     """Without the chapter before, one line says which file is missing and what to do."""
     with pytest.raises(FileNotFoundError, match="Run the chapter that writes them first"):
         execute(repository, chapter, folder / "lost", **{parameter: str(folder / "no.json")})

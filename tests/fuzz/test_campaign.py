@@ -104,7 +104,7 @@ EXPECTED = {
 }
 
 
-def test_each_planted_fault_is_counted(tmp_path: Path) -> None:
+def test_each_planted_fault_is_counted(tmp_path):
     """A crash, a death, hangs, a silent acceptance and a loss are counted, and the rest goes on."""
     plan = Plan(PLANTED, 1, tmp_path / "scratch", time.monotonic() + 60, stop=60)
     report = run_campaign(plan, n_workers=2, results=tmp_path / "fuzz")
@@ -123,7 +123,7 @@ def test_each_planted_fault_is_counted(tmp_path: Path) -> None:
     assert "kill: half" in report.format_table()
 
 
-def test_a_file_that_is_written_whole_survives_kills(tmp_path: Path) -> None:
+def test_a_file_that_is_written_whole_survives_kills(tmp_path):
     """Old or new, and new after a second attempt."""
 
     def prepare(folder: Path) -> None:
@@ -141,9 +141,7 @@ def test_a_file_that_is_written_whole_survives_kills(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", damaged_files.AREAS)
-def test_areas_make_files_that_are_taken_or_refused(
-    kind: type[damaged_files.Files], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_areas_make_files_that_are_taken_or_refused(kind, tmp_path, monkeypatch):
     """A few inputs of each area end as they should."""
     area = kind(tmp_path)
     for number in range(8):
@@ -154,9 +152,7 @@ def test_areas_make_files_that_are_taken_or_refused(
         assert outcome.kind in ("accepted", "refused"), outcome
 
 
-def test_parameters_of_chapters_are_taken_or_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parameters_of_chapters_are_taken_or_refused(tmp_path, monkeypatch):
     """The statements of all chapters are found, and build tasks of their own values."""
     for name in ("read_parameters", "load_profile"):  # put back what is cached
         monkeypatch.setattr(parameters, name, getattr(parameters, name))
@@ -172,7 +168,7 @@ def test_parameters_of_chapters_are_taken_or_refused(
         assert outcome.kind in ("accepted", "refused"), outcome
 
 
-def test_damage_is_the_same_for_a_seed() -> None:
+def test_damage_is_the_same_for_a_seed():
     """Bytes and words change by the random numbers alone, and something does change."""
     content = b"rule: best, margin: 0.5\n" * 3
     for change in (damage_bytes, damage_text, cut_off):
@@ -180,7 +176,7 @@ def test_damage_is_the_same_for_a_seed() -> None:
         assert first == second != content
 
 
-def test_a_volume_that_breaks_its_contract_is_noticed() -> None:
+def test_a_volume_that_breaks_its_contract_is_noticed():
     """A sample that is no number within a trace is found."""
     volume = damaged_files.make_volume(damaged_files.different_cube())
     check_volume(volume)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from thesis_lib.chapters.page import RUN_INFO, read_run_info
 from thesis_lib.chapters.parameters import list_chapters, project_root
 from thesis_lib.chapters.running import write_notebook
 
-MAX_PUBLISHED_MB = 5.0
 _NOTES = {
     "smoke": "a check that everything works, on a tiny budget: its numbers are no results",
     "laptop": "reduced sizes, one seed",
@@ -50,11 +48,10 @@ def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
     """
     from thesis_lib.study.claim_tables import summarise_claims  # slow to import
     from thesis_lib.study.claims import read_claims
-    from thesis_lib.study.tables import REFERENCE
 
     root = root or project_root()
     folders = _find_finished(root / source, root)
-    tables = summarise_claims(read_claims(REFERENCE / "claims.yml"), folders.values())
+    tables = summarise_claims(read_claims(), folders.values())
     for name in ("chapters", "results"):
         shutil.rmtree(root / "book" / name, ignore_errors=True)
     pages = []
@@ -81,16 +78,10 @@ def publish(profile: str, *, root: Path | None = None) -> Path:
     Raises
     ------
     FileNotFoundError, ValueError
-        If a chapter was not run or did not come to its end, or if a file is too big to keep.
+        If a chapter was not run or did not come to its end.
     """
     root = root or project_root()
     folders = _find_finished(root / "results" / profile, root)
-    for path in chain.from_iterable(folder.rglob("*") for folder in folders.values()):
-        size_mb = path.stat().st_size / 1e6
-        if size_mb > MAX_PUBLISHED_MB:
-            raise ValueError(
-                f"Invalid result {path}: {size_mb:.1f} MB. Must be at most {MAX_PUBLISHED_MB:g} MB."
-            )
     published = root / "published"
     shutil.rmtree(published, ignore_errors=True)
     for chapter, folder in folders.items():
@@ -110,15 +101,11 @@ def _stage_bench(root: Path) -> None:
     plot_ratios(rows).savefig(results / "bench.png", dpi=150)
     shown = rows[["work", "peer", "ours_s", "peer_s", "ratio", "target"]]
     headings = ["Work", "Other", "Ours (s)", "Other (s)", "Ratio", "Aimed at"]
-    table = shown.set_axis(headings, axis=1).map(_three_digits)
-    table.to_csv(results / "bench.csv", index=False)
+    table = shown.set_axis(headings, axis=1)
+    table.to_csv(results / "bench.csv", index=False, float_format="%.3g")
     facts = {"Date": machine["date"], "Processor": machine["cpu"], "Cores": machine["n_cores"]}
     facts |= {"Threads": machine["n_threads"], **machine["libraries"]}
     pd.Series(facts, name="").rename_axis("").to_csv(results / "bench_machine.csv", header=False)
-
-
-def _three_digits(value: Any) -> Any:
-    return f"{value:.3g}" if isinstance(value, float) else value
 
 
 def describe_origin(folder: Path) -> str:
