@@ -71,13 +71,7 @@ def train(
     Outcome
         Of the `Score`; its parent ``network`` is that of the `Train`.
     """
-    survey = Survey(
-        str(path),
-        reading=reading,
-        split_axis=split_axis,
-        test_lines=tuple(test_lines),
-        guard_lines=patch,
-    )
+    survey = Survey(str(path), reading, split_axis, tuple(test_lines), guard_lines=patch)
     network = Train(
         seed,
         loss,
