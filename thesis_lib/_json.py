@@ -2,17 +2,19 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from saltvolumes._files import write_text
 
-# JSON has no infinity; every reader of it takes a number beyond float64 for one.
-_INFINITE = "\0infinite"
+# A text in JSON, or the word for infinity that Python writes and JSON does not have.
+_TEXT_OR_INFINITY = re.compile(r'("(?:[^"\\]|\\.)*")|Infinity')
 # What parsers of JSON and YAML raise, also for values that are none and for too deep a nesting.
 DAMAGE = (
     *(yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError),
@@ -34,20 +36,15 @@ def to_plain(value: Any) -> Any:
 
 def format_json(content: Any, *, sort_keys: bool = True, indent: int | None = None) -> str:
     """
-    Write values as JSON, infinity as 1e999.
+    Write values as JSON; infinity is 1e999, which every reader takes for a number beyond float64.
 
     Examples
     --------
     >>> format_json({"b": (4400.0, float("inf")), "a": float("nan")})
     '{"a": null, "b": [4400.0, 1e999]}'
     """
-    plain = _mark_infinite(to_plain(content))
-    text = json.dumps(
-        plain, indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False
-    )
-    for sign in ("-", ""):
-        text = text.replace(json.dumps(f"{sign}{_INFINITE}"), f"{sign}1e999")
-    return text
+    text = json.dumps(to_plain(content), indent=indent, sort_keys=sort_keys, ensure_ascii=False)
+    return _TEXT_OR_INFINITY.sub(lambda found: found[1] or "1e999", text)
 
 
 def write_json(path: Path, content: Any, *, sort_keys: bool = True) -> None:
@@ -64,14 +61,8 @@ def in_one_line(error: Exception) -> str:
     >>> in_one_line(ValueError("a tab\n  in line 3."))
     'a tab in line 3'
     """
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
-def _mark_infinite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _mark_infinite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_mark_infinite(item) for item in value]
-    if isinstance(value, float) and math.isinf(value):
-        return _INFINITE if value > 0 else f"-{_INFINITE}"
-    return value
+    text = str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        text = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return " ".join(text.split()).rstrip(".") or type(error).__name__

@@ -17,7 +17,7 @@ LOADING = "[src], link[href], object[data]"  # elements that a browser fetches s
 
 
 @pytest.fixture(scope="module")
-def html() -> Path:
+def html():
     """Folder of the built pages."""
     folder = os.environ.get("THESIS_HTML")
     if not folder:
@@ -26,7 +26,7 @@ def html() -> Path:
 
 
 @pytest.fixture(scope="module")
-def names(repository: Path) -> list[str]:
+def names(repository):
     """Pages that the table of contents names."""
     contents = yaml.safe_load((repository / "_toc.yml").read_text(encoding="utf-8"))
     parts = [entry["file"] for part in contents["parts"] for entry in part["chapters"]]
@@ -34,7 +34,7 @@ def names(repository: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def pages(html: Path, names: list[str]) -> dict[str, BeautifulSoup]:
+def pages(html, names):
     """Parsed pages of the book, with the ones that Sphinx adds."""
     paths = [html / f"{name}.html" for name in names]
     paths += [html / name for name in ("index.html", "search.html", "genindex.html")]
@@ -42,7 +42,7 @@ def pages(html: Path, names: list[str]) -> dict[str, BeautifulSoup]:
 
 
 @pytest.fixture(scope="module")
-def chapters(pages: dict[str, BeautifulSoup], names: list[str]) -> dict[str, BeautifulSoup]:
+def chapters(pages, names):
     """Parsed pages of the chapters."""
     stems = [Path(name).name for name in names if name.startswith("book/chapters/")]
     return {stem: pages[stem] for stem in stems}
@@ -68,13 +68,13 @@ def is_elsewhere(address: str) -> bool:
     return bool(parts.netloc) or parts.scheme not in ("", "data")
 
 
-def test_every_page_of_the_contents_is_built(html: Path, names: list[str]) -> None:
+def test_every_page_of_the_contents_is_built(html, names):
     """Each page that the table of contents names is there, and an index leads to the first."""
     assert [name for name in names if not (html / f"{name}.html").is_file()] == []
     assert f"{names[0]}.html" in (html / "index.html").read_text(encoding="utf-8")
 
 
-def test_no_page_loads_anything_from_elsewhere(pages: dict[str, BeautifulSoup]) -> None:
+def test_no_page_loads_anything_from_elsewhere(pages):
     """A reader's browser asks no other host for scripts, styles, fonts or pictures."""
     loaded = [
         (name, element)
@@ -86,7 +86,7 @@ def test_no_page_loads_anything_from_elsewhere(pages: dict[str, BeautifulSoup]) 
     assert loaded == []
 
 
-def test_scripts_and_styles_name_no_other_host(html: Path, pages: dict[str, BeautifulSoup]) -> None:
+def test_scripts_and_styles_name_no_other_host(html, pages):
     """Scripts hold no address, styles take all from the book's folder, where MathJax lies."""
     sources = [str(script.get("src", "")) for script in pages["notation"]("script")]
     (mathjax,) = [source for source in sources if "tex-svg" in source]
@@ -98,7 +98,7 @@ def test_scripts_and_styles_name_no_other_host(html: Path, pages: dict[str, Beau
     assert [path for path in sheets if pattern.search(path.read_text(encoding="utf-8"))] == []
 
 
-def test_local_links_lead_somewhere(html: Path, names: list[str]) -> None:
+def test_local_links_lead_somewhere(html, names):
     """Every link and picture within the book exists, and so does the place on the page."""
     broken = []
     for name in names:
@@ -120,7 +120,7 @@ def holds_anchor(path: Path, anchor: str) -> bool:
     return not anchor or f'id="{anchor}"' in path.read_text(encoding="utf-8")
 
 
-def test_every_picture_says_what_is_to_be_seen(pages: dict[str, BeautifulSoup]) -> None:
+def test_every_picture_says_what_is_to_be_seen(pages):
     """Each picture has an alternative text of a few words, and none is a file's name."""
     silent = [
         (name, image.get("src"))
@@ -131,7 +131,7 @@ def test_every_picture_says_what_is_to_be_seen(pages: dict[str, BeautifulSoup]) 
     assert silent == []
 
 
-def test_every_picture_of_a_chapter_is_a_figure(chapters: dict[str, BeautifulSoup]) -> None:
+def test_every_picture_of_a_chapter_is_a_figure(chapters):
     """Each picture in a chapter stands in a figure with its number and a caption."""
     for name, page in chapters.items():
         images = find_article(page)("img")
@@ -147,7 +147,7 @@ def test_every_picture_of_a_chapter_is_a_figure(chapters: dict[str, BeautifulSou
             assert len(caption.text.split()) > 2
 
 
-def test_every_chapter_says_where_its_numbers_come_from(chapters: dict[str, BeautifulSoup]) -> None:
+def test_every_chapter_says_where_its_numbers_come_from(chapters):
     """Under a question, a banner names the profile, the seeds and the command to rerun."""
     for name, page in chapters.items():
         assert find_title(page).text.rstrip("#").endswith("?")
@@ -160,13 +160,13 @@ def test_every_chapter_says_where_its_numbers_come_from(chapters: dict[str, Beau
         assert f"run {name} --profile" in command.text
 
 
-def test_no_glued_number_is_missing(pages: dict[str, BeautifulSoup]) -> None:
+def test_no_glued_number_is_missing(pages):
     """No page shows a number that was not computed, or the code that was to insert one."""
     texts = {name: page.get_text(" ") for name, page in pages.items()}
     assert [name for name, text in texts.items() if "{glue" in text or "{numref" in text] == []
 
 
-def test_the_first_page_shows_the_table(pages: dict[str, BeautifulSoup]) -> None:
+def test_the_first_page_shows_the_table(pages):
     """Table 1 of the run stands on the first page, numbered, a row for each loss."""
     table = find_article(pages["intro"]).find("table")
     assert table is not None

@@ -1,8 +1,8 @@
 """Chapters 3 to 6 with several seeds, on LANDMASS, and without what they go on from."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from functools import partial
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -12,7 +12,6 @@ from test_landmass import write_folder
 
 from thesis_lib import study
 from thesis_lib.patches import Earths
-from thesis_lib.study.tables import REFERENCE
 from thesis_lib.study.tasks import write_tasks
 
 AM, NI = "03_activation_maximization", "04_network_inversion"
@@ -20,123 +19,92 @@ CAM, LANDMASS = "05_class_activation", "06_landmass"
 SEEDS = (0, 1)
 
 
-Names = dict[str, Any]
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the runs of this file go, with a loss study of tiny networks."""
+def made(repository, tmp_path_factory):
+    """Names of chapters 3 to 6, by parameters alone, on a loss study of tiny networks."""
     folder = tmp_path_factory.mktemp("explained")
     earths = Earths({"gulf": (20.0,)}, shape=(32, 48, 64))
     network = replace(JUDGE, data=earths, patch=(32, 32), n_patches=8)
     tasks = study.grid(study.Score(network), seed=SEEDS, loss=("bce", "dice"))
     write_tasks(folder / "networks.json", tasks)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def imagined(repository: Path, folder: Path) -> Names:
-    """Chapter 3 on those networks, by parameters alone."""
+    left = {"loss_study": str(folder / "networks.json")}
+    run = partial(execute, repository)
     sizes = {"n_train_patches": 32, "n_test_patches": 48, "epochs": 1, "n_data": 3}
-    study_of = {"loss_study": str(folder / "networks.json"), "am_steps": 2, "am_seeds": [0]}
-    return execute(repository, AM, folder / "am", **study_of, **sizes)
+    imagined = run(AM, folder / "am", **left, **sizes, am_steps=2, am_seeds=[0])
+    left["classifiers"] = str(imagined["page"].results / "classifiers.json")
+    landmass = {"landmass": str(write_folder(folder, 10, (1,))), "n_dropped": 1, "blocks": [0, 4]}
+    return SimpleNamespace(
+        imagined=imagined,
+        inverted=run(NI, folder / "ni", **left, steps=2, fixed_steps=2),
+        mapped=run(CAM, folder / "cam", classifiers=left["classifiers"], n_cams=2),
+        classified=run(LANDMASS, folder / "lm", **left, **landmass, class_epochs=1, am_steps=2),
+    )
 
 
-@pytest.fixture(scope="module")
-def left(folder: Path, imagined: Names) -> dict[str, str]:
-    """Name the files that the loss study and that chapter 3 left."""
-    classifiers = imagined["page"].results / "classifiers.json"
-    return {"loss_study": str(folder / "networks.json"), "classifiers": str(classifiers)}
-
-
-@pytest.fixture(scope="module")
-def inverted(repository: Path, folder: Path, left: dict[str, str]) -> Names:
-    """Chapter 4 on the networks of that chapter 3."""
-    return execute(repository, NI, folder / "ni", **left, steps=2, fixed_steps=2)
-
-
-@pytest.fixture(scope="module")
-def mapped(repository: Path, folder: Path, left: dict[str, str]) -> Names:
-    """Chapter 5 on the networks of that chapter 3."""
-    return execute(repository, CAM, folder / "cam", classifiers=left["classifiers"], n_cams=2)
-
-
-@pytest.fixture(scope="module")
-def classified(repository: Path, folder: Path, left: dict[str, str]) -> Names:
-    """Chapter 6 on ten images of each class of LANDMASS, with the encoders of that chapter 3."""
-    data = {"landmass": str(write_folder(folder, 10, (1,))), "n_dropped": 1, "blocks": [0, 4]}
-    steps = {"class_epochs": 1, "am_steps": 2}
-    return execute(repository, LANDMASS, folder / "landmass", **left, **data, **steps)
-
-
-def test_landmass_is_tested_block_by_block(classified: Names) -> None:
+def test_landmass_is_tested_block_by_block(made):
     """Each block has its accuracies, and a mean; one next to it is left out, others trained on."""
-    table = pd.read_csv(classified["page"].results / "classes.csv", index_col="Tested on")
+    table = pd.read_csv(made.classified["page"].results / "classes.csv", index_col="Tested on")
     assert table.index.tolist() == ["block 0", "block 4", "mean"]
     assert table.shape[1] == 3
     assert table.loc["mean"].to_numpy() == pytest.approx(table.iloc[:2].mean().to_numpy())
-    train, test = classified["split"]["block 0"]
+    train, test = made.classified["split"]["block 0"]
     assert (len(train), len(test)) == (4 * 7, 4 * 2)
     held_out = {image.tobytes() for image in test.images}
     assert not {image.tobytes() for image in train.images} & held_out
 
 
-def test_images_have_the_size_of_their_data(imagined: Names, classified: Names) -> None:
+def test_images_have_the_size_of_their_data(made):
     """Images of salt are as large as patches, those of the four classes as LANDMASS."""
-    assert imagined["tensors"]["segmentation", 0]["images"].shape == (2, 1, 32, 32)
-    assert classified["found"]["segmentation"]["images"].shape == (4, 1, 99, 99)
+    assert made.imagined["tensors"]["segmentation", 0]["images"].shape == (2, 1, 32, 32)
+    assert made.classified["found"]["segmentation"]["images"].shape == (4, 1, 99, 99)
 
 
-def test_every_network_is_an_observation(imagined: Names, inverted: Names) -> None:
+def test_every_network_is_an_observation(made):
     """Scores have one row per seed and entry; images are judged by a network of another seed."""
-    for namespace, name in ((imagined, "am_scores"), (inverted, "ni_scores")):
+    for namespace, name in ((made.imagined, "am_scores"), (made.inverted, "ni_scores")):
         scores = namespace[name]
         assert not scores.duplicated(["entry", "seed"]).any()
         assert set(scores["seed"]) == set(SEEDS)
-    judges = {run.task.network.seed: run.task.judge for run in imagined["found"].values()}
+    judges = {run.task.network.seed: run.task.judge for run in made.imagined["found"].values()}
     assert {seed: (judge.seed, judge.loss) for seed, judge in judges.items()} == {
         0: (1, "dice"),
         1: (0, "dice"),
     }
 
 
-def test_both_chapters_decide_all_of_their_claims(imagined: Names, inverted: Names) -> None:
+def test_both_chapters_decide_all_of_their_claims(made):
     """Every claim of a task has a decision; two seeds leave each inconclusive."""
-    claims = study.read_claims(REFERENCE / "claims.yml")
-    of_tasks = (imagined, ("classification", "maximization")), (inverted, ("inversion",))
+    claims = study.read_claims()
+    of_tasks = (made.imagined, ("classification", "maximization")), (made.inverted, ("inversion",))
     for namespace, tasks in of_tasks:
         decided = [decision.claim.id for decision in namespace["decisions"]]
         assert decided == [claim.id for claim in claims if claim.task in tasks]
         assert {decision.verdict for decision in namespace["decisions"]} == {"inconclusive"}
 
 
-def test_networks_are_found_not_trained_again(
-    imagined: Names, inverted: Names, mapped: Names, classified: Names
-) -> None:
+def test_networks_are_found_not_trained_again(made):
     """Chapters 4 and 5 explain the very networks of chapter 3; chapter 6 takes their encoder."""
-    trained = [run.folder for run in imagined["networks"]]
-    explained = [run.parents["network"] for run in inverted["runs"]]
+    trained = [run.folder for run in made.imagined["networks"]]
+    explained = [run.parents["network"] for run in made.inverted["runs"]]
     assert {run.folder for run in explained} == set(trained)
-    assert [run.folder for run in mapped["networks"]] == trained[:3]
-    encoder = classified["networks"]["block 0", "segmentation"].parents["segmentation"]
-    assert encoder.folder == imagined["networks"][0].parents["segmentation"].folder
-    assert not any(run.computed for run in [encoder, *explained, *mapped["networks"]])
+    assert [run.folder for run in made.mapped["networks"]] == trained[:3]
+    encoder = made.classified["networks"]["block 0", "segmentation"].parents["segmentation"]
+    assert encoder.folder == made.imagined["networks"][0].parents["segmentation"].folder
+    assert not any(run.computed for run in [encoder, *explained, *made.mapped["networks"]])
 
 
-def test_energy_of_maps_is_split(mapped: Names) -> None:
+def test_energy_of_maps_is_split(made):
     """Band, inside and outside have all of the energy of each network's maps, of one seed."""
-    assert mapped["table"].index.tolist() == [*mapped["titles"].values(), "no preference"]
-    assert mapped["table"].sum(axis=1).to_numpy() == pytest.approx(1)
-    assert {run.task.seed for run in mapped["networks"]} == {0}
+    assert made.mapped["table"].index.tolist() == [*made.mapped["titles"].values(), "no preference"]
+    assert made.mapped["table"].sum(axis=1).to_numpy() == pytest.approx(1)
+    assert {run.task.seed for run in made.mapped["networks"]} == {0}
 
 
 @pytest.mark.parametrize(
     ("chapter", "parameter"),
     [(AM, "loss_study"), (NI, "classifiers"), (CAM, "classifiers"), (LANDMASS, "classifiers")],
 )
-def test_what_is_missing_is_said(
-    repository: Path, folder: Path, chapter: str, parameter: str
-) -> None:
+def test_what_is_missing_is_said(repository, tmp_path, chapter, parameter):
     """Without the chapter before, one line says which file is missing and what to do."""
     with pytest.raises(FileNotFoundError, match="Run the chapter that writes them first"):
-        execute(repository, chapter, folder / "lost", **{parameter: str(folder / "no.json")})
+        execute(repository, chapter, tmp_path / "lost", **{parameter: str(tmp_path / "no.json")})

@@ -1,8 +1,6 @@
 """Chapter 1 with and without a real volume, with and without stored results of one."""
 
 import shutil
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,13 +18,13 @@ QUICK = {"ablations": [], "train_patches": 16}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """Where the runs of this file go."""
     return tmp_path_factory.mktemp("chapter")
 
 
 @pytest.fixture(scope="module")
-def with_real(repository: Path, folder: Path) -> dict[str, Any]:
+def with_real(repository, folder):
     """The chapter with two crosslines of a file, where nothing is stored."""
     labels = np.ones((2, 64, 48), dtype=np.uint8)
     labels[:, 40:, 10:30] = 4
@@ -36,7 +34,7 @@ def with_real(repository: Path, folder: Path) -> dict[str, Any]:
     return execute(repository, CHAPTER, folder / "real", real_reading=READING, **real, **QUICK)
 
 
-def test_a_real_volume_is_measured_and_scored(folder: Path, with_real: dict[str, Any]) -> None:
+def test_a_real_volume_is_measured_and_scored(folder, with_real):
     """A file is compared with the presets, its statistics are kept, and its lines are scored."""
     assert with_real["real_name"] == "lines.npz"
     assert list(with_real["compared"]) == ["lines.npz", *PRESETS]
@@ -46,16 +44,14 @@ def test_a_real_volume_is_measured_and_scored(folder: Path, with_real: dict[str,
     assert chapters.read_run_info(folder / "real")["parameters"]["real_reading"] == READING
 
 
-def test_a_page_without_stored_results_reports_it(folder: Path, with_real: dict[str, Any]) -> None:
+def test_a_page_without_stored_results_reports_it(folder, with_real):
     """Where no study is stored, the page states it, and its rows read *not run*."""
     assert with_real["origin"].startswith("No such run is stored")
     stored = pd.read_csv(folder / "real" / "transfer_stored.csv")
     assert set(stored["Dice"]) == {NOT_RUN}
 
 
-def test_what_a_run_stored_is_shown_without_its_file(
-    repository: Path, folder: Path, with_real: dict[str, Any]
-) -> None:
+def test_what_a_run_stored_is_shown_without_its_file(repository, folder, with_real):
     """Without a file the stored statistics and scores are shown, with the run that made them."""
     shutil.copytree(folder / "real", folder / "real_ablations")
     stored = {"reference": str(folder / "real"), "transfer_to": "gulf"}
@@ -76,15 +72,13 @@ def test_what_a_run_stored_is_shown_without_its_file(
         ({"ablations": ["luck"]}, r"Invalid ablations \{'luck'\}"),
     ],
 )
-def test_parameters_without_a_meaning_are_refused(
-    repository: Path, folder: Path, parameters: dict[str, Any], message: str
-) -> None:
+def test_parameters_without_a_meaning_are_refused(repository, folder, parameters, message):
     """How to read a file that is not named, and an unknown ablation, are errors."""
     with pytest.raises(ValueError, match=message):
         execute(repository, CHAPTER, folder / "refused", **parameters)
 
 
-def test_a_patch_wider_than_the_gaps_is_refused(repository: Path, folder: Path) -> None:
+def test_a_patch_wider_than_the_gaps_is_refused(repository, folder):
     """Where every patch of the section touches a missing trace, the page asks for smaller ones."""
     image = np.random.default_rng(0).standard_normal((24, 64, 20)).astype(np.float32)
     image[::12] = np.nan

@@ -15,13 +15,13 @@ from thesis_lib import __version__, chapters
 
 
 @pytest.fixture(scope="module")
-def project(repository: Path) -> dict[str, Any]:
+def project(repository):
     """Content of pyproject.toml."""
     return tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def lock(repository: Path) -> str:
+def lock(repository):
     """Text of requirements.lock."""
     return (repository / "requirements.lock").read_text(encoding="utf-8")
 
@@ -52,9 +52,7 @@ def list_entries(lock: str) -> list[str]:
     return re.findall(r"^[\w.-]+==.*?(?=^[\w.-]+==|\Z)", lock, re.MULTILINE | re.DOTALL)
 
 
-def test_environment_names_the_dependencies_of_the_project(
-    repository: Path, project: dict[str, Any]
-) -> None:
+def test_environment_names_the_dependencies_of_the_project(repository, project):
     """Conda and Binder get the names and bounds of pyproject.toml."""
     *conda, pip = read_yaml(repository / "environment.yml")["dependencies"]
     named = [Requirement(line) for line in pip["pip"] if not line.startswith("-")]
@@ -62,7 +60,7 @@ def test_environment_names_the_dependencies_of_the_project(
     assert f"python{project['project']['requires-python']}" in conda
 
 
-def test_lock_holds_what_the_project_asks_for(project: dict[str, Any], lock: str) -> None:
+def test_lock_holds_what_the_project_asks_for(project, lock):
     """Every direct and build requirement has pins within its bounds; none was dropped since."""
     pins = list_pins(lock)
     asked = list_requirements(project, extras=True)
@@ -76,7 +74,7 @@ def test_lock_holds_what_the_project_asks_for(project: dict[str, Any], lock: str
     assert {entry.split("==")[0] for entry in entries} == names
 
 
-def test_each_package_is_pinned_once_by_its_hashes(lock: str) -> None:
+def test_each_package_is_pinned_once_by_its_hashes(lock):
     """Every Python gets the same versions, as files of known hashes from wherever they come."""
     assert {name: found for name, found in list_pins(lock).items() if len(found) > 1} == {}
     entries = list_entries(lock)
@@ -85,7 +83,7 @@ def test_each_package_is_pinned_once_by_its_hashes(lock: str) -> None:
     assert re.findall(r"https?://|file://|--index-url|--find-links", lock) == []
 
 
-def test_citation_names_version_and_thesis(repository: Path, project: dict[str, Any]) -> None:
+def test_citation_names_version_and_thesis(repository, project):
     """CITATION.cff has the fields that its format requires, the one version, and the thesis."""
     citation = read_yaml(repository / "CITATION.cff")
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
@@ -95,7 +93,7 @@ def test_citation_names_version_and_thesis(repository: Path, project: dict[str, 
     assert thesis["institution"] == {"name": "Politecnico di Milano"}
 
 
-def test_documents_name_doors_that_exist(repository: Path) -> None:
+def test_documents_name_doors_that_exist(repository):
     """Targets that the design, a page, a hook or CI names are explained, and no folder passes."""
     wanted = "help install format check test smoke book site bench ci clean"
     makefile = (repository / "Makefile").read_text()
@@ -114,7 +112,7 @@ def test_documents_name_doors_that_exist(repository: Path) -> None:
     assert named | set(wanted.split()) <= set(doors)
 
 
-def test_hooks_and_ci_enter_by_the_makefile(repository: Path) -> None:
+def test_hooks_and_ci_enter_by_the_makefile(repository):
     """Hooks fetch nothing and call make alone; so does the CI script, which can be called."""
     (source,) = read_yaml(repository / ".pre-commit-config.yaml")["repos"]
     assert source["repo"] == "local"
@@ -123,7 +121,7 @@ def test_hooks_and_ci_enter_by_the_makefile(repository: Path) -> None:
     assert "make ci" in (repository / ".ci" / "run").read_text()
 
 
-def test_book_has_a_page_for_every_chapter(repository: Path) -> None:
+def test_book_has_a_page_for_every_chapter(repository):
     """The table of contents names the chapters that are there, in order, and nothing missing."""
     contents = read_yaml(repository / "_toc.yml")
     files = [entry["file"] for part in contents["parts"] for entry in part["chapters"]]
@@ -133,7 +131,7 @@ def test_book_has_a_page_for_every_chapter(repository: Path) -> None:
     assert [name for name in written if not (repository / f"{name}.md").is_file()] == []
 
 
-def test_library_page_lists_every_module(repository: Path) -> None:
+def test_library_page_lists_every_module(repository):
     """The library page documents each public module."""
     package = repository / "thesis_lib"
     modules = {path.stem for path in package.glob("[a-z]*.py")}
@@ -145,12 +143,12 @@ def test_library_page_lists_every_module(repository: Path) -> None:
 
 
 @pytest.fixture
-def readme(repository: Path) -> dict[str, Any]:
+def readme(repository):
     """Functions of the script that writes table and figure of the README."""
     return runpy.run_path(str(repository / "book" / "readme.py"))
 
 
-def test_readme_shows_what_is_published(repository: Path, readme: dict[str, Any]) -> None:
+def test_readme_shows_what_is_published(repository, readme):
     """Table and figure of the README are those of published/."""
     if not (repository / "published").is_dir():
         pytest.skip("nothing is published yet")
@@ -160,7 +158,7 @@ def test_readme_shows_what_is_published(repository: Path, readme: dict[str, Any]
     assert (repository / figure).read_bytes() == readme["read_figure"](repository)
 
 
-def test_readme_script_replaces_only_the_table(readme: dict[str, Any]) -> None:
+def test_readme_script_replaces_only_the_table(readme):
     """The text around the marks stays, and a README without marks is refused."""
     text = "before\n<!-- table 1: x -->\nold\n<!-- end of table 1 -->\nafter\n"
     assert readme["replace_table"](text, "new\n") == text.replace("old", "new")
@@ -168,7 +166,7 @@ def test_readme_script_replaces_only_the_table(readme: dict[str, Any]) -> None:
         readme["replace_table"]("no marks", "| a |")
 
 
-def test_readme_script_wants_an_executed_chapter(readme: dict[str, Any], tmp_path: Path) -> None:
+def test_readme_script_wants_an_executed_chapter(readme, tmp_path):
     """A published chapter without its figure is refused."""
     folder = tmp_path / "published" / "02_loss_study"
     folder.mkdir(parents=True)

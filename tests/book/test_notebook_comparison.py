@@ -44,7 +44,7 @@ def show(data: dict[str, str]) -> list[NotebookNode]:
     ("tags", "band"),
     [([], None), (["training"], TRAINING), (["hide-input", "training-0.3"], 0.3), (["a"], None)],
 )
-def test_band_is_stated_by_a_tag(tags: list[str], band: float | None) -> None:
+def test_band_is_stated_by_a_tag(tags, band):
     """A cell with training in it says so, and may state its own band."""
     assert read_band(tags) == band
 
@@ -65,19 +65,19 @@ def test_band_is_stated_by_a_tag(tags: list[str], band: float | None) -> None:
         ("-1", "1", 1),
     ],
 )
-def test_text_is_words_and_numbers(new: str, old: str, n_differences: int) -> None:
+def test_text_is_words_and_numbers(new, old, n_differences):
     """Numbers may be off by the tolerance and columns may move; words are the same."""
     assert len(compare_text(new, old, ARITHMETIC)) == n_differences
 
 
-def test_pictures_pixel_by_pixel() -> None:
+def test_pictures_pixel_by_pixel():
     """One pixel of another colour is a difference, a level of rounding is none."""
     assert compare_image(draw(101), draw(100)) == []
     assert compare_image(draw(140), draw(100)) == ["picture differs in 1 of 48 pixels"]
     assert "shape" in compare_image(draw(100, width=9), draw(100))[0]
 
 
-def test_training_bands_numbers_and_frees_pictures() -> None:
+def test_training_bands_numbers_and_frees_pictures():
     """Where training is, numbers have a band, pictures need only be there, words stay words."""
     new = show({"text/plain": "bce 0.85", "image/png": draw(0)})
     old = show({"text/plain": "bce 0.90", "image/png": draw(200)})
@@ -88,7 +88,7 @@ def test_training_bands_numbers_and_frees_pictures() -> None:
     assert missing == ["outputs are ['text/plain'], were ['image/png', 'text/plain']"]
 
 
-def test_glued_numbers_are_compared_and_progress_is_not() -> None:
+def test_glued_numbers_are_compared_and_progress_is_not():
     """A number that prose takes from the cell counts like a printed one, standard error never."""
     kind = "application/papermill.record/text/plain"
     differences = compare_outputs(show({kind: "0.91"}), show({kind: "0.92"}))
@@ -98,7 +98,7 @@ def test_glued_numbers_are_compared_and_progress_is_not() -> None:
 
 
 @pytest.fixture(scope="module")
-def paired(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def paired(tmp_path_factory):
     """A project whose chapter has its reference."""
     project = make_project(tmp_path_factory.mktemp("project"))
     (project / "notebooks" / "conftest.py").write_text(PLUGIN.read_text())
@@ -117,7 +117,7 @@ def run_nbval(project: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
 
-def test_nbval_leaves_a_smoke_run(paired: Path) -> None:
+def test_nbval_leaves_a_smoke_run(paired):
     """A reference that holds passes, and the executed chapter stands beside its results."""
     reference = paired / "notebooks" / f"{CHAPTER}.ipynb"
     folder = paired / "results" / "smoke" / CHAPTER
@@ -130,7 +130,7 @@ def test_nbval_leaves_a_smoke_run(paired: Path) -> None:
     assert chapters.stage("results/smoke", root=paired)
 
 
-def test_nbval_refuses_other_references(paired: Path, tmp_path: Path) -> None:
+def test_nbval_refuses_other_references(paired, tmp_path):
     """A number out of tolerance and a cell that was never executed fail, each by itself."""
     reference = paired / "notebooks" / f"{CHAPTER}.ipynb"
     notebook = nbformat.read(reference, as_version=4)

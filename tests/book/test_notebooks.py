@@ -21,7 +21,7 @@ def read_reference(chapter: str) -> NotebookNode:
 
 
 @every_chapter
-def test_pair_agrees(chapter: str) -> None:
+def test_pair_agrees(chapter):
     """The cells of a pair are the same in kind, text, tags and MyST options."""
     source = jupytext.read(chapters.find_chapter(chapter, ROOT))
     kept = [
@@ -39,7 +39,7 @@ def test_pair_agrees(chapter: str) -> None:
 
 
 @every_chapter
-def test_reference_is_executed(chapter: str) -> None:
+def test_reference_is_executed(chapter):
     """Code cells were executed in order, without an error and without a path of the machine."""
     notebook = read_reference(chapter)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -52,7 +52,7 @@ def test_reference_is_executed(chapter: str) -> None:
 
 
 @every_chapter
-def test_cell_holds_the_smoke_values(chapter: str) -> None:
+def test_cell_holds_the_smoke_values(chapter):
     """The parameters cell says what smoke.yml says, value by value."""
     values = chapters.read_parameters(chapters.find_chapter(chapter, ROOT))().model_dump()
     assert values.pop("results_dir") == f"results/smoke/{chapter}"
@@ -61,6 +61,6 @@ def test_cell_holds_the_smoke_values(chapter: str) -> None:
 
 @every_chapter
 @pytest.mark.parametrize("profile", PROFILES)
-def test_profile_fits(profile: str, chapter: str) -> None:
+def test_profile_fits(profile, chapter):
     """Every profile sets parameters of every chapter, by names and types that exist."""
     assert chapter in chapters.load_profile(profile, ROOT)

@@ -11,12 +11,12 @@ from typing import Any
 import jupytext
 import numpy as np
 from damaged_files import Files
+from explained_networks import TINY
 from judging import ROOT, Case, WrongError
 
 from saltvolumes import build_volume, save_volume
 from thesis_lib.chapters import parameters
-from thesis_lib.patches import Earths
-from thesis_lib.study import Classify, Score, Train, compare_initialisations, read_tasks
+from thesis_lib.study import Classify, Score, compare_initialisations, grid, read_tasks
 from thesis_lib.study.tasks import Task, write_tasks
 
 # Statements of the chapters, by the names that they give values to, up to the tasks to be run.
@@ -64,15 +64,12 @@ class Chapters(Files):
         cube = np.zeros((5, 5, 8))
         lines = {"inline": range(5), "crossline": range(5), "vertical": 4.0 * np.arange(8)}
         save_volume(build_volume(cube, **lines, salt=cube == 0), self.volume)
-        earths = Earths({"gulf": (20.0,)}, shape=(16, 16, 32))
-        network = Train(0, "dice", earths, patch=(16, 16), stride=(8, 8), encoder="test_resnet")
-        scores = [Score(network), Score(network).change(loss="bce")]
         self.loss_study = str(self.scratch / "networks.json")
-        write_tasks(self.loss_study, scores)
+        write_tasks(self.loss_study, grid(Score(TINY), loss=["dice", "bce"]))
         self.classifiers = str(self.scratch / "classifiers.json")
         patches = _run(self.statements["03_activation_maximization"], self._default(2))["patches"]
         classifier = Classify(0, patches, encoder="test_resnet")
-        write_tasks(self.classifiers, compare_initialisations(classifier, network))
+        write_tasks(self.classifiers, compare_initialisations(classifier, TINY))
         for number, chapter in enumerate(self.kinds):  # the code of tasks is read once
             self._build(chapter, "smoke", self._default(number), [], self.scratch)
 

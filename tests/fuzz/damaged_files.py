@@ -5,6 +5,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import scipy.io
 import torch
 import xarray as xr
+from explained_networks import TINY, leave_network
 from judging import ROOT, Case, WrongError, check_volume
 from mutations import cut_off, damage_bytes, damage_text
 from safetensors.torch import load, save
@@ -29,12 +31,9 @@ from saltvolumes.volume import build_volume
 from thesis_lib._json import write_json
 from thesis_lib.chapters.page import read_run_info
 from thesis_lib.chapters.parameters import check_values, find_chapter, load_profile, read_parameters
-from thesis_lib.model import SaltUNet
-from thesis_lib.patches import Earths
-from thesis_lib.study import Score, Train, read_claims, read_tasks
+from thesis_lib.study import Score, read_claims, read_tasks, run_all
 from thesis_lib.study.surveys import read_network
-from thesis_lib.study.tasks import read_outcome, write_tasks
-from thesis_lib.training import TrainConfig
+from thesis_lib.study.tasks import write_tasks
 
 DIMS = ("inline", "crossline", "time")
 INLINES, CROSSLINES = (10, 12, 14), (100, 101, 102, 103)
@@ -400,18 +399,14 @@ class Runs(Files):
 
     def prepare(self) -> None:
         """Leave what a training, its scoring and a chapter leave."""
-        earths = Earths({"gulf": (20.0,)}, shape=(16, 16, 32))
-        config = TrainConfig(precision="32-true", lr_factors={"encoder": 0.5})
-        task = Train(9, "bce", earths, config, encoder="test_resnet")
-        write_json(self.scratch / "config.json", task.describe() | {"fields": task})
-        write_json(self.scratch / "timing.json", {"seconds": 1.5})
-        write_json(self.scratch / "scores.json", {"train_loss": 0.5, "data": {"training": "0a"}})
-        write_tasks(self.scratch / "tasks.json", [Score(task)])
+        self.task = replace(TINY, train=replace(TINY.train, lr_factors={"encoder": 0.5}))
+        run = leave_network(self.scratch / "run", self.task)
+        write_json(run / "timing.json", {"seconds": 1.5})
+        write_json(run / "scores.json", {"train_loss": 0.5, "data": {"training": "0a"}})
+        write_tasks(run / "tasks.json", [Score(self.task)])
         project = make_project(self.scratch / "project")
-        (finish_chapter(project) / "run.json").rename(self.scratch / "run.json")
-        self.good = {path.name: path.read_bytes() for path in self.scratch.glob("*.json")}
-        self.weights = SaltUNet("test_resnet", seed=9).state_dict()
-        self.good["weights.safetensors"] = save(self.weights)
+        (finish_chapter(project) / "run.json").rename(run / "run.json")
+        self.good = {path.name: path.read_bytes() for path in run.iterdir()}
 
     def make(self, rng: Random, folder: Path) -> Case:
         """Known to be wrong: files that are cut off, weights that are no numbers."""
@@ -426,6 +421,7 @@ class Runs(Files):
             what = ""
             change = damage_bytes if name == "weights.safetensors" else damage_text
             content[name] = change(rng, content[name])
+        root, folder = folder, folder / self.task.key
         for each, stored in content.items():
             self.put(folder / each, stored)
         readers: dict[str, Open] = {
@@ -434,12 +430,12 @@ class Runs(Files):
             "tasks.json": partial(self._check_tasks, folder / "tasks.json"),
             "run.json": partial(read_run_info, folder),
         }
-        act = readers.get(name, partial(read_outcome, folder))
-        return Case(act, bool(what), f"{name} {what}")
+        find = partial(run_all, [self.task], root=root, progress=False)
+        return Case(readers.get(name, find), bool(what), f"{name} {what}")
 
     def _spoil(self, rng: Random) -> bytes:
         """Weights of which one is no finite number."""
-        weights = load(save(self.weights))
+        weights = load(self.good["weights.safetensors"])
         names = [name for name, values in weights.items() if values.is_floating_point()]
         chosen = weights[rng.choice(names)].view(-1)
         chosen[rng.randrange(len(chosen))] = torch.tensor(rng.choice(ODD))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from explained_networks import TINY, leave_network
 from file_server import FileServer, serve
 from judging import KILLED, Case, LostError
 from tiny_project import CHAPTER, make_project, open_chapter
@@ -26,27 +27,11 @@ from saltearth import make_volume
 from saltvolumes import datasets, open_volume, save_volume
 from thesis_lib import chapters
 from thesis_lib.__main__ import app
-from thesis_lib._json import write_json
-from thesis_lib.model import SaltUNet
-from thesis_lib.patches import Earths
-from thesis_lib.study import Score, Train, run_all
-from thesis_lib.study.tasks import save_tensors
-from thesis_lib.training import TrainConfig
+from thesis_lib.study import Score, run_all
 
 LIMIT_S = 900.0  # of a second attempt, on a machine that others use
 N_ATTEMPTS = 5  # the kernel of a killed chapter notices after a second
-EARTHS = Earths({"gulf": (20.0,)}, shape=(16, 16, 32))
-TRAIN = Train(
-    seed=0,
-    loss="dice",
-    data=EARTHS,
-    train=TrainConfig(epochs=3, precision="32-true", accelerator="cpu"),
-    patch=(16, 16),
-    stride=(16, 16),
-    n_patches=8,
-    batch_size=4,
-    encoder="test_resnet",
-)
+TRAIN = replace(TINY, train=replace(TINY.train, epochs=3))
 Content = Mapping[str, Any]  # by name; None where there is nothing
 
 
@@ -203,9 +188,7 @@ def make_segment(scratch: Path) -> Kills:
     """The command line, over an older mask."""
     volume, run = scratch / "volume.sgy", scratch / "run"
     save_volume(make_volume((16, 24, 32), seed=3), volume)
-    run.mkdir()
-    write_json(run / "config.json", TRAIN.describe() | {"fields": TRAIN})
-    save_tensors(run / "weights.safetensors", SaltUNet("test_resnet", seed=9).state_dict())
+    leave_network(run)
     words = ["segment", str(volume), "mask.sgy", "--network", str(run), "-o", "vertical", "depth"]
 
     def act(folder: Path) -> None:

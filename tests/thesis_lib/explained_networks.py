@@ -1,30 +1,35 @@
 """Tiny networks as tasks, and patches to explain them by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
+from thesis_lib._json import write_json
 from thesis_lib.patches import Earths, LabelledPatches
 from thesis_lib.study import Classify, Train, run_all
+from thesis_lib.study.segmentation import build_model
+from thesis_lib.study.tasks import save_tensors
 from thesis_lib.training import TrainConfig
 
 CLASSES = ("background", "salt")
 ENCODER = "test_resnet"
 SIDE = 32
 ONE_EPOCH = TrainConfig(epochs=1, lr=1e-2, precision="32-true", accelerator="cpu")
-JUDGE = Train(
-    seed=9,
+TINY = Train(
+    seed=0,
     loss="dice",
-    data=Earths({"gulf": (20.0,)}, shape=(16, 16, 32), watched=False),
-    train=ONE_EPOCH,
+    data=Earths({"gulf": (20.0,)}, shape=(16, 16, 32)),
+    train=TrainConfig(epochs=2, precision="32-true", accelerator="cpu"),
     patch=(16, 16),
     stride=(16, 16),
-    n_patches=4,
+    n_patches=8,
     batch_size=4,
     encoder=ENCODER,
 )
-
+UNWATCHED = replace(TINY, data=replace(TINY.data, watched=False), train=ONE_EPOCH)
+JUDGE = replace(UNWATCHED, seed=9, n_patches=4)
 
 _KNOWN: dict[str, LabelledPatches] = {}
 
@@ -69,3 +74,12 @@ def run(task, root):
     """Outcome of one task."""
     (outcome,) = run_all([task], root=root, progress=False)
     return outcome
+
+
+def leave_network(folder: Path, task=TINY, weights=None):
+    """A folder as a training leaves it, with first weights of its network, or others."""
+    folder.mkdir()
+    write_json(folder / "config.json", task.describe() | {"fields": task})
+    weights = build_model(task).state_dict() if weights is None else weights
+    save_tensors(folder / "weights.safetensors", weights)
+    return folder

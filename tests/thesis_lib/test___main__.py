@@ -1,6 +1,7 @@
 """Tests of the command line: what it passes on, and what it reports of bad input."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -10,7 +11,7 @@ import segyio
 import torch
 import xarray as xr
 from click.testing import CliRunner, Result
-from safetensors.torch import save_file
+from explained_networks import TINY, leave_network
 from tiny_project import CHAPTER, Throw, make_project
 from torch import Tensor
 
@@ -18,17 +19,13 @@ import saltvolumes
 from saltearth import make_volume
 from thesis_lib import chapters
 from thesis_lib.__main__ import app
-from thesis_lib._json import write_json
 from thesis_lib.model import SaltUNet
-from thesis_lib.patches import Earths
-from thesis_lib.study import Train
-from thesis_lib.study.segmentation import predict
+from thesis_lib.study.segmentation import build_model, predict
 from thesis_lib.study.tasks import Task
-from thesis_lib.training import TrainConfig
 
 
 @pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path, monkeypatch):
     """A project with one chapter, and the working folder in it."""
     monkeypatch.chdir(tmp_path)
     return make_project(tmp_path)
@@ -39,7 +36,7 @@ def call(words: str) -> Result:
     return CliRunner().invoke(app, shlex.split(words), catch_exceptions=False)
 
 
-def test_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run(project, monkeypatch):
     """Values of -p are read as YAML; --all runs every chapter; the results folder is reported."""
     run = Mock(return_value=project)
     monkeypatch.setattr(chapters, "run", run)
@@ -77,7 +74,7 @@ def test_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("fetch seam-earth-model", "On request: write to SEG Advanced Modeling"),
     ],
 )
-def test_bad_input_is_reported_in_one_line(words: str, message: str) -> None:
+def test_bad_input_is_reported_in_one_line(words, message):
     """Bad input ends with one line, status 2 and no traceback."""
     shown = call(words)
     assert shown.exit_code == 2
@@ -86,7 +83,7 @@ def test_bad_input_is_reported_in_one_line(words: str, message: str) -> None:
     assert shown.stderr.count("\n") == 1
 
 
-def test_failing_chapter_has_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_chapter_has_status_1(monkeypatch):
     """A chapter that fails is reported in one line, with another status than bad input."""
     error = chapters.ChapterError("01_toy failed: cell 2: ValueError: no salt")
     monkeypatch.setattr(chapters, "run", Mock(side_effect=error))
@@ -94,7 +91,7 @@ def test_failing_chapter_has_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (shown.exit_code, shown.stderr) == (1, f"thesis: {error}\n")
 
 
-def test_stage_publish_and_pair(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_publish_and_pair(project, monkeypatch):
     """Stage takes a profile or any folder of chapters, pair all chapters unless one is named."""
     asked = Mock()
     asked.stage.return_value = [project]
@@ -110,14 +107,14 @@ def test_stage_publish_and_pair(project: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [found.args for found in asked.pair.call_args_list] == [(CHAPTER,), ("1",)]
 
 
-def test_datasets_are_listed() -> None:
+def test_datasets_are_listed():
     """Every data set is listed by its name, with how to get it."""
     shown = call("datasets").output
     for name, source in saltvolumes.DATA_SOURCES.items():
         assert f"{name}: {source.title}\n    {source.access}\n" in shown
 
 
-def test_fetch_reports_file_and_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_reports_file_and_checksum(tmp_path, monkeypatch):
     """Fetch names the file and the checksum that was kept, so that it can be recorded."""
     fetch = Mock(return_value=tmp_path / "a.zip")
     monkeypatch.setattr(saltvolumes, "fetch", fetch)
@@ -131,33 +128,22 @@ def test_fetch_reports_file_and_checksum(tmp_path: Path, monkeypatch: pytest.Mon
     assert "SHA-256" not in call("fetch seam-depth").output
 
 
-TRAIN = Train(
-    9,
-    "bce",
-    Earths({"gulf": (20.0,)}, shape=(32, 32, 32)),
-    TrainConfig(precision="32-true"),
-    patch=(32, 32),
-    stride=(32, 32),
-    encoder="test_resnet",
-)
+TRAIN = replace(TINY, seed=9, patch=(32, 32), stride=(32, 32))
 
 
-def leave_run(task: Task, weights: dict[str, Tensor]) -> None:
+def leave_run(task: Task = TRAIN, weights: dict[str, Tensor] | None = None) -> None:
     """Leave a network in ``run``, and a volume to segment by it."""
-    Path("run").mkdir()
-    write_json(Path("run/config.json"), task.describe() | {"fields": task})
-    save_file(weights, "run/weights.safetensors")
+    leave_network(Path("run"), task, weights)
     saltvolumes.save_volume(make_volume((32, 32, 32), seed=3), "volume.SGY")
 
 
 @pytest.mark.parametrize("able", [False, True])
-def test_segment_writes_what_the_network_sees(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+def test_segment_writes_what_the_network_sees(monkeypatch, able):
     """Segment writes mask or probability, on a GPU if any, with headers of any SEG-Y."""
     devices: list[str] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: able)
     monkeypatch.setattr(SaltUNet, "to", lambda _, device: devices.append(device))
-    model = SaltUNet("test_resnet", seed=9)
-    leave_run(TRAIN, model.state_dict())
+    leave_run()
     with segyio.open("volume.SGY", "r+") as file:
         file.text[0] = b"Shot by nobody".ljust(3200)
     words = "--network run/weights.safetensors -o vertical depth"
@@ -167,7 +153,7 @@ def test_segment_writes_what_the_network_sees(monkeypatch: pytest.MonkeyPatch, a
     assert devices == ["cuda" if able else "cpu"] * 2
     written = saltvolumes.open_volume("salt.SEGY", vertical="depth")
     volume = make_volume((32, 32, 32), seed=3)
-    expected = predict(model, volume, TRAIN)["probability"]
+    expected = predict(build_model(TRAIN), volume, TRAIN)["probability"]
     np.testing.assert_allclose(written["amplitude"], expected, atol=1e-6)
     np.testing.assert_array_equal(written["inline"], volume["inline"])
     with xr.open_dataset("mask.nc") as mask:
@@ -180,7 +166,7 @@ def test_segment_writes_what_the_network_sees(monkeypatch: pytest.MonkeyPatch, a
     ("task", "message"),
     [(TRAIN, "its weights do not fit its settings"), (Throw(0), "Throw. Must be a Train.")],
 )
-def test_segment_refuses_other_runs(task: Task, message: str) -> None:
+def test_segment_refuses_other_runs(task, message):
     """Weights of another network, and another task, are reported in one line."""
     leave_run(task, {"old.weight": torch.zeros(3)})
     shown = call("segment volume.SGY salt.nc --network run -o vertical depth")
@@ -197,9 +183,9 @@ def test_segment_refuses_other_runs(task: Task, message: str) -> None:
         ("old.sgy", "it exists. Must be new, or use --force"),
     ],
 )
-def test_segment_replaces_no_file_without_a_word(output: str, message: str) -> None:
+def test_segment_replaces_no_file_without_a_word(output, message):
     """An input is never replaced, by whatever name; another file only by --force."""
-    leave_run(TRAIN, SaltUNet("test_resnet", seed=9).state_dict())
+    leave_run()
     volume = make_volume((32, 32, 32), seed=3)
     saltvolumes.save_volume(volume, "mask.sgy", variable="salt")
     Path("linked.sgy").symlink_to("volume.SGY")
@@ -212,16 +198,16 @@ def test_segment_replaces_no_file_without_a_word(output: str, message: str) -> N
     assert Path(output).read_bytes() == content
 
 
-def test_segment_replaces_another_file_by_force() -> None:
+def test_segment_replaces_another_file_by_force():
     """What is there and no input is replaced where that is asked for."""
-    leave_run(TRAIN, SaltUNet("test_resnet", seed=9).state_dict())
+    leave_run()
     Path("old.nc").write_bytes(b"an old result")
     shown = call("segment volume.SGY old.nc --network run -o vertical depth --force")
     assert shown.exit_code == 0, shown.stderr
     assert Path("old.nc").read_bytes()[1:4] == b"HDF"
 
 
-def test_from_a_volume_to_a_mask_in_two_commands() -> None:
+def test_from_a_volume_to_a_mask_in_two_commands():
     """What train leaves is what segment takes, and both report scores against the mask."""
     volume = make_volume((48, 32, 32), seed=3)
     saltvolumes.save_volume(volume, "survey.sgy")
@@ -242,7 +228,7 @@ def test_from_a_volume_to_a_mask_in_two_commands() -> None:
     assert set(np.unique(predicted)) <= {0, 1}
 
 
-def test_inspect_reports_what_a_file_holds_and_leaves_open() -> None:
+def test_inspect_reports_what_a_file_holds_and_leaves_open():
     """Geometry, units and amplitudes are reported, with doubts and what to pass, and drawn."""
     volume = make_volume((16, 17, 16), seed=3)
     saltvolumes.save_volume(volume, "survey.sgy")

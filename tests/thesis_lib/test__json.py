@@ -22,7 +22,10 @@ def test_plain_values():
     assert to_plain({"a": (np.float32(1.5), np.int64(2), True, np.nan)}) == {
         "a": [1.5, 2, True, None]
     }
-    assert to_plain(Bet(Throw(1))) == {"throw": {"seed": 1}}
+    assert to_plain(Bet(Throw(1, (2, 3)), "x")) == {
+        "throw": {"seed": 1, "sides": [2, 3]},
+        "stake": "x",
+    }
 
 
 def test_interrupted_write_leaves_the_old_file(tmp_path):

@@ -20,7 +20,7 @@ from thesis_lib.study.claim_tables import read_decisions
 from thesis_lib.study.tasks import read_tasks
 
 
-def test_results_replace_those_of_the_last_run_as_a_whole(project: Path) -> None:
+def test_results_replace_those_of_the_last_run_as_a_whole(project):
     """Until a page is closed the results of the last run stay; then none of them is left."""
     folder = finish_chapter(project)
     (folder / "figures").mkdir()
@@ -34,7 +34,7 @@ def test_results_replace_those_of_the_last_run_as_a_whole(project: Path) -> None
     assert sorted(path.name for path in folder.iterdir()) == ["run.json", "table.csv"]
 
 
-def test_two_runs_do_not_write_to_one_folder(project: Path) -> None:
+def test_two_runs_do_not_write_to_one_folder(project):
     """A folder that another process writes to is refused; a closed page leaves it to others."""
     open_chapter(project)
     words = f"import pathlib, tiny_project as t; t.finish_chapter(pathlib.Path({str(project)!r}))"
@@ -57,7 +57,7 @@ def test_two_runs_do_not_write_to_one_folder(project: Path) -> None:
         ("docs/thesis.tex", "\xff"),
     ],
 )
-def test_foreign_folder(project: Path, name: str, text: str | None) -> None:
+def test_foreign_folder(project, name, text):
     """A folder with other files, whose run.json no chapter of the project wrote, is left alone."""
     path, run_info = project / "elsewhere" / name, project / "elsewhere" / "run.json"
     path.parent.mkdir(parents=True)
@@ -72,7 +72,7 @@ def test_foreign_folder(project: Path, name: str, text: str | None) -> None:
     assert text is None or run_info.read_text(encoding="latin-1") == text
 
 
-def test_run_info(project: Path) -> None:
+def test_run_info(project):
     """A finished run records profile, parameters, data, seeds, machine, versions and command."""
     info = chapters.read_run_info(finish_chapter(project, "laptop"))
     assert (info["chapter"], info["profile"]) == (CHAPTER, "laptop")
@@ -85,7 +85,7 @@ def test_run_info(project: Path) -> None:
     assert "compute_s" not in info
 
 
-def test_no_finished_run(project: Path) -> None:
+def test_no_finished_run(project):
     """A folder without run.json was not run; one that is not closed is unfinished."""
     with pytest.raises(FileNotFoundError, match=r"Run the chapter first"):
         chapters.read_run_info(project)
@@ -96,14 +96,14 @@ def test_no_finished_run(project: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"3", b"[" * 3000])
-def test_damaged_run_info(project: Path, content: bytes) -> None:
+def test_damaged_run_info(project, content):
     """A run.json that is damaged is named, with what to do."""
     (project / "run.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"Cannot read .*run\.json: .* Run the chapter again"):
         chapters.read_run_info(project)
 
 
-def test_commit(project: Path) -> None:
+def test_commit(project):
     """The commit is that of the project's own repository, None without one, dirty if changed."""
     assert chapters.read_run_info(finish_chapter(project))["commit"] is None
     git = ["git", "-C", str(project), "-c", "user.name=A", "-c", "user.email=a@b.org"]
@@ -119,7 +119,7 @@ def test_commit(project: Path) -> None:
     assert chapters.read_run_info(finish_chapter(inner))["commit"] is None
 
 
-def test_run_records_where_results_come_from(project: Path) -> None:
+def test_run_records_where_results_come_from(project):
     """Data, seeds and time of all tasks and of their parents are recorded, each of them once."""
     page = open_chapter(project)
     bets = page.run([Bet(Throw(seed)) for seed in (2, 0)], progress=False)
@@ -136,7 +136,7 @@ def test_run_records_where_results_come_from(project: Path) -> None:
     assert info["compute_s"] == pytest.approx(sum(spent.values()), abs=0.1)
 
 
-def test_results_are_saved_by_their_type(project: Path) -> None:
+def test_results_are_saved_by_their_type(project):
     """Tables become CSV, with an index that has a name, datasets NetCDF, tasks and more JSON."""
     page = open_chapter(project)
     table = pd.DataFrame({"loss": ["bce", "dice"], "score": [0.5, 0.25]})
@@ -153,7 +153,7 @@ def test_results_are_saved_by_their_type(project: Path) -> None:
     assert read_tasks(page.results / "empty.json") == []
 
 
-def test_numbers_of_the_text_are_plain(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_of_the_text_are_plain(project, monkeypatch):
     """What the text shows is glued by name, NumPy's numbers as plain ones."""
     glue = Mock()
     monkeypatch.setattr(page_module, "glue", glue)
@@ -162,7 +162,7 @@ def test_numbers_of_the_text_are_plain(project: Path, monkeypatch: pytest.Monkey
     assert type(glue.mock_calls[0].args[1]) is float
 
 
-def test_claims_of_several_tasks_are_kept_together(project: Path) -> None:
+def test_claims_of_several_tasks_are_kept_together(project):
     """claims.json and claims.csv hold what was decided about all tasks, the last time it was."""
     page = open_chapter(project)
     losses = pd.DataFrame({"loss": ["dice"], "seed": [0]}).reindex(

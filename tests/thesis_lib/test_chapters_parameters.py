@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from tiny_project import BODY, CHAPTER, SMOKE, make_project, open_chapter
 from thesis_lib import chapters
 
 
-def test_cell_gives_types_and_smoke_values(project: Path) -> None:
+def test_cell_gives_types_and_smoke_values(project):
     """A parameter has the type and the value that its line states."""
     parameters = chapters.read_parameters(chapters.find_chapter(CHAPTER, project))
     kinds = [int, float, list[str], str | None, list[int], dict[str, Any], str]
@@ -31,7 +30,7 @@ def test_cell_gives_types_and_smoke_values(project: Path) -> None:
         ("a: int = 1\n\n" + BODY.replace("training", "parameters"), ValueError, "2 cells are tagg"),
     ],
 )
-def test_bad_cell(tmp_path: Path, line: str, error: type[Exception], match: str) -> None:
+def test_bad_cell(tmp_path, line, error, match):
     """A chapter has one parameters cell, and each line of it is a literal of its type."""
     path = chapters.find_chapter(CHAPTER, make_project(tmp_path, parameters=line))
     with pytest.raises(error, match=match):
@@ -54,7 +53,7 @@ def test_bad_cell(tmp_path: Path, line: str, error: type[Exception], match: str)
         ("reading", {1: "mask"}, r"dict\[str, Any\]"),
     ],
 )
-def test_wrong_type(project: Path, name: str, value: Any, allowed: str) -> None:
+def test_wrong_type(project, name, value, allowed):
     """A value of another type is refused, a bool for an int too, in a notebook as elsewhere."""
     match = rf"Invalid {name} .* of 01_toy\. Must be {allowed}\.$"
     values = chapters.resolve_parameters(CHAPTER, "smoke", {}, project)
@@ -64,7 +63,7 @@ def test_wrong_type(project: Path, name: str, value: Any, allowed: str) -> None:
         chapters.open_page(CHAPTER, values | {name: value}, root=project)
 
 
-def test_unknown_names(project: Path) -> None:
+def test_unknown_names(project):
     """Unknown names are refused with those that are allowed, a parameter with the nearest one."""
     with pytest.raises(ValueError, match=r"'cuont'.*mean 'count'.*one of: count, rate, losses"):
         chapters.resolve_parameters(CHAPTER, "smoke", {"cuont": 1}, project)
@@ -89,11 +88,11 @@ def test_no_seeds(repository: Path) -> None:
         ("01_toy: {cout: 1}", ValueError, "Invalid parameter 'cout'"),
         ("01_toy: {1: 1}", ValueError, "Invalid parameter 1"),
         ("01_toy: {count: many}", TypeError, "Invalid count 'many'"),
-        ("01_toy: {\ncount", ValueError, "Cannot read .*bad.yml: while parsing .* Must be YAML"),
+        ("01_toy: {\ncount", ValueError, "Cannot read .*bad.yml: while parsing .* in YAML"),
         ("01_toy: {{}: 1}", ValueError, "Cannot read .*bad.yml: while constructing"),
     ],
 )
-def test_bad_profile(project: Path, text: str, error: type[Exception], match: str) -> None:
+def test_bad_profile(project, text, error, match):
     """A profile that does not fit the chapters is refused."""
     (project / "notebooks" / "params" / "bad.yml").write_text(text)
     with pytest.raises(error, match=match) as caught:
@@ -110,7 +109,7 @@ def test_bad_profile(project: Path, text: str, error: type[Exception], match: st
         ({"count": 5, "results_dir": "elsewhere"}, "elsewhere"),
     ],
 )
-def test_override_then_profile_then_cell(project: Path, overrides: Any, folder: str) -> None:
+def test_override_then_profile_then_cell(project, overrides, folder):
     """An override goes before the profile, the profile before the cell; an int is a float too."""
     values = chapters.resolve_parameters(CHAPTER, "laptop", overrides, project)
     assert values == SMOKE | {"count": 4} | overrides | {"results_dir": folder}
@@ -118,14 +117,14 @@ def test_override_then_profile_then_cell(project: Path, overrides: Any, folder: 
 
 
 @pytest.mark.parametrize("text", ["[a", "2024-99-99"])
-def test_value_that_is_not_yaml(text: str) -> None:
+def test_value_that_is_not_yaml(text):
     """A value that is not YAML is refused where no text is allowed, and else taken as it is."""
     with pytest.raises(ValueError, match=rf"Invalid value '{re.escape(text)}'"):
         chapters.parse_value(text, list[int])
     assert chapters.parse_value(text, str | None) == text
 
 
-def test_project_root(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_project_root(project, monkeypatch):
     """The project is the one around the working folder, else the one of the library."""
     monkeypatch.chdir(project / "notebooks")
     assert chapters.project_root() == project
@@ -153,7 +152,7 @@ def test_project_root(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("smoke", {"count": 3, "results_dir": "results/smoke/01_toy"}),
     ],
 )
-def test_command_repeats_the_run(project: Path, profile: str, changes: Any) -> None:
+def test_command_repeats_the_run(project, profile, changes):
     """Values decide about the profile, whatever folder they go to, and the command repeats them."""
     info = open_chapter(project, profile, **changes).info
     assert info["profile"] == ("custom" if changes else profile)

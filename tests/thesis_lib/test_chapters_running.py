@@ -1,7 +1,6 @@
 """Tests of thesis_lib.chapters.running: chapters executed by papermill, and what is stored."""
 
 import tempfile
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -10,9 +9,7 @@ from tiny_project import BODY, CHAPTER, finish_chapter, make_project
 from thesis_lib import chapters
 
 
-def test_smoke_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_smoke_run(tmp_path, monkeypatch, capfd):
     """A run needs no kernelspec and no home, lets output through and leaves all results."""
     project = make_project(tmp_path)
     lying = project / "jupyter" / "kernels" / "python3"
@@ -41,7 +38,7 @@ def test_smoke_run(
         ("import os; os._exit(1)", "its kernel died"),
     ],
 )
-def test_failing_chapter(tmp_path: Path, line: str, match: str) -> None:
+def test_failing_chapter(tmp_path, line, match):
     """A chapter that fails reports why in one line, and leaves the results of the last run."""
     project = make_project(tmp_path, body=f"# %%\n{line}\n")
     kept = finish_chapter(project)
@@ -52,9 +49,7 @@ def test_failing_chapter(tmp_path: Path, line: str, match: str) -> None:
     assert kept.with_name(f"{CHAPTER}.failed.ipynb").is_file()
 
 
-def test_nothing_of_the_user_runs_in_a_chapter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_of_the_user_runs_in_a_chapter(tmp_path, monkeypatch):
     """Start-up files of IPython and Python stay out, and a long temporary folder is no trouble."""
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     scratch = tmp_path / ("long" * 25)
@@ -70,14 +65,14 @@ def test_nothing_of_the_user_runs_in_a_chapter(
     assert chapters.read_run_info(chapters.run(CHAPTER, root=project))["profile"] == "smoke"
 
 
-def test_chapter_without_a_page(tmp_path: Path) -> None:
+def test_chapter_without_a_page(tmp_path):
     """A chapter without a finished run.json has no results."""
     project = make_project(tmp_path, body="# %%\n1 + 1\n")
     with pytest.raises(FileNotFoundError, match=r"No run\.json"):
         chapters.run(CHAPTER, root=project)
 
 
-def test_notebooks_hold_nothing_of_the_machine(tmp_path: Path) -> None:
+def test_notebooks_hold_nothing_of_the_machine(tmp_path):
     """A written notebook keeps tags, MyST options and glue, and nothing that time changes."""
     total = nbformat.v4.new_output(
         "display_data", {"text/plain": "1.0"}, metadata={"scrapbook": {"name": "total"}}

@@ -102,9 +102,9 @@ def test_effects_are_one_row_a_rival():
     assert [*rivals.cat.categories] == ["Segmentation, block 2", "Segmentation, block 3"]
 
 
-def test_everything_that_claims_speak_of_has_a_name(repository):
+def test_everything_that_claims_speak_of_has_a_name():
     """Readers see no key: entries, measures and tasks of all claims have names."""
-    for claim in read_claims(repository / "book/reference/claims.yml"):
+    for claim in read_claims():
         assert {claim.subject, *claim.others} <= ENTRY_NAMES.keys()
         assert claim.measure in MEASURE_NAMES
         assert claim.task in NAMES["tasks"]

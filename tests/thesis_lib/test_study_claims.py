@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from thesis_lib.study.claims import LEVEL, MIN_SEEDS, Claim, decide, read_claims
+from thesis_lib.study.tables import read_thesis_table
 
 BEST = Claim("c", "s", "t", "losses", "dice", "best", "a")
 WORST = replace(BEST, rule="worst")
@@ -183,46 +184,36 @@ def test_scores_that_cannot_decide_are_refused(claim, scores, entries, message):
         decide(claim, scores, entries=entries)
 
 
-@pytest.fixture
-def claims(repository):
-    """Claims of the project."""
-    return read_claims(repository / "book/reference/claims.yml")
+CLAIMS, ABOUT_LOSSES = read_claims(), read_claims(task="losses")
 
 
-@pytest.fixture
-def about_losses(claims):
-    """Claims about losses."""
-    return [claim for claim in claims if claim.task == "losses"]
-
-
-def test_claims_file_is_whole(repository, claims, about_losses):
+def test_claims_file_is_whole():
     """Claims about losses have measures of the study and subjects of Table 1; others name all."""
-    losses = set(pd.read_csv(repository / "book/reference/table1.csv")["loss"])
-    assert {claim.subject for claim in about_losses} <= losses
-    measures = {claim.measure for claim in about_losses}
+    assert {claim.subject for claim in ABOUT_LOSSES} <= {*read_thesis_table().index}
+    measures = {claim.measure for claim in ABOUT_LOSSES}
     assert measures == {"dice", "perimetric_similarity", "surface_dice"}
-    silent = {claim.task for claim in claims if not claim.others and claim.rule != "above"}
+    silent = {claim.task for claim in CLAIMS if not claim.others and claim.rule != "above"}
     assert silent == {"losses"}
 
 
-def test_checks_are_not_in_the_thesis(claims):
+def test_checks_are_not_in_the_thesis():
     """A claim that checks another names one of the thesis, and says that it is not from there."""
-    own = {claim.id for claim in claims if claim.checks is None}
-    assert {claim.checks for claim in claims} - {None} <= own
-    for claim in claims:
+    own = {claim.id for claim in CLAIMS if claim.checks is None}
+    assert {claim.checks for claim in CLAIMS} - {None} <= own
+    for claim in CLAIMS:
         assert claim.source.startswith("not in the thesis") == (claim.checks is not None)
 
 
-def test_every_ps_claim_is_repeated_with_surface_dice(about_losses):
+def test_every_ps_claim_is_repeated_with_surface_dice():
     """No verdict rests on PS, which is blind to place, alone."""
-    repeated = {claim.checks for claim in about_losses if claim.measure == "surface_dice"}
-    assert repeated == {c.id for c in about_losses if c.measure == "perimetric_similarity"}
+    repeated = {claim.checks for claim in ABOUT_LOSSES if claim.measure == "surface_dice"}
+    assert repeated == {c.id for c in ABOUT_LOSSES if c.measure == "perimetric_similarity"}
 
 
-def test_the_book_states_the_rule_that_the_code_applies(repository, about_losses):
+def test_the_book_states_the_rule_that_the_code_applies(repository):
     """Level, number of seeds and margins in the book are those of the code and of the claims."""
     page = (repository / "book/notation.md").read_text(encoding="utf-8")
-    margins = {claim.measure: claim.margin for claim in about_losses if claim.rule == "beats"}
+    margins = {claim.measure: claim.margin for claim in ABOUT_LOSSES if claim.rule == "beats"}
     assert margins["perimetric_similarity"] == margins["surface_dice"]
     assert f"$\\alpha = {LEVEL:g}$" in page
     assert f"{margins['dice']:g} for Dice and {margins['surface_dice']:g} for PS" in page
@@ -230,10 +221,10 @@ def test_the_book_states_the_rule_that_the_code_applies(repository, about_losses
     assert "fewer than three seeds" in page
 
 
-def test_thesis_supports_its_own_claims(repository, about_losses):
+def test_thesis_supports_its_own_claims():
     """The thesis' own Table 1 shows what the claims say of it."""
-    table = pd.read_csv(repository / "book/reference/table1.csv", index_col="loss")
-    for claim in (claim for claim in about_losses if claim.checks is None):
+    table = read_thesis_table()
+    for claim in (claim for claim in ABOUT_LOSSES if claim.checks is None):
         scores = table[claim.measure]
         others = scores.drop(claim.subject)
         rule = {
@@ -253,7 +244,7 @@ CLAIM = "{id: a, statement: s, source: s, task: t, measure: m, rule: %s, subject
         (f"[{CLAIM % 'odd'}]", "Invalid rule of claim a 'odd'"),
         (f"[{CLAIM % 'best'}, {CLAIM % 'best'}]", "contain duplicates of id 'a'"),
         (f"[{CLAIM % 'best, margin: .nan'}]", "Invalid margin of claim a nan"),
-        ("- id: a: b", r"Cannot read .*claims.yml: mapping values are not allowed .* Must be YAML"),
+        ("- id: a: b", r"Cannot read .*claims.yml: mapping values are not allowed .* in YAML"),
         ("[" * 3000, r"Cannot read .*claims.yml: maximum recursion depth"),
     ],
 )

@@ -15,7 +15,7 @@ ENCODER = Train(seed=3, loss="dice", data=Earths({"gulf": (20.0,)}))
 
 
 @pytest.mark.parametrize(("seed", "following"), [(3, 1), (1, 5), (5, 3)])
-def test_judge_has_the_next_seed(seed: int, following: int) -> None:
+def test_judge_has_the_next_seed(seed, following):
     """With several seeds the judge has the same loss and the next of the seeds, cyclically."""
     networks = grid(ENCODER, seed=[3, 1, 5], loss=["bce", "dice"])
     assert pick_judge(networks, ENCODER.change(seed=seed)) == ENCODER.change(seed=following)
@@ -24,7 +24,7 @@ def test_judge_has_the_next_seed(seed: int, following: int) -> None:
 
 
 @pytest.mark.parametrize(("losses", "judge"), [(["dice", "wing", "bce"], "wing"), (["dice"], None)])
-def test_judge_of_a_single_seed_has_another_loss(losses: list[str], judge: str | None) -> None:
+def test_judge_of_a_single_seed_has_another_loss(losses, judge):
     """With one seed the judge is the first of another loss, and without one there is none."""
     picked = pick_judge(grid(ENCODER, loss=losses), ENCODER)
     assert picked == (None if judge is None else ENCODER.change(loss=judge))

@@ -3,30 +3,29 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 from dask.callbacks import Callback
+from explained_networks import TINY, UNWATCHED, leave_network
 
 from saltvolumes import open_volume, save_volume
 from saltvolumes import volume as volumes
 from saltvolumes.volume import build_volume
-from thesis_lib._json import write_json
-from thesis_lib.patches import Earths, Survey, batches
+from thesis_lib.patches import Survey, batches
 from thesis_lib.patches import volumes as surveys
-from thesis_lib.study import Score, Train, run_all
+from thesis_lib.study import Score, run_all
 from thesis_lib.study.segmentation import build_model
 from thesis_lib.study.surveys import _identify, segment
-from thesis_lib.study.tasks import save_tensors
-from thesis_lib.training import SlabStore, TrainConfig
+from thesis_lib.training import SlabStore
 from thesis_lib.training.prediction import _Work
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPE = (160, 40, 32)
-SMALL = {"patch": (16, 16), "stride": (16, 16), "encoder": "test_resnet", "n_patches": 32}
 
 
 def make_survey(path):
@@ -58,8 +57,7 @@ def test_a_large_survey_is_trained_on_and_scored_without_holding_it(tmp_path, tr
     """Scores are those of a survey in memory, and nothing read is larger than a few sections."""
     make_survey(tmp_path / "survey.zarr")
     survey = Survey(str(tmp_path / "survey.zarr"), split_axis="inline", guard_lines=16)
-    train = TrainConfig(epochs=1, precision="32-true", accelerator="cpu")
-    task = Score(Train(0, "bce", survey, train, **SMALL))
+    task = Score(replace(UNWATCHED, data=survey, n_patches=32))
     (held,) = run_all([task], root=tmp_path / "held")
     treat_all_as_large()
     sizes = []
@@ -73,20 +71,11 @@ def test_a_large_survey_is_trained_on_and_scored_without_holding_it(tmp_path, tr
     assert not list(lazy.folder.glob("predicted*"))
 
 
-def leave_network(folder):
-    """Leave a network of random weights."""
-    task = Train(0, "bce", Earths({"gulf": (20.0,)}), **SMALL)
-    folder.mkdir()
-    write_json(folder / "config.json", task.describe() | {"fields": task})
-    save_tensors(folder / "weights.safetensors", build_model(task).state_dict())
-    return folder
-
-
 @pytest.mark.parametrize("ending", ["nc", "zarr", "sgy"])
 def test_a_killed_segmentation_goes_on(tmp_path, monkeypatch, treat_all_as_large, ending):
     """What was finished is found, the output is that of a volume in memory, and nothing is left."""
     make_survey(tmp_path / "survey.zarr")
-    network = leave_network(tmp_path / "network")
+    network = leave_network(tmp_path / "network", replace(TINY, batch_size=16))
     paths = [tmp_path / f"{name}.{ending}" for name in ("whole", "killed")]
     scores = segment(tmp_path / "survey.zarr", paths[0], network, reading={})
     treat_all_as_large()
@@ -125,8 +114,7 @@ def test_a_killed_segmentation_goes_on(tmp_path, monkeypatch, treat_all_as_large
 def test_the_store_of_another_volume_or_network_has_another_key(tmp_path):
     """A store belongs to what is read of a file, and to the weights of a network."""
     make_survey(tmp_path / "survey.zarr")
-    earths = Earths({"gulf": (20.0,)})
-    models = [build_model(Train(seed, "bce", earths, **SMALL)) for seed in (0, 1, 0)]
+    models = [build_model(replace(TINY, seed=seed)) for seed in (0, 1, 0)]
     read = [open_volume(tmp_path / "survey.zarr", sample_interval=step) for step in (None, 10.0)]
     keys = [_identify(volume, model) for volume in read for model in models]
     assert len(set(keys)) == 4

@@ -10,28 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from explained_networks import TINY as TRAIN
+from explained_networks import UNWATCHED
 
 from saltvolumes import build_volume
 from thesis_lib.metrics import dice_score
 from thesis_lib.patches import Earths, Survey
-from thesis_lib.study import Score, ScoreSections, Train, grid, run_all, tabulate
+from thesis_lib.study import Score, ScoreSections, grid, run_all, tabulate
 from thesis_lib.study.segmentation import build_model, load_model, load_sections, predict
-from thesis_lib.training import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-DATA = Earths({"gulf": (20.0,)}, shape=(16, 16, 32))
-TRAIN = Train(
-    seed=0,
-    loss="dice",
-    data=DATA,
-    train=TrainConfig(epochs=2, precision="32-true", accelerator="cpu"),
-    patch=(16, 16),
-    stride=(16, 16),
-    n_patches=8,
-    batch_size=4,
-    encoder="test_resnet",
-)
+DATA = TRAIN.data
 SCORE = Score(TRAIN)
 STUDY = grid(SCORE, seed=(0, 1), loss=("dice", "bce"))
 
@@ -96,12 +86,9 @@ def test_weights_and_sections_belong_together(outcomes):
     trained = outcomes[0].parents["network"]
     predicted = predict(load_model(trained), DATA.test(1)[0], TRAIN)
     kept = load_sections(outcomes[0])
-    np.testing.assert_allclose(
-        kept["inline_section"], predicted["probability"].isel(inline=8).T, atol=1e-6
-    )
-    np.testing.assert_allclose(
-        kept["crossline_section"], predicted["probability"].isel(crossline=8).T, atol=1e-6
-    )
+    for axis in ("inline", "crossline"):
+        expected = predicted["probability"].isel({axis: 8}).T
+        np.testing.assert_allclose(kept[f"{axis}_section"], expected, atol=1e-6)
 
 
 def test_history_has_one_row_per_epoch(outcomes):
@@ -188,9 +175,6 @@ def write_target(path, *, salt=True, crosslines=(61, 211, 231)):
     )
     volume.to_netcdf(path, engine="h5netcdf")
     return Survey(str(path))
-
-
-UNWATCHED = replace(TRAIN, data=replace(DATA, watched=False), train=replace(TRAIN.train, epochs=1))
 
 
 @pytest.fixture(scope="module")

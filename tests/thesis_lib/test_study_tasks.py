@@ -1,137 +1,66 @@
 """Tasks: what a key covers, that nothing is computed twice, and how tasks are written down."""
 
 import multiprocessing
-import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from itertools import product
+from unittest.mock import Mock
 
-import numpy as np
 import pytest
 import torch
+from tiny_project import Bet, Throw, Walk
 
 from thesis_lib.study import tabulate, tasks
-from thesis_lib.study.tasks import (
-    Task,
-    grid,
-    read_outcome,
-    read_tasks,
-    run_all,
-    save_tensors,
-    write_tasks,
-)
+from thesis_lib.study.tasks import grid, read_tasks, run_all, save_tensors, write_tasks
 
-
-@dataclass(frozen=True)
-class Sow(Task):
-    """A task whose files count how often it was computed."""
-
-    seed: int
-    field: tuple[int, ...] = (2, 3)
-    headline: ClassVar[tuple[str, ...]] = ("crop",)
-
-    def compute(self, folder: Path, parents: Any) -> dict[str, Any]:
-        assert not parents
-        (folder / "sown").touch(exist_ok=False)
-        return {"crop": 2.0 * self.seed, "weeds": np.nan, "rows": [{"n": 1}, {"n": 2}]}
-
-
-@dataclass(frozen=True)
-class Harvest(Task):
-    """A task with a parent."""
-
-    of: Sow
-    tool: str = "sickle"
-
-    def compute(self, folder: Path, parents: Any) -> dict[str, Any]:
-        assert (parents["of"].folder / "sown").exists()
-        (folder / "reaped").touch(exist_ok=False)
-        return {"crop": parents["of"].scores["crop"], "data": {"field": "ab"}}
-
-
-@dataclass(frozen=True)
-class Fail(Task):
-    """A task that is killed at the first attempt."""
-
-    seed: int = 0
-
-    def compute(self, folder: Path, parents: Any) -> dict[str, Any]:  # noqa: ARG002
-        if not (folder / "state").exists():
-            (folder / "state").write_text("half")
-            raise KeyboardInterrupt
-        return {"state": (folder / "state").read_text()}
-
-
-@dataclass(frozen=True)
-class Slow(Task):
-    """A task that takes a second."""
-
-    seed: int = 0
-
-    def compute(self, folder: Path, parents: Any) -> dict[str, Any]:  # noqa: ARG002
-        (folder / "started").touch(exist_ok=False)
-        time.sleep(1)
-        return {"x": 1}
+TIMES = [f'{{"seconds": {seconds}}}' for seconds in ("null", "-1", "NaN", '"two"')]
 
 
 def test_parents_come_first_and_nothing_is_repeated(tmp_path, capsys):
     """Parents are computed once, before their children; a second call finds all of it."""
-    wanted = [Harvest(Sow(1)), Harvest(Sow(1), "scythe"), Sow(2)]
+    wanted = [Bet(Throw(1)), Bet(Throw(1), "a coin"), Throw(2)]
     first = run_all(wanted, root=tmp_path)
     again = run_all(wanted, root=tmp_path)
     assert [outcome.task for outcome in first] == wanted
     assert [outcome.computed for outcome in (*first, *again)] == [True] * 3 + [False] * 3
     assert [outcome.scores for outcome in again] == [outcome.scores for outcome in first]
-    assert [found.task for found in first[0].lineage()] == [wanted[0], Sow(1)]
+    assert [found.task for found in first[0].lineage()] == [wanted[0], Throw(1)]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 8
-    assert lines[0].startswith("[1/4] Sow, crop 2.0000 (computed in 0 s, ")
-    assert lines[-1] == f"[4/4] Sow, crop 4.0000 (found, {Sow(2).key})"
-
-
-def test_killed_run_is_taken_up_again(tmp_path):
-    """A run that was killed leaves its folder, without scores, to the next attempt."""
-    with pytest.raises(KeyboardInterrupt):
-        run_all([Fail()], root=tmp_path)
-    (outcome,) = run_all([Fail()], root=tmp_path)
-    assert (outcome.scores, outcome.computed) == ({"state": "half"}, True)
+    assert lines[0].startswith("[1/4] Throw, points 2.0000 (computed in 0 s, ")
+    assert lines[-1] == f"[4/4] Throw, points 3.0000 (found, {Throw(2).key})"
 
 
 def test_checks_come_before_computing(tmp_path, monkeypatch):
     """What a task refuses is refused before any other is computed."""
-
-    def refuse(self):
-        raise ValueError(f"no {self.seed}")
-
-    monkeypatch.setattr(Fail, "check", refuse, raising=True)
-    with pytest.raises(ValueError, match="no 0"):
-        run_all([Sow(1), Fail()], root=tmp_path)
+    monkeypatch.setattr(Throw, "check", Mock(side_effect=ValueError("no throw")))
+    with pytest.raises(ValueError, match="no throw"):
+        run_all([Walk(1), Throw(0)], root=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     "other",
-    [Harvest(Sow(2)), Harvest(Sow(1), "scythe"), Harvest(Sow(1, field=(2, 4))), Sow(1)],
+    [Bet(Throw(2)), Bet(Throw(1), "a coin"), Bet(Throw(1, sides=(2, 4))), Throw(1)],
     ids=["seed of a parent", "own field", "field of a parent", "another task"],
 )
 def test_key_covers_all_fields(other):
     """Every field of a task and of its parents gives another key."""
-    assert other.key != Harvest(Sow(1)).key == Harvest(Sow(1)).key
+    assert other.key != Bet(Throw(1)).key == Bet(Throw(1)).key
 
 
 @pytest.mark.parametrize("name", ["version", "hash_sources"])
 def test_key_covers_libraries_and_code(monkeypatch, name):
     """Results of another version of torch, or of other code, are not found."""
-    key = Sow(1).key
+    key = Throw(1).key
     monkeypatch.setattr(tasks, name, lambda *_: "another")
-    assert Sow(1).key != key
+    assert Throw(1).key != key
 
 
 def test_finished_run_is_found_where_nothing_can_be_written(tmp_path, monkeypatch):
     """A run that is there needs no lock, as in a folder that is read-only."""
-    run_all([Harvest(Sow(1))], root=tmp_path)
+    run_all([Bet(Throw(1))], root=tmp_path)
     monkeypatch.setattr(tasks, "FileLock", None)
-    (found,) = run_all([Harvest(Sow(1))], root=tmp_path)
+    (found,) = run_all([Bet(Throw(1))], root=tmp_path)
     assert not found.computed
 
 
@@ -139,81 +68,79 @@ def test_task_of_a_notebook_is_refused():
     """Code that is in no module cannot be part of a key."""
 
     @dataclass(frozen=True)
-    class Local(Sow):
+    class Local(Throw):
         pass
 
     with pytest.raises(TypeError, match=r"Local of .* Must be defined at the top of a module"):
         _ = Local(1).key
 
 
-@pytest.mark.parametrize("name", ["scores", "timing"])
-@pytest.mark.parametrize("text", ["{", "{}", "[]"])
-def test_damaged_results_are_refused(tmp_path, name, text):
-    """A damaged file is named, and nothing is computed over it."""
-    (outcome,) = run_all([Sow(1)], root=tmp_path)
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        *product(("scores", "timing"), ("{", "{}", "[]"), (".*",)),
+        *product(["timing"], TIMES, ("seconds .* are no computing time",)),
+    ],
+)
+def test_damaged_results_are_refused(tmp_path, name, text, message):
+    """A damaged file is named, a computing time that is none too, and nothing is computed."""
+    (outcome,) = run_all([Throw(1)], root=tmp_path)
     (outcome.folder / f"{name}.json").write_text(text)
-    with pytest.raises(ValueError, match=rf"{name}\.json: .*Delete the folder .* again"):
-        run_all([Sow(1)], root=tmp_path)
-
-
-@pytest.mark.parametrize("seconds", ["null", "-1", "NaN", '"two"'])
-def test_damaged_times_are_refused(tmp_path, seconds):
-    """A computing time that is none is named."""
-    (outcome,) = run_all([Sow(1)], root=tmp_path)
-    (outcome.folder / "timing.json").write_text(f'{{"seconds": {seconds}}}')
-    with pytest.raises(ValueError, match=r"timing\.json: seconds .* are no computing time"):
-        read_outcome(outcome.folder)
-
-
-def _run_slowly(root, queue):
-    queue.put(run_all([Slow()], root=root)[0].computed)
+    with pytest.raises(ValueError, match=rf"{name}\.json: {message}\. Delete the folder .* again"):
+        run_all([Throw(1)], root=tmp_path)
 
 
 def test_two_processes_compute_once(tmp_path):
     """Of two processes that want the same run at once, one computes and one finds it."""
     context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    processes = [context.Process(target=_run_slowly, args=(tmp_path, queue)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    assert sorted(queue.get(timeout=60) for _ in processes) == [False, True]
-    for process in processes:
-        process.join()
+    jobs = [
+        context.Process(target=run_all, args=([Walk(0)],), kwargs={"root": tmp_path})
+        for _ in range(2)
+    ]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    (outcome,) = run_all([Walk(0)], root=tmp_path)
+    assert (outcome.computed, outcome.scores) == (False, {"n_begun": 5})
 
 
 def test_grid_varies_fields_of_parents():
     """A field is changed in the task and in every ancestor that has it; the last varies fastest."""
-    start = Harvest(Sow(0))
-    varied = grid(start, seed=(1, 2), tool=("a", "b"))
-    pairs = [(task.of.seed, task.tool) for task in varied]
+    start = Bet(Throw(0))
+    varied = grid(start, seed=(1, 2), stake=("a", "b"))
+    pairs = [(task.throw.seed, task.stake) for task in varied]
     assert pairs == [(1, "a"), (1, "b"), (2, "a"), (2, "b")]
-    assert start.change(seed=5).of.seed == 5
-    assert start == Harvest(Sow(0))  # never changed in place
+    assert start.change(seed=5).throw.seed == 5
+    assert start == Bet(Throw(0))  # never changed in place
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"seed": []}, r"Invalid seed \[\]\. Must be at least one"),
-        ({"seed": [1, 1]}, r"Invalid seed \[1, 1\]: contains duplicates"),
-        ({"sead": [1]}, r"Invalid fields \['sead'\] of Harvest\. Must be among: field, of, seed"),
+        ({"seed": []}, r"Invalid seed \[\]\. Must be distinct, at least one"),
+        ({"seed": [1, 1]}, r"Invalid seed \[1, 1\]\. Must be distinct"),
+        (
+            {"sead": [1]},
+            r"Invalid fields \['sead'\] of Bet\. Must be among: seed, sides, stake, throw",
+        ),
     ],
 )
 def test_grids_that_cannot_be_are_refused(values, message):
     """Values are distinct, at least one, and of a field that exists."""
     with pytest.raises(ValueError, match=message):
-        grid(Harvest(Sow(0)), **values)
+        grid(Bet(Throw(0)), **values)
 
 
 def test_table_has_one_row_per_run_or_record(tmp_path):
     """Columns are paths from the task, then the scores that fit a cell, or those of a record."""
-    outcomes = run_all(grid(Sow(0), seed=[1, 2]), root=tmp_path)
-    table = tabulate(outcomes, seed="seed", size="field")
-    assert list(table) == ["seed", "size", "crop", "weeds"]
-    assert table["crop"].tolist() == [2.0, 4.0]
-    assert table["weeds"].isna().all()  # null
-    assert table["weeds"].dtype == float
-    table = tabulate(outcomes[1:], rows="rows", seed="seed")
+    outcomes = run_all(grid(Throw(0), seed=[1, 2]), root=tmp_path)
+    table = tabulate(outcomes, seed="seed", sides="sides")
+    assert list(table) == ["seed", "sides", "luck", "points"]
+    assert table["points"].tolist() == [2.0, 3.0]
+    assert table["luck"].isna().all()  # null
+    assert table["luck"].dtype == float
+    table = tabulate(outcomes[1:], rows="rolls", seed="seed")
     assert table.to_dict("list") == {"seed": [2, 2], "n": [1, 2]}
     assert tabulate([], seed="seed").to_dict("list") == {"seed": []}
 
@@ -222,21 +149,11 @@ def test_tasks_survive_json(tmp_path):
     """Tasks that are read back are those that were written; without any, the error says why."""
     with pytest.raises(FileNotFoundError, match="Run the chapter that writes them first"):
         read_tasks(tmp_path / "tasks.json")
-    written = [Harvest(Sow(1, field=(5,))), Sow(2)]
+    written = [Bet(Throw(1, sides=(5,))), Throw(2)]
     write_tasks(tmp_path / "tasks.json", written)
     read = read_tasks(tmp_path / "tasks.json")
     assert read == written
     assert [task.key for task in read] == [task.key for task in written]
-
-
-def test_outcome_is_read_from_its_folder(tmp_path):
-    """The folder of a finished run gives its task and scores."""
-    (outcome,) = run_all([Harvest(Sow(1))], root=tmp_path)
-    read = read_outcome(outcome.folder)
-    assert (read.task, read.scores, read.seconds) == (outcome.task, outcome.scores, outcome.seconds)
-    (outcome.folder / "scores.json").unlink()
-    with pytest.raises(ValueError, match=r"Cannot read .*scores\.json"):
-        read_outcome(outcome.folder)
 
 
 @pytest.mark.parametrize(
@@ -246,9 +163,12 @@ def test_outcome_is_read_from_its_folder(tmp_path):
         (b"\xff\xfe", "invalid start byte"),
         (b"[3]", "has no attribute 'items'"),
         (b'[{"Plough": {}}]', "unknown task 'Plough'"),
-        (b'[{"Sow": {}}]', "seed: Field required"),
-        (b'[{"Sow": {"seed": "x"}}]', "seed: Input should be a valid integer"),
-        (b'[{"Harvest": {"of": {"seed": 1, "sead": 2}}}]', "of.sead: unknown field"),
+        (b'[{"Throw": {}}]', "seed: Field required"),
+        (b'[{"Throw": {"seed": "x"}}]', "seed: Input should be a valid integer"),
+        (
+            b'[{"Bet": {"throw": {"seed": 1, "sead": 2}}}]',
+            "throw.sead: Unexpected keyword argument",
+        ),
     ],
 )
 def test_damaged_tasks_are_refused(tmp_path, content, message):
@@ -272,7 +192,7 @@ def test_tensors_are_written_whole(tmp_path):
 @pytest.mark.parametrize("n_bytes", [None, 0, 20, 80])
 def test_damaged_tensors_are_refused(tmp_path, n_bytes):
     """A file of a finished run that was cut off or deleted is named, with what to delete."""
-    (outcome,) = run_all([Sow(1)], root=tmp_path)
+    (outcome,) = run_all([Throw(1)], root=tmp_path)
     path = outcome.folder / "images.safetensors"
     if n_bytes is not None:
         save_tensors(path, {"images": torch.ones(4)})
@@ -293,4 +213,4 @@ def test_workers_take_one_task_at_a_time(tmp_path):
         distributed.Client(cluster) as client,
         pytest.raises(ValueError, match="Must be threads_per_worker=1"),
     ):
-        run_all([Sow(1)], root=tmp_path, client=client)
+        run_all([Throw(1)], root=tmp_path, client=client)

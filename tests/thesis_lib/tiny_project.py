@@ -1,5 +1,6 @@
 """A project with one chapter that takes no time, for the tests of chapters and command line."""
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -47,13 +48,19 @@ page.close(data={"test": "0123abcd"}, seeds=[0, 1])
 
 @dataclass(frozen=True)
 class Throw(Task):
-    """Throw a die: a task without parents."""
+    """Throw a die: a task without parents, whose files count how often it was computed."""
 
     seed: int
+    sides: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
+    headline = ("points",)
 
-    def compute(self, folder: Path, parents: Parents) -> Mapping[str, Any]:  # noqa: ARG002
+    def compute(self, folder: Path, parents: Parents) -> Mapping[str, Any]:
         """Nothing is random: a seed has its own number of points."""
-        return {"points": 1 + self.seed % 6, "data": {"training": f"die table{self.seed}"}}
+        assert not parents
+        (folder / "thrown").touch(exist_ok=False)
+        scores = {"points": float(self.sides[self.seed % 6]), "luck": math.nan}
+        data = {"training": f"die table{self.seed}"}
+        return scores | {"rolls": [{"n": 1}, {"n": 2}], "data": data}
 
 
 @dataclass(frozen=True)
@@ -61,9 +68,12 @@ class Bet(Task):
     """Bet on a throw: a task with a parent and without a seed of its own."""
 
     throw: Throw
+    stake: str = "a purse"
 
-    def compute(self, folder: Path, parents: Parents) -> Mapping[str, Any]:  # noqa: ARG002
+    def compute(self, folder: Path, parents: Parents) -> Mapping[str, Any]:
         """Win twice the points."""
+        assert (parents["throw"].folder / "thrown").exists()
+        (folder / "won").touch(exist_ok=False)
         return {"won": 2 * parents["throw"].scores["points"], "data": {"test": "purse"}}
 
 

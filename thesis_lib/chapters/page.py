@@ -131,9 +131,8 @@ class Page:
         """
         from thesis_lib.study.claim_tables import format_claims
         from thesis_lib.study.claims import decide, read_claims
-        from thesis_lib.study.tables import REFERENCE
 
-        claims = read_claims(REFERENCE / "claims.yml", task=task)
+        claims = read_claims(task=task)
         self._decisions[task] = [decide(claim, scores, **options) for claim in claims]
         decisions = list(chain.from_iterable(self._decisions.values()))
         self.save(claims=decisions)  # for the page of all claims

@@ -28,6 +28,8 @@ from thesis_lib._json import DAMAGE, format_json, in_one_line
 RESULTS = "results_dir"
 TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict[str, Any]}
 
+_PROFILE = TypeAdapter(dict[str, dict[Any, Any] | None])
+
 
 class Parameters(BaseModel, strict=True, validate_default=True, protected_namespaces=()):
     """Parameters of a chapter: fields with the types and the smoke values of its cell."""
@@ -148,16 +150,15 @@ def load_profile(profile: str, root: Path) -> dict[str, dict[str, Any]]:
     path = root / "notebooks" / "params" / f"{profile}.yml"
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        found: dict[str, Any] = _PROFILE.validate_python(content)
     except DAMAGE as error:
-        raise ValueError(f"Cannot read {path}: {in_one_line(error)}. Must be YAML.") from error
-    if not isinstance(content, dict) or not all(
-        isinstance(values, dict | None) for values in content.values()
-    ):
-        raise ValueError(f"Invalid profile {path.name}. Must map chapters to their parameters.")
-    for chapter, values in content.items():
+        raise ValueError(
+            f"Cannot read {path}: {in_one_line(error)}. Must map chapters to parameters, in YAML."
+        ) from error
+    for chapter, values in found.items():
         check_choice(f"chapter in {path.name}", chapter, list_chapters(root))
-        content[chapter] = check_values(values or {}, read_parameters(find_chapter(chapter, root)))
-    return content
+        found[chapter] = check_values(values or {}, read_parameters(find_chapter(chapter, root)))
+    return found
 
 
 def resolve_parameters(

@@ -1,7 +1,6 @@
 """Put executed chapters and their results where the book and the repository keep them."""
 
 import shutil
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from thesis_lib.chapters.page import RUN_INFO, read_run_info
 from thesis_lib.chapters.parameters import list_chapters, project_root
 from thesis_lib.chapters.running import write_notebook
 
-MAX_PUBLISHED_MB = 5.0
 _NOTES = {
     "smoke": "a check that everything works, on a tiny budget: its numbers are no results",
     "laptop": "reduced sizes, one seed",
@@ -48,11 +46,10 @@ def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
     """
     from thesis_lib.study.claim_tables import summarise_claims  # slow to import
     from thesis_lib.study.claims import read_claims
-    from thesis_lib.study.tables import REFERENCE
 
     root = root or project_root()
     folders = _find_finished(root / source, root)
-    tables = summarise_claims(read_claims(REFERENCE / "claims.yml"), folders.values())
+    tables = summarise_claims(read_claims(), folders.values())
     for name in ("chapters", "results"):
         shutil.rmtree(root / "book" / name, ignore_errors=True)
     pages = []
@@ -78,16 +75,10 @@ def publish(profile: str, *, root: Path | None = None) -> Path:
     Raises
     ------
     FileNotFoundError, ValueError
-        If a chapter was not run or did not come to its end, or if a file is too big to keep.
+        If a chapter was not run or did not come to its end.
     """
     root = root or project_root()
     folders = _find_finished(root / "results" / profile, root)
-    for path in chain.from_iterable(folder.rglob("*") for folder in folders.values()):
-        size_mb = path.stat().st_size / 1e6
-        if size_mb > MAX_PUBLISHED_MB:
-            raise ValueError(
-                f"Invalid result {path}: {size_mb:.1f} MB. Must be at most {MAX_PUBLISHED_MB:g} MB."
-            )
     published = root / "published"
     for old in published.glob("[0-9][0-9]_*"):  # chapters; measurements of speed stay
         shutil.rmtree(old)

@@ -13,15 +13,11 @@ from thesis_lib.study.tables import NAMES, NOT_RUN
 
 CLAIMS = "claims.json"  # what a chapter decided
 MEASURE_NAMES = NAMES["scores"] | NAMES["measures"]
-ENTRY_NAMES = {
-    **NAMES["losses"],
-    **NAMES["initialisations"],
-    **NAMES["others"],
-    **{
-        f"{initialisation} {depth}": f"{name}, {words}"
-        for initialisation, name in NAMES["initialisations"].items()
-        for depth, words in NAMES["depths"].items()
-    },
+ENTRY_NAMES = NAMES["losses"] | NAMES["initialisations"] | NAMES["others"]
+ENTRY_NAMES |= {
+    f"{initialisation} {depth}": f"{name}, {words}"
+    for initialisation, name in NAMES["initialisations"].items()
+    for depth, words in NAMES["depths"].items()
 }
 _VERDICTS = ("reproduced", "not reproduced", "inconclusive", NOT_RUN)
 _EFFECT = "Effect [95 % bounds]"
@@ -157,7 +153,9 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
             "Claim": [claim.statement for claim in claims],
             "Source": [claim.source for claim in claims],
             "Measure and rule": [_format_rule(claim) for claim in claims],
-            "Verdict": [_format_verdict(decision) for decision in decisions],
+            "Verdict": [
+                f"**{each.verdict}**: {each.reason}".removesuffix(": ") for each in decisions
+            ],
             _EFFECT: [_format_effect(decision) for decision in decisions],
             "Chapter": [_link(chapter) for _, chapter in found],
         }
@@ -181,11 +179,6 @@ def _format_rule(claim: Claim) -> str:
     between = "" if claim.rule in ("above", "below") else "by "
     margin = f" {between}{claim.margin:g}" if claim.margin else ""
     return f"{MEASURE_NAMES[claim.measure]}: {words.get(claim.rule, claim.rule)}{margin}"
-
-
-def _format_verdict(decision: Decision) -> str:
-    why = f": {decision.reason}" if decision.reason else ""
-    return f"**{decision.verdict}**{why}"
 
 
 def _link(chapter: str) -> str:

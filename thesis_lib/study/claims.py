@@ -3,24 +3,25 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter
 from scipy.special import stdtrit  # scipy.stats takes long to import
 
 from saltvolumes._checks import check_choice, check_range
 from thesis_lib._json import DAMAGE, in_one_line
+from thesis_lib.study.tables import REFERENCE
 
 RULES = ("best", "worst", "beats", "rises", "above", "below")
 LEVEL = 0.05  # of each one-sided test
-Number = Annotated[
-    float, BeforeValidator(lambda value: np.nan if value is None else value)
-]  # JSON has no NaN
+# JSON has no NaN.
+Number = Annotated[float, BeforeValidator(lambda value: np.nan if value is None else value)]
+ZERO = ""  # an entry whose score is 0, for claims about a number
 MIN_SEEDS = 3  # fewer leave every claim inconclusive
 
 
@@ -87,9 +88,11 @@ class Decision:
     effects: tuple[Effect, ...] = ()
 
 
-def read_claims(path: str | os.PathLike[str], *, task: str | None = None) -> list[Claim]:
+def read_claims(
+    path: str | os.PathLike[str] = REFERENCE / "claims.yml", *, task: str | None = None
+) -> list[Claim]:
     """
-    Read claims from a YAML file, all of them or those of one task.
+    Read claims from a YAML file, all of them or those of one task; the thesis' if no file is named.
 
     Raises
     ------
@@ -99,20 +102,14 @@ def read_claims(path: str | os.PathLike[str], *, task: str | None = None) -> lis
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except DAMAGE as error:
-        raise ValueError(f"Cannot read {path}: {in_one_line(error)}. Must be YAML.") from error
-    try:
         claims = TypeAdapter(list[Claim]).validate_python(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        number, *field = first["loc"]
+    except DAMAGE as error:
         raise ValueError(
-            f"Invalid claim {number} in {path}: {'.'.join(map(str, field))} {first['msg']}."
+            f"Cannot read {path}: {in_one_line(error)}. Must be a list of claims in YAML."
         ) from error
     ids = [claim.id for claim in claims]
-    for name in ids:
-        if ids.count(name) > 1:
-            raise ValueError(f"Invalid claims in {path}: contain duplicates of id {name!r}.")
+    if twice := [name for name in ids if ids.count(name) > 1]:
+        raise ValueError(f"Invalid claims in {path}: contain duplicates of id {twice[0]!r}.")
     return [claim for claim in claims if task in (None, claim.task)]
 
 
@@ -167,34 +164,44 @@ def decide(
         there is nothing to compare the claimed entry with.
     """
     check_choice(f"measure of claim {claim.id}", claim.measure, list(scores.columns))
-    pairs = _list_pairs(claim, entries)
-    claimed = list(dict.fromkeys(entry for pair in pairs for entry in pair if entry))
+    pairs, margin = _list_pairs(claim, entries), subtracted_margin(claim)
+    claimed = [entry for entry in dict.fromkeys(chain.from_iterable(pairs.values())) if entry]
     table = scores.pivot(index="seed", columns=by, values=claim.measure).astype(float)
     missing = [entry for entry in claimed if entry not in table]
-    present = [pair for pair in pairs if not set(pair) & set(missing)]
     table = table.reindex(columns=claimed)
-    # Pairs count whether run or not: fewer runs correct no less.
-    effects = tuple(_effect(claim, table, pair, n_pairs=len(pairs)) for pair in pairs)
-    if not present:
-        return Decision(claim, "inconclusive", f"not run: {', '.join(missing)}", effects)
+    sides = table.assign(**{ZERO: 0.0})
+    effects = tuple(  # fewer runs correct no less: pairs count whether run or not
+        _effect(rival, sides[upper] - sides[lower] - margin, n_pairs=len(pairs))
+        for rival, (upper, lower) in pairs.items()
+    )
+    run = [effect for effect in effects if not {*missing} & {*pairs[effect.rival]}]
+    return Decision(claim, *_judge(claim, run, missing, table), effects)
+
+
+def _judge(
+    claim: Claim, effects: Sequence[Effect], missing: Sequence[str], table: pd.DataFrame
+) -> tuple[str, str]:
+    """Verdict and reason, from the effects of pairs that were run."""
+    not_run = ("inconclusive", f"not run: {', '.join(missing)}")
+    if not effects:
+        return not_run
     if table.isna().all(axis=None):
-        reason = f"not measured: {claim.measure} is not known here"
-        return Decision(claim, "inconclusive", reason, effects)
-    weakest = min(effects[pairs.index(pair)].n_seeds for pair in present)
-    too_few = f"{_count_seeds(weakest, len(table))}, fewer than {MIN_SEEDS}"
+        return "inconclusive", f"not measured: {claim.measure} is not known here"
+    weakest = min(effect.n_seeds for effect in effects)
+    too_few = ("inconclusive", f"{_count_seeds(weakest, len(table))}, fewer than {MIN_SEEDS}")
     counting = [effect for effect in effects if effect.n_seeds >= MIN_SEEDS]
     if not counting:
-        return Decision(claim, "inconclusive", too_few, effects)
+        return too_few
     verdict, reason = _verdict(claim, counting)
     universal = "not reproduced" if claim.rule == "beats" else "reproduced"
     if verdict == universal and missing:
-        return Decision(claim, "inconclusive", f"not run: {', '.join(missing)}", effects)
+        return not_run
     if verdict in (universal, "inconclusive") and weakest < MIN_SEEDS:
-        return Decision(claim, "inconclusive", too_few, effects)
+        return too_few
     n_seeds = min(effect.n_seeds for effect in counting)
     if n_seeds < len(table):
         reason += f" ({_count_seeds(n_seeds, len(table))} measured)"
-    return Decision(claim, verdict, reason, effects)
+    return verdict, reason
 
 
 def _count_seeds(n_seeds: int, n_all: int) -> str:
@@ -202,24 +209,24 @@ def _count_seeds(n_seeds: int, n_all: int) -> str:
     return f"{n_seeds}{known} seed{'s' if n_seeds != 1 or known else ''}"
 
 
-def _list_pairs(claim: Claim, entries: Sequence[str]) -> list[tuple[str | None, str | None]]:
-    """Entries (upper, lower) whose difference the claim is about; None stands for 0."""
-    chain = (claim.subject, *claim.others)
+def _list_pairs(claim: Claim, entries: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """By rival, the two entries of which the first has to be larger for the claim to hold."""
+    subject, named = claim.subject, (claim.subject, *claim.others)
     if claim.rule == "above":
-        return [(entry, None) for entry in chain]
+        return {entry: (entry, ZERO) for entry in named}
     if claim.rule == "below":
-        return [(None, entry) for entry in chain]
-    others = claim.others or [entry for entry in entries if entry != claim.subject]
+        return {entry: (ZERO, entry) for entry in named}
+    others = claim.others or [entry for entry in entries if entry != subject]
     if not others or (claim.rule == "rises" and not claim.others):
         raise ValueError(
-            f"Invalid claim {claim.id}: nothing to compare {claim.subject!r} with. Must name "
-            "others, or come with entries."
+            f"Invalid claim {claim.id}: nothing to compare {subject!r} with. Must name others, or "
+            "come with entries."
         )
     if claim.rule == "rises":
-        return [(after, before) for before, after in pairwise(chain)]
+        return {after: (after, before) for before, after in pairwise(named)}
     if claim.rule == "best":
-        return [(claim.subject, entry) for entry in others]
-    return [(entry, claim.subject) for entry in others]
+        return {entry: (subject, entry) for entry in others}
+    return {entry: (entry, subject) for entry in others}
 
 
 def subtracted_margin(claim: Claim) -> float:
@@ -227,16 +234,11 @@ def subtracted_margin(claim: Claim) -> float:
     return {"beats": 0.0, "below": -claim.margin}.get(claim.rule, claim.margin)
 
 
-def _effect(
-    claim: Claim, table: pd.DataFrame, pair: tuple[str | None, str | None], *, n_pairs: int
-) -> Effect:
-    """Effect of one pair; d above 0 speaks for the claim."""
-    zero = pd.Series(0.0, index=table.index)
-    upper, lower = (table[entry] if entry else zero for entry in pair)
-    d = (upper - lower - subtracted_margin(claim)).dropna().to_numpy()
-    rival = (pair[1] if claim.rule == "best" else pair[0]) or pair[1]
+def _effect(rival: str, differences: "pd.Series[float]", *, n_pairs: int) -> Effect:
+    """Mean and bounds of one d of each seed."""
+    d = differences.dropna().to_numpy()
     bounds = (*_bounds(d, level=LEVEL), *_bounds(d, level=LEVEL / n_pairs))
-    return Effect(str(rival), float(d.mean()) if d.size else np.nan, *bounds, n_seeds=d.size)
+    return Effect(rival, float(d.mean()) if d.size else np.nan, *bounds, n_seeds=d.size)
 
 
 def _bounds(d: np.ndarray[Any, Any], *, level: float) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pandas as pd
 import torch
@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import update_bn
 
-from saltvolumes._checks import check_count, check_range
-from saltvolumes._files import replace_when_done
+from saltvolumes._checks import check_range
+from saltvolumes._files import write_text
 from thesis_lib.model import SaltClassifier
 from thesis_lib.patches import Augmentation, LabelBatches, LabelledPatches
 from thesis_lib.patches.classes import PatchSource
-from thesis_lib.study.segmentation import Train, load_model
+from thesis_lib.study.segmentation import Train, check_training, load_model
 from thesis_lib.study.tasks import Outcome, Parents, Task, save_tensors
-from thesis_lib.training import TrainConfig, fit, predict_patches, resolve_precision
+from thesis_lib.training import TrainConfig, fit, predict_patches
 from thesis_lib.training.config import resolve_device
 
 INITIALISATIONS = ("segmentation", "classification", "untrained")
@@ -79,14 +79,12 @@ class Classify(Task):
     augmentation: Augmentation = field(default_factory=Augmentation)
     encoder: str = "resnet34"
     pretrained: bool = False
-    headline: ClassVar[tuple[str, ...]] = ("accuracy",)
+    headline = ("accuracy",)
+    title_format = "Classify, {0.initialisation}, seed {0.seed}"
 
     def __post_init__(self) -> None:
         check_range("encoder_lr_ratio", self.encoder_lr_ratio, low=0, high=1)
-        check_count("seed", self.seed, low=0)
-        check_count("batch_size", self.batch_size)
-        if self.n_patches is not None:
-            check_count("n_patches", self.n_patches)
+        check_training(self)
         if self.train.lr_factors:
             raise ValueError(
                 f"Invalid lr_factors {dict(self.train.lr_factors)} of a classifier. Must be empty: "
@@ -101,8 +99,6 @@ class Classify(Task):
                 f"Invalid encoder {self.encoder!r}. Must be {self.segmentation.encoder!r}, that of "
                 "the segmentation network."
             )
-        resolved = replace(self.train, precision=resolve_precision(self.train))
-        object.__setattr__(self, "train", resolved)
 
     @property
     def initialisation(self) -> str:
@@ -110,11 +106,6 @@ class Classify(Task):
         if self.segmentation is not None:
             return "segmentation"
         return "untrained" if self.untrained else "classification"
-
-    @property
-    def title(self) -> str:
-        """Initialisation and seed."""
-        return f"Classify, {self.initialisation}, seed {self.seed}"
 
     def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:
         """
@@ -132,7 +123,8 @@ class Classify(Task):
         train, test = self.patches.train(self.seed), self.patches.test()
         _check_classes(train, test)
         model = self._build(len(train.classes), parents)
-        settings = replace(self.train, lr_factors=self._lr_factors)
+        factors = {"": self.encoder_lr_ratio, "head.": 1.0} if self.segmentation else {}
+        settings = replace(self.train, lr_factors=factors)
         batches = LabelBatches(
             train,
             batch_size=self.batch_size,
@@ -155,12 +147,6 @@ class Classify(Task):
         data = {"training": train.content_hash, "test": test.content_hash}
         return {**scores, "classes": train.classes, "data": data}
 
-    @property
-    def _lr_factors(self) -> dict[str, float]:
-        if self.segmentation is None:
-            return {}
-        return {"": self.encoder_lr_ratio, "head.": 1.0}
-
     def _build(self, n_classes: int, parents: Parents) -> SaltClassifier:
         """Network that the training starts from."""
         if self.segmentation is not None:
@@ -172,11 +158,8 @@ class Classify(Task):
 
 def compare_initialisations(task: Classify, segmentation: Train) -> list[Classify]:
     """Return a classifier from a segmentation encoder, one from scratch, and the control."""
-    return [
-        replace(task, segmentation=segmentation),
-        replace(task, segmentation=None),
-        replace(task, segmentation=None, untrained=True),
-    ]
+    scratch = replace(task, segmentation=None)
+    return [replace(task, segmentation=segmentation), scratch, replace(scratch, untrained=True)]
 
 
 def load_classifier(outcome: Outcome) -> SaltClassifier:
@@ -221,19 +204,17 @@ def score_probabilities(probabilities: Tensor, labels: Tensor) -> dict[str, Any]
     # Slow to import: it brings all of torchvision along.
     from torchmetrics.functional import classification as metrics
 
-    n_classes = probabilities.shape[1]
-    each_seen = bool(labels.bincount(minlength=n_classes).all())
-    given = (probabilities, labels, n_classes)
+    given = (probabilities, labels, probabilities.shape[1])
     scores = {
         "accuracy": metrics.multiclass_accuracy(*given, average="micro"),
-        "balanced_accuracy": metrics.multiclass_accuracy(*given, average="macro")
-        if each_seen
-        else None,
-        "auc": metrics.multiclass_auroc(*given, average="macro") if each_seen else None,
         "calibration_error": metrics.multiclass_calibration_error(*given, n_bins=15),
         "confusion": metrics.multiclass_confusion_matrix(*given),
     }
-    return {name: None if score is None else score.tolist() for name, score in scores.items()}
+    if labels.bincount(minlength=probabilities.shape[1]).all():
+        scores["balanced_accuracy"] = metrics.multiclass_accuracy(*given, average="macro")
+        scores["auc"] = metrics.multiclass_auroc(*given, average="macro")
+    unknown: dict[str, Any] = {"balanced_accuracy": None, "auc": None}
+    return unknown | {name: score.tolist() for name, score in scores.items()}
 
 
 def _check_classes(train: LabelledPatches, test: LabelledPatches) -> None:
@@ -252,5 +233,4 @@ def _save_predictions(patches: LabelledPatches, probabilities: Tensor, folder: P
     if patches.fractions is not None:
         columns["fraction"] = patches.fractions
     columns |= dict(zip(patches.classes, probabilities.double().numpy().T, strict=True))
-    with replace_when_done(folder / PREDICTIONS) as partial:
-        pd.DataFrame(columns).to_csv(partial, index=False)
+    write_text(folder / PREDICTIONS, pd.DataFrame(columns).to_csv(index=False))

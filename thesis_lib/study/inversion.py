@@ -14,29 +14,19 @@ from saltvolumes._checks import check_choice, check_count, check_range
 from thesis_lib.patches import LabelledPatches
 from thesis_lib.patching import zscore
 from thesis_lib.study.classification import Classify
-from thesis_lib.study.judging import check_judge, load_network, pick_device, predict_salt
+from thesis_lib.study.judging import check_explanation, load_network, pick_device, predict_salt
 from thesis_lib.study.segmentation import Train
 from thesis_lib.study.tasks import Outcome, Parents, Task, save_tensors
-from thesis_lib.training import pick_precision, predict_patches
+from thesis_lib.training import predict_patches
 from thesis_lib.xai import invert, measures
 
 BLOCKS = ("block1", "block2", "block3", "block4")
 MEASURES = (
-    "residual",
-    "distance",
-    "converged",
-    "evaluations",
-    "correlation",
-    "modification",
-    "spectral_distance_db",
-    "boundary_f1",
-    "label_kept",
-    "restart_correlation",
+    *("residual", "distance", "converged", "evaluations", "correlation", "modification"),
+    *("spectral_distance_db", "boundary_f1", "label_kept", "restart_correlation"),
 )
 MAX_FRACTION = 0.8  # of salt in a patch that is inverted
-MIN_CONVERGED = (
-    0.5  # fraction of the images of a block that have to converge, or none of them count
-)
+MIN_CONVERGED = 0.5  # fraction of a block's images that have to converge, or none of them count
 LEVEL = 0.05  # of the two-sided intervals
 
 
@@ -57,7 +47,7 @@ class Invert(Task):
         Number of patches, half of them salt, see `pick_patches`.
     ni_seeds : tuple of int
         One image per patch and seed.
-    steps, tolerance, optimizer, lr, norm_weight, variation_weight
+    steps, tolerance, optimizer
         As in :func:`thesis_lib.xai.invert`; ``"adam"`` shows what a fixed number of steps does.
     precision : {"auto", "bf16-mixed", "32-true"}
         ``"auto"`` becomes what it means on this machine. In bf16 fewer images get to a small
@@ -78,29 +68,16 @@ class Invert(Task):
     steps: int = 300
     tolerance: float = 0.01
     optimizer: str = "lbfgs"
-    lr: float = 0.05
-    norm_weight: float = 1e-5
-    variation_weight: float = 1e-4
     precision: str = "32-true"
+    title_format = (
+        "Invert {0.block} by {0.optimizer}, {0.network.initialisation}, seed {0.network.seed}"
+    )
 
     def __post_init__(self) -> None:
         check_choice("block", self.block, BLOCKS)
-        check_judge(self.judge, self.network)
-        object.__setattr__(self, "precision", pick_precision(self.precision, pick_device()))
+        check_explanation(self, ni_seeds=self.ni_seeds)
         check_count("n_patches", self.n_patches)
-        check_count("steps", self.steps)
         check_range("tolerance", self.tolerance, low=0)
-        check_range("lr", self.lr, low=0, exclusive=True)
-        for seed in self.ni_seeds:
-            check_count("ni_seeds", seed, low=0)
-        if not 0 < len(self.ni_seeds) == len(set(self.ni_seeds)):
-            raise ValueError(f"Invalid ni_seeds {self.ni_seeds}. Must be distinct, at least one.")
-
-    @property
-    def title(self) -> str:
-        """Block and network."""
-        network = f"{self.network.initialisation}, seed {self.network.seed}"
-        return f"Invert {self.block} by {self.optimizer}, {network}"
 
     def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:
         """
@@ -137,9 +114,6 @@ class Invert(Task):
             steps=self.steps,
             tolerance=self.tolerance,
             optimizer=self.optimizer,
-            lr=self.lr,
-            norm_weight=self.norm_weight,
-            variation_weight=self.variation_weight,
             precision=self.precision,
         )
         origins = list(found.patches)

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from saltvolumes._checks import check_choice
+from saltvolumes._checks import check_choice, check_count
 from thesis_lib.model import SaltClassifier
-from thesis_lib.study.classification import Classify, load_classifier
+from thesis_lib.study.classification import load_classifier
 from thesis_lib.study.segmentation import Train, load_model
-from thesis_lib.study.tasks import Outcome
-from thesis_lib.training import predict_patches
+from thesis_lib.study.tasks import Outcome, check_distinct
+from thesis_lib.training import pick_precision, predict_patches
 
 
 def pick_device() -> torch.device:
@@ -37,13 +38,19 @@ def predict_salt(judge: Outcome, images: Tensor) -> Tensor:
     return torch.sigmoid(predict_patches(model, images, precision="32-true")).to(images)
 
 
-def check_judge(judge: Train | None, network: Classify) -> None:
-    """Refuse a judge whose own encoder is explained."""
-    if judge is not None and judge == network.segmentation:
+def check_explanation(task: Any, **numbers: Sequence[int]) -> None:
+    """Refuse an own encoder as judge, and settings out of range; fix what "auto" means here."""
+    if task.judge is not None and task.judge == task.network.segmentation:
         raise ValueError(
-            f"Invalid judge {judge.title!r}. Must be another network than the one whose encoder is "
-            "explained."
+            f"Invalid judge {task.judge.title!r}. Must be another network than the one whose "
+            "encoder is explained."
         )
+    object.__setattr__(task, "precision", pick_precision(task.precision, pick_device()))
+    check_count("steps", task.steps)
+    for name, values in numbers.items():
+        check_distinct(name, values)
+        for value in values:
+            check_count(name, value, low=0)
 
 
 def pick_judge(networks: Sequence[Train], encoder: Train) -> Train | None:

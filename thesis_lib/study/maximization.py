@@ -1,6 +1,6 @@
 """Activation maximization of a classifier: images that excite its classes, and their measures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,9 @@ from saltvolumes._checks import check_choice, check_count, check_range
 from thesis_lib.model import SaltClassifier
 from thesis_lib.patches import LabelledPatches
 from thesis_lib.study.classification import Classify
-from thesis_lib.study.judging import check_judge, load_network, pick_device, predict_salt
+from thesis_lib.study.judging import check_explanation, load_network, pick_device, predict_salt
 from thesis_lib.study.segmentation import Train
 from thesis_lib.study.tasks import Outcome, Parents, Task, save_tensors
-from thesis_lib.training import pick_precision
 from thesis_lib.xai import Fourier, Phase, Pixels, Robustness, class_logit, maximize, measures
 from thesis_lib.xai.images import Parametrization
 
@@ -76,22 +75,14 @@ class Maximize(Task):
 
     def __post_init__(self) -> None:
         check_choice("image", self.image, IMAGE_KINDS)
-        check_judge(self.judge, self.network)
-        object.__setattr__(self, "precision", pick_precision(self.precision, pick_device()))
-        for name, values in (("am_seeds", self.am_seeds), ("classes", self.classes)):
-            for value in values:
-                check_count(name, value, low=0)
-            if not 0 < len(values) == len(set(values)):
-                raise ValueError(f"Invalid {name} {values}. Must be distinct, at least one.")
-        check_count("steps", self.steps)
+        check_explanation(self, am_seeds=self.am_seeds, classes=self.classes)
         check_range("lr", self.lr, low=0, exclusive=True)
 
     @property
     def title(self) -> str:
-        """Network and kind of image."""
+        """Kind of image, and network."""
         robust = "robust" if self.robust else "naive"
-        network = f"{self.network.initialisation}, seed {self.network.seed}"
-        return f"Maximize {self.image}, {robust}, {network}"
+        return f"Maximize {self.image}, {robust}, {self.network.title.removeprefix('Classify, ')}"
 
     def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:
         """
@@ -142,12 +133,9 @@ class Maximize(Task):
         return {"images": table.to_dict("records"), "data": {"test": data.content_hash}}
 
     def _parametrize(self, data: LabelledPatches) -> Parametrization:
-        kinds: dict[str, Callable[[], Parametrization]] = {
-            "fourier": Fourier,
-            "pixels": Pixels,
-            "phase": lambda: Phase(data.tensors()),
-        }
-        return kinds[self.image]()
+        if self.image == "phase":
+            return Phase(data.tensors())
+        return Fourier() if self.image == "fourier" else Pixels()
 
     def _move(self, data: LabelledPatches) -> Robustness:
         shorter = min(data.images.shape[1:])

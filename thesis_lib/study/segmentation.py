@@ -1,9 +1,9 @@
 """Segmentation: training a network, and scoring it on unseen volumes or sections."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,7 +14,7 @@ from saltvolumes._checks import check_choice, check_count, check_range
 from saltvolumes._files import replace_when_done
 from saltvolumes.volume import LATERAL, is_large
 from thesis_lib.losses import LOSSES
-from thesis_lib.metrics import Scores, dice_score, score_volume
+from thesis_lib.metrics import dice_score, score_volume
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Augmentation, Earths, PatchBatches
 from thesis_lib.patches.volumes import TEST_EARTH, Data
@@ -82,22 +82,13 @@ class Train(Task):
     augmentation: Augmentation = field(default_factory=Augmentation)
     encoder: str = "resnet34"
     pretrained: bool = False
+    title_format = "Train {0.loss}, seed {0.seed}"
 
     def __post_init__(self) -> None:
         check_choice("loss", self.loss, tuple(LOSSES))
         check_axes(self.axes)
         check_patches(self.patch, self.stride)
-        check_count("seed", self.seed, low=0)
-        check_count("batch_size", self.batch_size)
-        if self.n_patches is not None:
-            check_count("n_patches", self.n_patches)
-        resolved = replace(self.train, precision=resolve_precision(self.train))
-        object.__setattr__(self, "train", resolved)
-
-    @property
-    def title(self) -> str:
-        """Loss and seed."""
-        return f"Train {self.loss}, seed {self.seed}"
+        check_training(self)
 
     def check(self) -> None:
         """Refuse a volume to watch that no patch fits into."""
@@ -115,6 +106,7 @@ class Train(Task):
             ``history.csv`` and ``weights.safetensors`` are in the folder.
         """
         volumes, watched = self.data.train(self.seed), self.data.validation()
+        validate = None if watched is None else _make_validator(self, watched)
         batches = PatchBatches(
             volumes,
             patch=self.patch,
@@ -125,14 +117,8 @@ class Train(Task):
             augmentation=self.augmentation,
             seed=self.seed,
         )
-        history = fit(
-            build_model(self),
-            batches,
-            LOSSES[self.loss],
-            self.train,
-            validate=None if watched is None else _make_validator(self, watched),
-            folder=folder,
-        )
+        model, loss = build_model(self), LOSSES[self.loss]
+        history = fit(model, batches, loss, self.train, validate=validate, folder=folder)
         last = history.rows[-1]
         scores = {name: last[name] for name in ("train_loss", "validation_dice") if name in last}
         held_out = () if watched is None else (watched,)
@@ -160,18 +146,14 @@ class Score(Task):
     n_earths: int = 1
     tolerance_m: float = 50.0
     velocity_m_s: float | None = None
-    headline: ClassVar[tuple[str, ...]] = ("dice", "perimetric_similarity")
+    headline = ("dice", "perimetric_similarity")
+    title_format = "Score {0.network.loss}, seed {0.network.seed}"
 
     def __post_init__(self) -> None:
         check_count("n_earths", self.n_earths)
         check_range("tolerance_m", self.tolerance_m, low=0)
         if self.velocity_m_s is not None:
             check_range("velocity_m_s", self.velocity_m_s, low=0, exclusive=True)
-
-    @property
-    def title(self) -> str:
-        """Loss and seed."""
-        return f"Score {self.network.loss}, seed {self.network.seed}"
 
     def check(self) -> None:
         """Refuse test volumes that no patch fits into."""
@@ -198,19 +180,13 @@ class Score(Task):
             predicted = predict(model, volume, self.network, store=store)
             if index == 0:
                 _save_sections(_cut_middle(predicted, self.network.axes), folder)
-            scores.append(
-                asdict(
-                    score_prediction(
-                        predicted,
-                        volume,
-                        velocity_m_s=self.velocity_m_s,
-                        tolerance_m=self.tolerance_m,
-                    )
-                )
-            )
+            scores.append(score_prediction(predicted, volume, self.velocity_m_s, self.tolerance_m))
             if store is not None:
                 store.remove()
-        return {**_mean(scores), "volumes": scores, "data": _hash_data(test=volumes)}
+        # A score that is unknown (None) for one of the volumes has no mean.
+        each = {name: np.array([row[name] for row in scores], float) for name in scores[0]}
+        means = {name: values.mean() for name, values in each.items()}
+        return {**means, "volumes": scores, "data": _hash_data(test=volumes)}
 
 
 @dataclass(frozen=True)
@@ -234,16 +210,12 @@ class ScoreSections(Task):
     target: Data
     axis: str = "crossline"
     n_sections: int = 8
-    headline: ClassVar[tuple[str, ...]] = ("dice",)
+    headline = ("dice",)
+    title_format = "Transfer, {0.network.loss}, seed {0.network.seed}"
 
     def __post_init__(self) -> None:
         check_choice("axis", self.axis, tuple(LATERAL))
         check_count("n_sections", self.n_sections)
-
-    @property
-    def title(self) -> str:
-        """Seed."""
-        return f"Transfer, {self.network.title.removeprefix('Train ')}"
 
     def check(self) -> None:
         """Refuse a target without a mask or salt, or that no patch fits into."""
@@ -258,9 +230,8 @@ class ScoreSections(Task):
         ValueError
             If it has no mask, no section with salt, or sections smaller than a patch.
         """
-        is_earth = isinstance(self.target, Earths)
-        name = "earth" if isinstance(self.target, Earths) else self.target.path
-        volume = self.target.open(TEST_EARTH if is_earth else 0)
+        name = getattr(self.target, "path", "earth")
+        volume = self.target.open(TEST_EARTH if isinstance(self.target, Earths) else 0)
         if "salt" not in volume:
             raise ValueError(f"Invalid target {name} without a mask. Must have one.")
         others = [dim for dim in volume["salt"].dims if dim != self.axis]
@@ -286,20 +257,25 @@ class ScoreSections(Task):
         predicted = predict(model, target, replace(self.network, axes=(self.axis,)))
         _save_sections(predicted, folder)
         dims = section_dims(target, self.axis)
-        masks = (
-            predicted["probability"] > THRESHOLD,
-            target["salt"],
-            target["amplitude"].notnull(),
-        )
-        stacks = (mask.transpose(*dims).values for mask in masks)
+        salt, known = predicted["probability"] > THRESHOLD, target["amplitude"].notnull()
+        stacks = (mask.transpose(*dims).values for mask in (salt, target["salt"], known))
+        lines = target[self.axis].values
         sections = [
             {"section": int(line), "dice": dice_score(prediction, truth, valid=valid)}
-            for line, prediction, truth, valid in zip(
-                target[self.axis].values, *stacks, strict=True
-            )
+            for line, prediction, truth, valid in zip(lines, *stacks, strict=True)
         ]
         mean = float(np.mean([section["dice"] for section in sections]))
         return {"dice": mean, "sections": sections, "data": _hash_data(scored=(target,))}
+
+
+def check_training(task: Any) -> None:
+    """Refuse numbers of a training that are out of range, and fix what "auto" means here."""
+    check_count("seed", task.seed, low=0)
+    check_count("batch_size", task.batch_size)
+    if task.n_patches is not None:
+        check_count("n_patches", task.n_patches)
+    resolved = replace(task.train, precision=resolve_precision(task.train))
+    object.__setattr__(task, "train", resolved)
 
 
 def build_model(task: Train) -> SaltUNet:
@@ -314,16 +290,8 @@ def load_model(outcome: Outcome, name: str = "weights") -> SaltUNet:
     return model
 
 
-def predict(
-    model: nn.Module,
-    volume: xr.Dataset,
-    task: Train,
-    *,
-    progress: bool = False,
-    store: SlabStore | None = None,
-    client: Any | None = None,
-) -> xr.Dataset:
-    """Probability of salt in a whole volume, as the study predicts it; see `predict_volume`."""
+def predict(model: nn.Module, volume: xr.Dataset, task: Train, **options: Any) -> xr.Dataset:
+    """Predict as the study does; for ``options`` see :func:`thesis_lib.training.predict_volume`."""
     return predict_volume(
         model,
         volume,
@@ -332,27 +300,22 @@ def predict(
         axes=task.axes,
         batch_size=4 * task.batch_size,
         precision=task.train.precision,
-        progress=progress,
-        store=store,
-        client=client,
+        **options,
     )
 
 
 def score_prediction(
-    predicted: xr.Dataset, volume: xr.Dataset, *, velocity_m_s: float | None, tolerance_m: float
-) -> Scores:
+    predicted: xr.Dataset, volume: xr.Dataset, velocity_m_s: float | None, tolerance_m: float
+) -> dict[str, float | None]:
     """Scores of a predicted volume against its mask, where amplitudes are known."""
     dims = ("inline", "crossline", vertical_dim(volume))
     volume, predicted = volume.transpose(*dims), predicted.transpose(*dims)
-    salt, known = predicted["probability"] > THRESHOLD, volume["amplitude"].notnull()
+    masks = (predicted["probability"] > THRESHOLD, volume["salt"], volume["amplitude"].notnull())
     large = is_large(volume["amplitude"])
-    masks = [mask.data if large else mask.values for mask in (salt, volume["salt"], known)]
-    return score_volume(
-        masks[0],
-        masks[1],
-        spacing_m=spacing_m(volume, velocity_m_s=velocity_m_s),
-        tolerance_m=tolerance_m,
-        valid=masks[2],
+    salt, truth, known = (mask.data if large else mask.values for mask in masks)
+    spacing = spacing_m(volume, velocity_m_s=velocity_m_s)
+    return asdict(
+        score_volume(salt, truth, spacing_m=spacing, tolerance_m=tolerance_m, valid=known)
     )
 
 
@@ -394,28 +357,14 @@ def _check_patches(task: Train, volume: xr.Dataset, axis: str) -> None:
 
 def _pick_axis(volume: xr.Dataset, task: Train) -> str:
     """Direction to watch a held-out volume along: a narrow block of lines has sections one way."""
-    wide = [axis for axis in task.axes if volume.sizes[LATERAL[axis]] >= task.patch[1]]
-    return wide[0] if wide else task.axes[-1]
-
-
-def _mean(volumes: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """Mean of every score over the test volumes; unknown where it is unknown for one of them."""
-    means: dict[str, float | None] = {}
-    for name in volumes[0]:
-        known = [scores[name] for scores in volumes if scores[name] is not None]
-        means[name] = float(np.mean(known)) if len(known) == len(volumes) else None  # type: ignore[arg-type]
-    return means
+    wide = (axis for axis in task.axes if volume.sizes[LATERAL[axis]] >= task.patch[1])
+    return next(wide, task.axes[-1])
 
 
 def _cut_middle(predicted: xr.Dataset, axes: Sequence[str]) -> xr.Dataset:
-    return xr.Dataset(
-        {
-            f"{axis}_section": middle_section(predicted, axis)["probability"].reset_coords(
-                drop=True
-            )
-            for axis in axes
-        }
-    )
+    sections = {axis: middle_section(predicted, axis)["probability"] for axis in axes}
+    plain = {f"{axis}_section": part.reset_coords(drop=True) for axis, part in sections.items()}
+    return xr.Dataset(plain)
 
 
 def _save_sections(sections: xr.Dataset, folder: Path) -> None:

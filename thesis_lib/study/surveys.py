@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import xarray as xr
+from safetensors.torch import save
 from torch import nn
 
 from saltvolumes import open_volume, save_volume
@@ -46,7 +46,6 @@ def train(
     patch: int = 64,
     split_axis: str = "crossline",
     test_lines: Sequence[int] = (),
-    tolerance_m: float = 50.0,
     velocity_m_s: float | None = None,
 ) -> Outcome:
     """
@@ -64,7 +63,7 @@ def train(
     split_axis, test_lines
         As in :class:`~thesis_lib.patches.Survey`; a patch's width is left out next to held-out
         lines.
-    tolerance_m, velocity_m_s
+    velocity_m_s
         As in :class:`~thesis_lib.study.Score`.
 
     Returns
@@ -72,13 +71,7 @@ def train(
     Outcome
         Of the `Score`; its parent ``network`` is that of the `Train`.
     """
-    survey = Survey(
-        str(path),
-        reading=reading,
-        split_axis=split_axis,
-        test_lines=tuple(test_lines),
-        guard_lines=patch,
-    )
+    survey = Survey(str(path), reading, split_axis, tuple(test_lines), guard_lines=patch)
     network = Train(
         seed,
         loss,
@@ -89,22 +82,21 @@ def train(
         axes=_find_axes((*survey.train(seed), *survey.test()), (patch, patch)),
         n_patches=n_patches,
     )
-    task = Score(network, tolerance_m=tolerance_m, velocity_m_s=velocity_m_s)
-    return run_all([task], root=root)[0]
+    return run_all([Score(network, velocity_m_s=velocity_m_s)], root=root)[0]
 
 
 def _find_axes(volumes: Sequence[xr.Dataset], patch: tuple[int, int]) -> tuple[str, ...]:
     """Directions in which patches fit the sections of all volumes."""
-    fitting, reason = [], None
+    fitting, errors = [], list[ValueError]()
     for axis in AXES:
         try:
             for volume in volumes:
                 split_sections(volume, axis, patch)
             fitting.append(axis)
         except ValueError as error:
-            reason = error
-    if not fitting and reason is not None:
-        raise reason
+            errors.append(error)
+    if not fitting:
+        raise errors[-1]
     return tuple(fitting)
 
 
@@ -152,7 +144,6 @@ def segment(
     reading: Mapping[str, Any],
     probability: bool = False,
     velocity_m_s: float | None = None,
-    tolerance_m: float = 50.0,
     force: bool = False,
 ) -> dict[str, float | None]:
     """
@@ -173,7 +164,7 @@ def segment(
     probability : bool
         Whether SEG-Y gets the probability of salt, in [0, 1], in place of the mask, 0 and 1. Other
         formats hold both, as ``probability`` and ``salt``.
-    velocity_m_s, tolerance_m : float
+    velocity_m_s : float or None
         As in :class:`~thesis_lib.study.Score`.
     force : bool
         Whether a file ``output`` that is there may be replaced.
@@ -189,7 +180,7 @@ def segment(
     ValueError, OSError
         If a file is not what it should be, or ``output`` cannot be written.
     """
-    inputs = (path, network, *_list_files(reading))
+    inputs = (path, network, *_list_files(reading.get("mask")))
     check_output("output", output, endings=WRITTEN_ENDINGS, inputs=inputs, force=force)
     model, task = read_network(network)
     volume = open_volume(path, **reading)
@@ -208,26 +199,20 @@ def segment(
     save_volume(found, output, variable=variable, like=like, **(layout if is_segy else {}))
     scores: dict[str, float | None] = {"salt_fraction": float(salt.sum() / known.sum())}
     if "salt" in volume:
-        how: dict[str, Any] = {"velocity_m_s": velocity_m_s, "tolerance_m": tolerance_m}
-        scores |= asdict(score_prediction(predicted, volume, **how))
+        scores |= score_prediction(predicted, volume, velocity_m_s, Score.tolerance_m)
     store.remove()
     return scores
 
 
 def _identify(volume: xr.Dataset, model: nn.Module) -> str:
     """What a prediction depends on: content of the volume, code and weights of the network."""
-    digest = hashlib.sha256(f"{volume.attrs['content_hash']} {hash_sources(Train)}".encode())
-    for name, values in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(values.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    weights = {name: values.contiguous() for name, values in model.state_dict().items()}
+    recipe = f"{volume.attrs['content_hash']} {hash_sources(Train)}"
+    return hashlib.sha256(recipe.encode() + save(weights)).hexdigest()
 
 
-def _list_files(reading: Mapping[str, Any]) -> list[Path]:
-    """Files that arguments of `open_volume` name: masks, or pairs of horizons."""
-    found, waiting = [], [reading.get("mask")]
-    while waiting:
-        value = waiting.pop()
-        waiting += value if isinstance(value, list | tuple) else []
-        found += [Path(value)] if isinstance(value, str | Path) else []
-    return found
+def _list_files(mask: Any) -> list[Path]:
+    """Files that a mask of `open_volume` names: one, or pairs of horizons."""
+    if isinstance(mask, list | tuple):
+        return [path for part in mask for path in _list_files(part)]
+    return [Path(mask)] if isinstance(mask, str | Path) else []

@@ -1,6 +1,5 @@
 """Tables: scores of runs, Table 1 next to the thesis', and the names of what they hold."""
 
-import os
 from collections.abc import Iterable
 from operator import attrgetter
 from pathlib import Path
@@ -56,9 +55,9 @@ def tabulate(
     return frame.astype(dict.fromkeys(frame.columns[frame.isna().all()], float))
 
 
-def read_thesis_table(path: str | os.PathLike[str] = REFERENCE / "table1.csv") -> pd.DataFrame:
+def read_thesis_table() -> pd.DataFrame:
     """Read the thesis' Table 1, indexed by loss key, in the thesis' order."""
-    return pd.read_csv(path, index_col="loss")
+    return pd.read_csv(REFERENCE / "table1.csv", index_col="loss")
 
 
 def format_table1(scores: pd.DataFrame, thesis: pd.DataFrame) -> pd.DataFrame:

@@ -11,20 +11,19 @@ import json
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib import metadata
 from itertools import product
 from pathlib import Path
-from statistics import fmean
 from time import perf_counter
 from typing import Any, ClassVar, Self, TypeVar
 
 import pandas as pd
 import torch
 from filelock import FileLock
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -52,6 +51,8 @@ class Task(ABC):
     """
 
     headline: ClassVar[tuple[str, ...]] = ()  # scores for the line that is printed
+    title_format: ClassVar[str] = "{0.__class__.__name__}"  # of str.format, with the task
+    __pydantic_config__ = ConfigDict(extra="forbid")  # of its fields' classes too
 
     def check(self) -> None:  # noqa: B027  most have nothing to refuse
         """Refuse, before anything is computed, what is bound to fail later."""
@@ -82,7 +83,7 @@ class Task(ABC):
     @property
     def title(self) -> str:
         """Name of the task for people."""
-        return type(self).__name__
+        return self.title_format.format(self)
 
     def describe(self) -> dict[str, Any]:
         """Everything that the key is made of."""
@@ -108,17 +109,18 @@ class Task(ABC):
             If none of them has a field of that name.
         """
         own = {name: values[name] for name, _ in _list_fields(self) if name in values}
-        used = set(own)
-        for name, parent in replace(self, **own).parents.items():
-            names = (values.keys() & _list_field_names(parent)) - set(own)
-            own[name] = parent.change(**{name: values[name] for name in names})
-            used |= names
-        if unknown := values.keys() - used:
+        task = replace(self, **own)
+        if unknown := values.keys() - _list_field_names(task):
             raise ValueError(
                 f"Invalid fields {sorted(unknown)} of {type(self).__name__}. Must be among: "
-                f"{', '.join(sorted(_list_field_names(self)))}."
+                f"{', '.join(sorted(_list_field_names(task)))}."
             )
-        return replace(self, **own)
+        left = {name: value for name, value in values.items() if name not in own}
+        for name, parent in task.parents.items():
+            own[name] = parent.change(
+                **{field: left[field] for field in left.keys() & _list_field_names(parent)}
+            )
+        return replace(task, **own)
 
 
 @dataclass(frozen=True)
@@ -219,9 +221,10 @@ def run_all(
     for task in ordered.values():
         if not (root / task.key / SCORES).exists():
             task.check()
-    results = _run_here(ordered, root) if client is None else _run_there(ordered, root, client)
-    outcomes: dict[str, Outcome] = {}
     n_workers = 1 if client is None else len(client.nthreads())
+    here = partial(_run_or_load, root)
+    results = _start(ordered, here) if client is None else _run_there(ordered, root, client)
+    outcomes: dict[str, Outcome] = {}
     for outcome in results:
         outcomes[outcome.task.key] = outcome
         if progress:
@@ -258,13 +261,23 @@ def grid(task: AnyTask, **values: Iterable[Any]) -> list[AnyTask]:
     """
     axes = {name: list(options) for name, options in values.items()}
     for name, options in axes.items():
-        if not options:
-            raise ValueError(f"Invalid {name} []. Must be at least one.")
-        if any(option in options[:i] for i, option in enumerate(options)):
-            raise ValueError(f"Invalid {name} {options}: contains duplicates. Must be distinct.")
+        check_distinct(name, options)
     return [
         task.change(**dict(zip(axes, chosen, strict=True))) for chosen in product(*axes.values())
     ]
+
+
+def check_distinct(name: str, values: Sequence[Any]) -> None:
+    """
+    Refuse values that contain duplicates, or none at all.
+
+    Raises
+    ------
+    ValueError
+        If they do.
+    """
+    if not values or any(value in values[:i] for i, value in enumerate(values)):
+        raise ValueError(f"Invalid {name} {values}. Must be distinct, at least one.")
 
 
 def write_tasks(path: str | os.PathLike[str], tasks: Sequence[Task]) -> None:
@@ -290,23 +303,9 @@ def read_tasks(path: str | os.PathLike[str]) -> list[Any]:
         return [_build_task(name, values) for entry in content for name, values in entry.items()]
     except DAMAGE as error:
         raise ValueError(
-            f"Invalid tasks {path}: {_in_one_line(error)}. Must be as this version of the library "
+            f"Invalid tasks {path}: {in_one_line(error)}. Must be as this version of the library "
             "writes them: run the chapter that writes them again."
         ) from error
-
-
-def read_outcome(folder: str | os.PathLike[str]) -> Outcome:
-    """
-    Read a finished run from its folder, without its parents.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds no finished run of this version of the library.
-    """
-    folder = Path(folder)
-    scores, seconds = _read_json(folder / SCORES), _read_seconds(folder)
-    return Outcome(read_task(folder), folder, scores, computed=False, seconds=seconds)
 
 
 def read_task(folder: Path) -> Any:
@@ -323,7 +322,7 @@ def read_task(folder: Path) -> Any:
         return _build_task(config["task"], config["fields"])
     except DAMAGE as error:
         raise ValueError(
-            f"Invalid run {folder}: {_in_one_line(error)}. Must be a folder with the {CONFIG} of a "
+            f"Invalid run {folder}: {in_one_line(error)}. Must be a folder with the {CONFIG} of a "
             "run of this version of the library."
         ) from error
 
@@ -345,12 +344,13 @@ def _order(tasks: Iterable[Task]) -> dict[str, Task]:
     return found
 
 
-def _run_here(tasks: Mapping[str, Task], root: Path) -> Iterator[Outcome]:
-    outcomes: dict[str, Outcome] = {}
+def _start(tasks: Mapping[str, Task], start: Callable[[Task, Any], Any]) -> Iterator[Any]:
+    """Yield what ``start`` returns for each task, given what it returned for the parents."""
+    started: dict[str, Any] = {}
     for key, task in tasks.items():
-        parents = {name: outcomes[parent.key] for name, parent in task.parents.items()}
-        outcomes[key] = _run_or_load(task, root, parents)
-        yield outcomes[key]
+        parents = {name: started[parent.key] for name, parent in task.parents.items()}
+        started[key] = start(task, parents)
+        yield started[key]
 
 
 def _run_there(tasks: Mapping[str, Task], root: Path, client: Any) -> Iterator[Outcome]:
@@ -363,13 +363,9 @@ def _run_there(tasks: Mapping[str, Task], root: Path, client: Any) -> Iterator[O
         raise ValueError(
             f"Invalid worker of {n_at_once} tasks at a time. Must be threads_per_worker=1."
         )
-    futures: dict[str, Any] = {}
-    for key, task in tasks.items():
-        parents = {name: futures[parent.key] for name, parent in task.parents.items()}
-        futures[key] = client.submit(
-            _run_with_threads, torch.get_num_threads(), task, root, parents, pure=False
-        )
-    for future in as_completed(futures.values()):  # type: ignore[no-untyped-call]
+    job = (_run_with_threads, torch.get_num_threads(), root)
+    futures = list(_start(tasks, partial(client.submit, *job, pure=False)))
+    for future in as_completed(futures):  # type: ignore[no-untyped-call]
         yield future.result()
 
 
@@ -379,15 +375,17 @@ def _run_with_threads(n_threads: int, *job: Any) -> Outcome:
     return _run_or_load(*job)
 
 
-def _run_or_load(task: Task, root: Path, parents: Parents) -> Outcome:
+def _run_or_load(root: Path, task: Task, parents: Parents) -> Outcome:
     folder, computed = root / task.key, False
     if not (folder / SCORES).exists():  # what is finished is read without a lock, by many at once
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
-            computed = not (folder / SCORES).exists()
-            if computed:
+            if computed := not (folder / SCORES).exists():
                 _compute(task, folder, parents)
-    scores, seconds = _read_json(folder / SCORES), _read_seconds(folder)
+    scores, timing = (_read_json(folder / name) for name in (SCORES, TIMING))
+    seconds = timing.get("seconds")
+    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise _damage(folder / TIMING, f"seconds {seconds!r} are no computing time")
     return Outcome(task, folder, scores, computed, seconds, parents)
 
 
@@ -409,15 +407,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_seconds(folder: Path) -> float:
-    """Computing time of a finished run."""
-    path = folder / TIMING
-    seconds = _read_json(path).get("seconds")
-    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-        raise _damage(path, f"seconds {seconds!r} are no computing time")
-    return seconds
-
-
 def _damage(path: Path, reason: object) -> ValueError:
     return ValueError(
         f"Cannot read {path}: {reason}. Delete the folder {path.parent} to compute the run again."
@@ -433,17 +422,15 @@ def _describe(outcome: Outcome) -> str:
     return f"{text} ({origin}, {outcome.folder.name})"
 
 
-def _format_left(waiting: Sequence[Task], done: Iterable[Outcome], n_workers: int) -> str:
+def _format_left(waiting: Sequence[Task], done: Collection[Outcome], n_workers: int) -> str:
     """Time that tasks will take, by the mean of those of their kind so far."""
-    seconds: dict[type, list[float]] = {}
-    for outcome in done:
-        seconds.setdefault(type(outcome.task), []).append(outcome.seconds)
-    known = [task for task in waiting if type(task) in seconds]
-    if not known:
+    seconds = pd.Series([each.seconds for each in done], [type(each.task) for each in done])
+    known = seconds.groupby(level=0, sort=False).mean().reindex([type(task) for task in waiting])
+    if not known.notna().any():
         return ""
-    left = sum(fmean(seconds[type(task)]) for task in known) / n_workers
+    left = known.sum() / n_workers
     words = f"{left / 60:.0f} min" if left >= 100 else f"{left:.0f} s"
-    return f"; {'about' if len(known) == len(waiting) else 'more than'} {words} left"
+    return f"; {'about' if known.notna().all() else 'more than'} {words} left"
 
 
 def _list_fields(value: Any) -> list[tuple[str, Any]]:
@@ -456,13 +443,11 @@ def _list_field_names(task: Task) -> set[str]:
     return own.union(*map(_list_field_names, task.parents.values()))
 
 
-def _list_classes(value: Any) -> list[type]:
+def _list_classes(value: Any) -> set[type]:
     """Classes of a task and of the dataclasses among its fields, which are not parents."""
-    kinds = {type(value)}
-    for _, part in _list_fields(value):
-        if is_dataclass(part) and not isinstance(part, Task):
-            kinds.update(_list_classes(part))
-    return sorted(kinds, key=lambda kind: kind.__qualname__)
+    parts = [part for _, part in _list_fields(value) if is_dataclass(part)]
+    own = [_list_classes(part) for part in parts if not isinstance(part, Task)]
+    return {type(value)}.union(*own)
 
 
 def _identify(value: Any) -> Any:
@@ -488,24 +473,9 @@ def _build_task(name: str, values: Any) -> Task:
     if name not in kinds:
         raise ValueError(f"unknown task {name!r}")
     task: Task = TypeAdapter(kinds[name]).validate_python(values)
-    if unknown := _list_paths(values) - _list_paths(to_plain(task)):
-        raise ValueError(f"{min(unknown)}: unknown field")
     return task
-
-
-def _list_paths(values: Any, above: str = "") -> set[str]:
-    """Dotted names of all that a nested mapping holds."""
-    items = values.items() if isinstance(values, Mapping) else ()
-    return {above}.union(*(_list_paths(item, f"{above}.{key}".lstrip(".")) for key, item in items))
 
 
 def _list_subclasses(kind: type) -> list[type]:
     own: list[type] = kind.__subclasses__()
     return own + [below for child in own for below in _list_subclasses(child)]
-
-
-def _in_one_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return in_one_line(error)
