@@ -14,6 +14,7 @@ DTYPES = {
     16: np.uint8,
 }
 N_SAMPLES = 8
+LINES = [(inline, crossline) for inline in (10, 12, 14) for crossline in range(100, 104)]
 # Real files of lines on a grid: their shape and the traces that are missing.
 REAL = {
     "segyio_f3.sgy": ((23, 18, 75), 0),

@@ -6,6 +6,7 @@ A few files, the same in every run; ``make fuzz`` tries many others.
 
 import time
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -81,23 +82,14 @@ def check_reading(path, **options):
     assert time.process_time() - start < LIMIT_S
 
 
-def fuzz(n_examples, n_changes=4):
-    """Give a test lists of changes, the same in every run."""
-    changes = st.lists(CHANGES, min_size=1, max_size=n_changes)
-
-    def decorate(test):
-        chosen = settings(
-            max_examples=n_examples,
-            derandomize=True,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        return chosen(given(changes=changes)(test))
-
-    return decorate
-
-
+DAMAGED = given(changes=st.lists(CHANGES, min_size=1, max_size=4))
+FUZZ = partial(  # the same changes in every run
+    settings,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 SEGY = {  # options of write_segy and of open_volume
     "ieee": ({"code": 5}, {}),
     "ibm, little-endian": ({"code": 1, "endian": "little"}, {}),
@@ -108,7 +100,8 @@ SEGY = {  # options of write_segy and of open_volume
 
 
 @pytest.mark.parametrize("kind", SEGY)
-@fuzz(50)
+@FUZZ(max_examples=50)
+@DAMAGED
 def test_damaged_segy_is_a_volume_or_one_clear_error(tmp_path_factory, kind, changes):
     """Headers, traces and length of SEG-Y may be anything."""
     folder = tmp_path_factory.getbasetemp()
@@ -121,7 +114,8 @@ def test_damaged_segy_is_a_volume_or_one_clear_error(tmp_path_factory, kind, cha
     check_reading(path, **options)
 
 
-@fuzz(15)
+@FUZZ(max_examples=15)
+@DAMAGED
 def test_damaged_segy_takes_little_memory(tmp_path_factory, changes):
     """Opening and reading allocates at most twice the file and 16 MiB."""
     folder = tmp_path_factory.getbasetemp()
@@ -149,7 +143,8 @@ def earth():
 
 
 @pytest.mark.parametrize("ending", [".npz", ".nc"])
-@fuzz(20)  # NetCDF is slow
+@FUZZ(max_examples=20)  # NetCDF is slow
+@DAMAGED
 def test_damaged_files_are_a_volume_or_one_clear_error(tmp_path_factory, earth, ending, changes):
     """The bytes of npz and NetCDF may be anything."""
     folder = tmp_path_factory.getbasetemp()
@@ -163,7 +158,8 @@ def test_damaged_files_are_a_volume_or_one_clear_error(tmp_path_factory, earth, 
     check_reading(path, dims=DIMS, sample_interval=4.0)
 
 
-@fuzz(15)
+@FUZZ(max_examples=15)
+@DAMAGED
 def test_a_damaged_store_is_a_volume_or_one_clear_error(tmp_path_factory, earth, changes):
     """Any file of a Zarr store, metadata or chunk, may be anything."""
     store = tmp_path_factory.getbasetemp() / "store.zarr"
