@@ -168,17 +168,12 @@ def _read_hdf5(file: h5py.File, release: int) -> Landmass:
 
 def _sort_classes(found: Mapping[str, Any], where: Path) -> list[Any]:
     """What was found of each class, in their order."""
-    by_label: dict[int, Any] = {}
-    for name, content in found.items():
-        label = _NAMES.get(re.sub(r"[\s_-]", "", name.lower()))
-        if label is None or label in by_label:
-            fault = "of no class" if label is None else f"a second {CLASSES[label]}"
-            raise DataError(f"{where.name} holds {name!r}, {fault}. Must be: {', '.join(CLASSES)}.")
-        by_label[label] = content
-    missing = [name for label, name in enumerate(CLASSES) if label not in by_label]
-    if missing:
-        raise DataError(f"{where.name} lacks {', '.join(missing)}.")
-    return [content for _, content in sorted(by_label.items())]
+    labels = [_NAMES.get(re.sub(r"[\s_-]", "", name.lower()), -1) for name in found]
+    if sorted(labels) != [*range(len(CLASSES))]:
+        shown = ", ".join(map(repr, found)) or "no class"
+        raise DataError(f"{where.name} holds {shown}. Must be one of each: {', '.join(CLASSES)}.")
+    by_label = dict(zip(labels, found.values(), strict=True))
+    return [by_label[label] for label in range(len(CLASSES))]
 
 
 def _sort_files(folder: Path) -> dict[int, Path]:

@@ -43,6 +43,7 @@ def write_segy(
     order=None,
     place=None,
     trace_fields=(),
+    fields_of=None,
     bin_fields=(),
     line_bytes=(189, 193),
     endian="big",
@@ -51,7 +52,7 @@ def write_segy(
     Write a small file by segyio.
 
     ``place`` gives the coordinates of an (inline, crossline), ``order`` that of the traces as
-    indices of (inline, crossline).
+    indices of (inline, crossline), and ``fields_of`` header fields of a trace by its number.
     """
     pairs = [(i, j) for i in range(len(inlines)) for j in range(len(crosslines))]
     pairs = [pair for pair in pairs if pair not in missing]
@@ -74,7 +75,7 @@ def write_segy(
                 **dict(trace_fields),
             }
             file.trace[trace] = cube[i, j].astype(DTYPES.get(code, np.float32))
-    return path
+    return set_fields(path, fields_of) if fields_of else path
 
 
 def rotate(inline: int, crossline: int) -> tuple[int, int]:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import segyio
 import xarray as xr
-from segy_files import LINES, N_SAMPLES, REAL, make_cube, rotate, set_fields, write_segy
+from segy_files import LINES, N_SAMPLES, REAL, make_cube, rotate, write_segy
 from segyio import BinField, TraceField
 
 from saltvolumes import DataError, find_missing, open_volume
 from saltvolumes.volume import spacing_m
 
 X, Y, SCALAR = TraceField.CDP_X, TraceField.CDP_Y, TraceField.SourceGroupScalar
+SOURCE_X, SOURCE_Y, UNIT = TraceField.SourceX, TraceField.SourceY, TraceField.CoordinateUnits
 
 
 def test_lazy_reading_indexes_as_in_memory(path, cube):
@@ -43,27 +44,21 @@ def test_vertical_axis_is_time_unless_depth_is_given(path, cube, caplog):
         open_volume(path, vertical="dept")
 
 
-def test_distances_of_a_survey_in_feet_are_metres(path, cube):
-    """Measurement system 2 means feet, for coordinates and depths."""
-    fields = {BinField.MeasurementSystem: 2, BinField.Interval: 10000}
-    write_segy(path, cube, place=lambda i, j: (100 * j, 50 * i), bin_fields=fields)
-    assert np.allclose(spacing_m(open_volume(path, vertical="depth")), (30.48, 30.48, 3.048))
-
-
 @pytest.mark.parametrize(
-    ("place", "unit", "reason"),
+    ("place", "reason"),
     [
-        (None, 1, "coordinates are all the same"),
-        (lambda _, j: (100 * j, 100 * j), 1, "lines of different numbers have the same position"),
-        (lambda i, j: (100 * j + 50 * i, 50 * i), 1, "inlines and crosslines do not cross at righ"),
-        (lambda i, j: (j * j % 97, 100 * i), 1, "traces lie up to 1 m off a regular grid"),
-        (rotate, 3, "coordinates are not lengths: unit 3"),
+        (None, "coordinates are all the same"),
+        (lambda _, j: (100 * j, 100 * j), "lines of different numbers have the same position"),
+        (lambda i, j: (100 * j + 50 * i, 50 * i), "inlines and crosslines do not cross at right"),
+        (lambda i, j: (j * j % 97, 100 * i), "traces lie up to 1 m off a regular grid"),
+        (rotate, "coordinates are not lengths: unit 1, 3"),
     ],
-    ids=["none", "all inlines in one position", "skew", "scattered", "degrees"],
+    ids=["none", "all inlines in one position", "skew", "scattered", "degrees in one trace"],
 )
-def test_coordinates_without_a_rectangular_grid_give_no_distances(path, cube, place, unit, reason):
+def test_coordinates_without_a_rectangular_grid_give_no_distances(path, cube, place, reason):
     """Where coordinates do not make sense, the volume has no distances, and states why."""
-    write_segy(path, cube, place=place, trace_fields={TraceField.CoordinateUnits: unit})
+    units = [1] * 11 + [3 if place is rotate else 1]
+    write_segy(path, cube, place=place, fields_of=lambda trace: {UNIT: units[trace]})
     volume = open_volume(path)
     assert "inline_m" not in volume.coords
     assert volume.attrs["trace_coordinates"].startswith(reason)
@@ -84,26 +79,16 @@ def test_distances_and_bearings_of_a_rotated_survey(path, cube, crossing):
     assert volume.attrs["trace_coordinates"] == "CDP coordinates"
 
 
-def test_each_trace_has_its_own_unit_of_coordinates(path, cube):
-    """Some writers fit the scalar to each trace: here every second one counts decimetres."""
-    write_segy(path, cube)
-    units = [{SCALAR: -10, X: 250 * j, Y: 500 * i} for i, j in LINES]
-    metres = [{X: 25 * j, Y: 50 * i} for i, j in LINES]
-    set_fields(path, lambda trace: (units, metres)[trace % 2][trace])
+def test_coordinates_of_other_units_and_fields(path, cube):
+    """Every second trace may count decimetres, and old files have coordinates of sources alone."""
+    fields = [{SCALAR: -10, X: 250 * j, Y: 500 * i} for i, j in LINES]
+    fields[::2] = [{X: 25 * j, Y: 50 * i} for i, j in LINES[::2]]
+    write_segy(path, cube, fields_of=lambda trace: fields[trace])
     assert np.allclose(spacing_m(open_volume(path), velocity_m_s=2000), (100, 25, 4))
-
-
-def test_coordinates_of_sources_serve_where_there_are_no_others(path, cube):
-    """Files before revision 1 have no field for coordinates of midpoints."""
-    write_segy(path, cube, trace_fields={SCALAR: -10})
-    sources = [
-        dict(zip((TraceField.SourceX, TraceField.SourceY), rotate(*pair), strict=True))
-        for pair in LINES
-    ]
-    set_fields(path, lambda trace: sources[trace])
-    volume = open_volume(path)
+    fields = [{SCALAR: -10, SOURCE_X: 125 * j, SOURCE_Y: 250 * i} for i, j in LINES]
+    volume = open_volume(write_segy(path, cube, fields_of=lambda trace: fields[trace]))
     assert volume.attrs["trace_coordinates"] == "source coordinates"
-    assert np.allclose(spacing_m(volume, velocity_m_s=2000), (25, 12.5, 4), atol=0.1)
+    assert np.allclose(spacing_m(volume, velocity_m_s=2000), (50, 12.5, 4))
 
 
 def test_order_of_traces_is_found(path, cube, caplog):
@@ -213,18 +198,13 @@ def test_line_numbers_are_read_from_the_bytes_given(path, cube):
 
 
 @pytest.mark.parametrize(
-    ("where", "bad", "message"),
-    [
-        ((1, 2, 3), np.nan, "NaN or infinite amplitude at inline 12, crossline 102"),
-        ((1, 2, 3), -np.inf, "NaN or infinite amplitude at inline 12, crossline 102"),
-        ((1, 2), np.inf, "NaN or infinite amplitude at inline 12, crossline 102"),
-        ((...,), np.nan, "every trace is missing"),
-    ],
+    ("where", "bad"), [((1, 2, 3), np.nan), ((1, 2, 3), -np.inf), ((1, 2), np.inf), ((), np.nan)]
 )
-def test_only_whole_traces_of_nan_are_missing(path, cube, where, bad, message):
+def test_only_whole_traces_of_nan_are_missing(path, cube, where, bad):
     """One bad sample, a trace of infinity and a volume of NaN are refused."""
     cube[where] = bad
-    with pytest.raises(DataError, match=message):
+    message = "NaN or infinite amplitude at inline 12, crossline 102"
+    with pytest.raises(DataError, match=message if where else "every trace is missing"):
         open_volume(write_segy(path, cube))
 
 

@@ -44,26 +44,19 @@ def test_traces_are_read_where_all_have_samples(path, cube, caplog, tmp_path):
         assert [header[DELAY] for header in file.header[:2]] == [100, 140]
 
 
-@pytest.mark.parametrize(
-    ("delays", "message"),
-    [
-        ((0, 50), r"start at 0 \(1 traces\), 50 \(11 traces\). Must be whole samples of 4.0 apart"),
-        ((0, 32), r"fewer than 8"),
-    ],
-)
-def test_traces_that_cannot_be_aligned_are_refused(path, cube, delays, message):
-    """Half a sample is not interpolated, and traces without a common time are no volume."""
-    set_fields(write_segy(path, cube), lambda trace: {DELAY: delays[trace > 0]})
-    with pytest.raises(DataError, match=message):
-        open_volume(path)
-
-
-def test_the_interval_that_is_given_aligns_traces(path, cube):
-    """Delays of 0 and 8 ms are two samples of 4 ms, which no header states."""
-    write_segy(path, cube, bin_fields={BinField.Interval: 0})
-    set_fields(path, lambda trace: {DELAY: 8 * (trace > 0)})
-    with pytest.raises(DataError, match=r"0 .* or give sample_interval"):
-        open_volume(path)
+def test_traces_that_cannot_be_aligned_are_refused(path, cube):
+    """Half a sample, no common time and no interval are refused; a given interval aligns."""
+    for delay, interval, message in (
+        (50, 4000, r"0 \(1 traces\), 50 \(11 traces\). Must be whole samples of 4.0 apart"),
+        (32, 4000, r"fewer than 8"),
+        (8, 0, r"0 .* or give sample_interval"),
+    ):
+        delays = [0] + [delay] * 11
+        bins = {BinField.Interval: interval}
+        write_segy(path, cube, bin_fields=bins)
+        set_fields(path, lambda trace, delays=delays: {DELAY: delays[trace]})
+        with pytest.raises(DataError, match=message):
+            open_volume(path)
     volume = open_volume(path, sample_interval=4.0)
     assert volume.time.values.tolist() == [8, 12, 16, 20, 24, 28]
     assert np.array_equal(volume.amplitude[0, 0], cube[0, 0, 2:])
@@ -86,52 +79,41 @@ def test_an_interval_that_is_given_leaves_the_start(path, cube, intervals):
 )
 def test_intervals_that_are_not_known_have_to_be_given(path, cube, intervals, odd):
     """None is invented, and which of two is right nobody guesses, though one trace states it."""
-    fields = {INTERVAL: intervals[1]}
-    write_segy(path, cube, bin_fields={BinField.Interval: intervals[0]}, trace_fields=fields)
-    set_fields(path, lambda trace: {INTERVAL: odd} if trace == 7 else {})
+    traces = [intervals[1]] * 11 + [odd]
+    bins = {BinField.Interval: intervals[0]}
+    write_segy(path, cube, bin_fields=bins, fields_of=lambda trace: {INTERVAL: traces[trace]})
     reason = "headers state 2 and 4" if odd == 2000 else "the file does not state it"
     with pytest.raises(ValueError, match=rf"Invalid sample_interval None.* since {reason}"):
         open_volume(path)
     assert open_volume(path, sample_interval=2.0).time.values[1] == 2.0
 
 
-def test_a_unit_of_coordinates_that_one_trace_states_counts(path, cube):
-    """Degrees in one trace leave no distances, which is said."""
-    write_segy(path, cube, place=lambda i, j: (25 * j, 25 * i))
-    set_fields(path, lambda trace: {UNIT: 3 if trace == 5 else 1})
-    reason = open_volume(path).attrs["trace_coordinates"]
-    assert reason == "coordinates are not lengths: unit 1, 3"
-
-
 @pytest.mark.parametrize("line_bytes", [(181, 185), (73, 77), (77, 73)])
 def test_fields_of_line_numbers_are_no_coordinates(path, cube, caplog, line_bytes):
     """Lines in the fields of X and Y give no metres, and what to pass is said."""
-    write_segy(path, cube)
-    set_fields(path, lambda trace: dict(zip(line_bytes, LINES[trace], strict=True)))
+    write_segy(path, cube, fields_of=lambda n: dict(zip(line_bytes, LINES[n], strict=True)))
     bytes_read = {"iline_byte": line_bytes[0], "xline_byte": line_bytes[1]}
     for volume in (open_volume(path), open_volume(path, **bytes_read)):
         assert volume.inline.values.tolist() == [10, 12, 14]
         assert spacing_m(volume, velocity_m_s=2000) is None
         assert volume.attrs["trace_coordinates"].endswith("coordinates are line numbers")
     assert "Pass spacing_m, in m" in caplog.text
-
-
-def test_lines_in_one_pair_of_fields_leave_the_other(path, cube):
-    """Line numbers in the fields of midpoints leave the coordinates of sources."""
-    fields = (X, Y, TraceField.SourceX, TraceField.SourceY)
+    fields = (X, Y, TraceField.SourceX, TraceField.SourceY)  # the latter two are coordinates
     places = [dict(zip(fields, (i, j, 20 * j, 10 * i), strict=True)) for i, j in LINES]
-    set_fields(write_segy(path, cube), lambda trace: places[trace])
+    write_segy(path, cube, fields_of=lambda trace: places[trace])
     volume = open_volume(path, iline_byte=181, xline_byte=185)
     assert spacing_m(volume, velocity_m_s=2000) == pytest.approx((20, 20, 4))
 
 
-def test_velocities_of_a_file_in_feet_are_feet_per_second(tmp_path, cube):
-    """14,700 ft/s are salt of 4480 m/s, as depths are feet; velocities in m/s are written so."""
+def test_a_file_in_feet_has_metres_and_velocities(tmp_path, cube):
+    """Coordinates, depths and velocities are in feet: 14,700 ft/s are salt, also as written."""
     stored = np.where(np.arange(N_SAMPLES) < 2, 14_700, 7000) + 0 * cube
-    feet = {BinField.MeasurementSystem: 2, BinField.Interval: 10000}
-    image = write_segy(tmp_path / "image.sgy", cube, bin_fields=feet)
-    model = write_segy(tmp_path / "velocity.sgy", stored, bin_fields=feet)
+    feet = {"bin_fields": {BinField.MeasurementSystem: 2, BinField.Interval: 10000}}
+    feet["place"] = lambda i, j: (100 * j, 50 * i)
+    image = write_segy(tmp_path / "image.sgy", cube, **feet)
+    model = write_segy(tmp_path / "velocity.sgy", stored, **feet)
     volume = open_volume(image, mask=model, salt_velocity_m_s=(4400, 4600), vertical="depth")
+    assert np.allclose(spacing_m(volume), (30.48, 30.48, 3.048))
     assert (volume.salt.values == (stored == 14_700)).all()
     assert "units" not in volume.attrs
     velocity = xr.where(volume.depth > 10, 4480.0, 2000.0 + 0 * volume.amplitude)
@@ -179,8 +161,8 @@ def place_rounded(angle_deg):
 def test_coordinates_in_whole_metres_give_distances(path, angle_deg, zeros):
     """Half a metre is allowed for in bins of 12.5 x 6.25 m, and traces at 0 / 0 are left out."""
     lines = {"inlines": range(40), "crosslines": range(60)}
+    lines["fields_of"] = lambda trace: {X: 0, Y: 0} if trace in zeros else {}
     write_segy(path, make_cube(40, 60, 2), **lines, place=place_rounded(angle_deg))
-    set_fields(path, lambda trace: {X: 0, Y: 0} if trace in zeros else {})
     assert spacing_m(open_volume(path), velocity_m_s=2000) == pytest.approx((12.5, 6.25, 4), 0.01)
 
 
