@@ -69,10 +69,7 @@ def open_landmass(root: str | Path, *, release: int = 1) -> Landmass:
        https://doi.org/10.5281/zenodo.3901644
     """
     check_choice("release", release, SHAPES)
-    root = Path(root)
-    if not root.exists():
-        raise FileNotFoundError(f"No such file or folder: {root}.")
-    root = unpack_once(root)
+    root = unpack_once(Path(root))
     if root.is_dir():
         return _read_folder(_find_release(root.resolve(), release), release)
     if root.suffix.lower() not in _HDF5_ENDINGS:

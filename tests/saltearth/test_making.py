@@ -95,10 +95,13 @@ def test_without_faults_only_layers_change() -> None:
     np.testing.assert_array_equal(first[~moved], second[~moved])
 
 
-@pytest.mark.parametrize("name", ["noise", "swings", "shadow", "gain", "clip"])
+@pytest.mark.parametrize(
+    "name", ["noise", "swings", "shadow", "gain", "clip", "interior", "stringers", "sutures"]
+)
 def test_imaging_leaves_the_earth(name: str) -> None:
-    """What spoils the image changes neither salt nor velocity, and does change the image."""
+    """What spoils the image, or lies in the salt, changes it, but neither mask nor velocity."""
     chosen = {"noise": 0.2, "swings": 0.2, "shadow": 0.5, "gain": 0.3, "clip": 0.05}
+    chosen |= {"interior": 0.05, "stringers": 0.5, "sutures": 0.5, "n_bodies": 3}
     spoilt, clean = (make_volume(SMALL, seed=1, **chosen | change) for change in ({}, {name: 0.0}))
     assert spoilt.salt.equals(clean.salt)
     assert spoilt.velocity.equals(clean.velocity)
