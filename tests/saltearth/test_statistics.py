@@ -148,13 +148,10 @@ def test_sections_of_both_directions() -> None:
 
 
 def test_what_cannot_be_described_is_refused() -> None:
-    """Unknown axes, short traces, volumes without variation and lags too long are refused."""
-    noise = white_noise(64, 40)
+    """Unknown axes, short traces and volumes without variation are refused."""
     with pytest.raises(ValueError, match="Invalid axis 'time'"):
-        describe(noise, axes=("time",))
+        describe(white_noise(64, 40), axes=("time",))
     with pytest.raises(ValueError, match=r"Invalid length along time 31\. Must be at least 32"):
         describe(white_noise(31, 40))
     with pytest.raises(ValueError, match="without a stretch of 17 live traces"):
         describe(np.ones((64, 40)))
-    with pytest.raises(ValueError, match=r"Invalid lag 40\. Must be from 1 to 39"):
-        trace_coherence(noise, 40)

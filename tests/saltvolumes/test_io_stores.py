@@ -236,11 +236,14 @@ def test_other_npy_arrays_are_refused(tmp_path, array, dims, message):
         open_volume(path, dims=dims, sample_interval=4.0)
 
 
-def test_other_hdf5_files_are_told(tmp_path):
-    """An array of HDF5 without names of its axes is opened by dims."""
+def test_stores_of_other_names_open_by_dims(tmp_path):
+    """An array of HDF5 without names of its axes, or of a store with others, is opened by dims."""
     with h5py.File(tmp_path / "x.nc", "w") as file:
         file["seis"] = SAMPLES
-    with pytest.raises(DataError, match=r"seis has dims .* Name them by dims"):
-        open_volume(tmp_path / "x.nc")
-    volume = open_volume(tmp_path / "x.nc", dims=DIMS, sample_interval=4.0)
-    assert np.array_equal(volume.amplitude, SAMPLES)
+    foreign = xr.Dataset({"seis": (("y", "x", "z"), SAMPLES)})
+    foreign.to_zarr(tmp_path / "x.zarr", consolidated=False, zarr_format=2)
+    for name in ("x.nc", "x.zarr"):
+        with pytest.raises(DataError, match=r"seis has dims \(.*\). Name them by dims"):
+            open_volume(tmp_path / name)
+        volume = open_volume(tmp_path / name, dims=DIMS, sample_interval=4.0)
+        assert np.array_equal(volume.amplitude, SAMPLES)
