@@ -15,12 +15,6 @@ from saltvolumes.landmass import CLASSES
 TINY = {"preset": "gulf", "shape": (16, 48, 96), "patch": 24, "n_per_class": 3}
 
 
-@pytest.fixture(scope="module")
-def patches():
-    """Three patches of each class."""
-    return make_class_patches(**TINY, seed=0)
-
-
 def draw_sections(**features):
     """One section of 32 by 32 that reflects everywhere, with the features given."""
     fields = {"salt": False, "throw": 0.0, "chaos": 0.0, "amplitude": 1.0} | features
@@ -29,24 +23,20 @@ def draw_sections(**features):
     return xr.Dataset({name: (dims, np.array(values)) for name, values in full.items()})
 
 
-def test_classes_are_balanced(patches):
-    """Every class of LANDMASS has as many patches; those of salt domes alone are partly salt."""
+def test_classes_are_balanced():
+    """Each class has as many patches, of salt domes alone partly salt, and the same for a seed."""
+    patches, again = (make_class_patches(**TINY, seed=0) for _ in range(2))
     assert patches.classes == CLASSES
     assert patches.labels.tolist() == sorted([0, 1, 2, 3] * 3)
     assert patches.images.shape == patches.masks.shape == (12, 24, 24)
     of_salt, filled = patches.labels == CLASSES.index("salt dome"), patches.masks.mean((1, 2))
     assert (filled[~of_salt] == 0).all()
     assert ((filled[of_salt] > 0.15) & (filled[of_salt] < 0.7)).all()
-
-
-def test_same_seed_same_patches(patches):
-    """The same arguments give the same patches; no patch of another seed is among them."""
-    again = make_class_patches(**TINY, seed=0)
     assert np.array_equal(again.images, patches.images)
     assert np.array_equal(again.masks, patches.masks)
     other = make_class_patches(**TINY, seed=1)
     distance = np.abs(other.images[:, None] - patches.images[None]).max(axis=(2, 3))
-    assert distance.min() > 0.1
+    assert distance.min() > 0.1  # no patch of another seed is among them
 
 
 def test_seeds_share_no_earth(monkeypatch):

@@ -61,16 +61,12 @@ def test_prograde_changes_its_package() -> None:
     assert way.min() > earth.depth_m  # numbers that no other layer has
 
 
-def test_unconformity_only_below() -> None:
-    """An unconformity leaves younger layers alone and removes section below it."""
+def test_unconformity_and_channel_are_confined() -> None:
+    """Section is missing below a layer; a channel as deep as stated holds younger layers."""
     missing = change_age(sediments.erode, flat_earth((32, 32, 128), unconformity=0.05))
     assert (missing[..., :19] == 0).all()
     assert (np.ptp(missing[..., 60:], axis=2) < 0.01).all()
     assert np.ptp(missing[..., -1]) > 20
-
-
-def test_channel_is_confined() -> None:
-    """A channel is filled with younger layers, no deeper than its depth."""
     earth = flat_earth((64, 64, 128), channel=0.02)
     change = change_age(sediments.carve, earth)
     assert 0 < (change < 0).mean() < 0.05

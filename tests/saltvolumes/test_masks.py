@@ -25,7 +25,7 @@ def write(earth, folder, **velocity):
 
 
 def test_salt_is_where_the_velocity_is_that_of_salt(earth, tmp_path):
-    """A velocity file gives the mask of the earth it was made with, whatever range holds 4480."""
+    """A velocity file, or variable, gives the mask of its earth, whatever range holds 4480."""
     image, model = write(earth, tmp_path)
     with pytest.raises(ValueError, match=r"Invalid salt_velocity_m_s .* without mask"):
         open_volume(image, salt_velocity_m_s=SEAM)
@@ -33,6 +33,11 @@ def test_salt_is_where_the_velocity_is_that_of_salt(earth, tmp_path):
         volume = open_volume(image, mask=model, salt_velocity_m_s=limits, vertical="depth")
         assert np.array_equal(volume.salt, earth.salt)
         assert volume.salt.chunks
+    save_volume(earth, tmp_path / "earth.zarr")
+    save_volume(earth[["amplitude"]], tmp_path / "image.zarr")
+    for name, mask in (("earth.zarr", "velocity"), ("image.zarr", tmp_path / "earth.zarr")):
+        volume = open_volume(tmp_path / name, mask=mask, salt_velocity_m_s=SEAM)
+        assert volume.salt.equals(earth.salt)
 
 
 def test_both_ends_of_the_range_are_salt(earth):
@@ -41,15 +46,6 @@ def test_both_ends_of_the_range_are_salt(earth):
     velocity = column.copy(data=np.float32([[[4399, 4400, 4500, 4600, 5200]]]))
     salt, _ = open_mask(velocity, column, salt_velocity_m_s=SEAM)
     assert salt.values.ravel().tolist() == [False, True, True, True, False]
-
-
-def test_a_velocity_of_a_store_is_a_mask(earth, tmp_path):
-    """The variable velocity serves by name, or from a second store that holds more."""
-    save_volume(earth, tmp_path / "earth.zarr")
-    save_volume(earth[["amplitude"]], tmp_path / "image.zarr")
-    for name, mask in (("earth.zarr", "velocity"), ("image.zarr", tmp_path / "earth.zarr")):
-        volume = open_volume(tmp_path / name, mask=mask, salt_velocity_m_s=SEAM)
-        assert volume.salt.equals(earth.salt)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
