@@ -8,18 +8,12 @@ import xarray as xr
 from saltearth.earth import Array, Earth
 from saltearth.imaging import TIME_VELOCITY_M_S, image_wavelengths_m
 from saltearth.making import build_earth, image_earth
-from saltearth.presets import Preset
 
 TRACES = 2  # on either side of a fault
 
 
 def make_features(
-    shape: tuple[int, int, int] = (96, 128, 128),
-    *,
-    seed: int,
-    spacing_m: tuple[float, float, float] = (25.0, 25.0, 20.0),
-    preset: str | Preset = "gulf",
-    **changes: Any,
+    shape: tuple[int, int, int] = (96, 128, 128), *, seed: int, **choices: Any
 ) -> xr.Dataset:
     """
     Make the volume of `make_volume` with two more variables: where it is faulted and chaotic.
@@ -30,8 +24,8 @@ def make_features(
 
     Parameters
     ----------
-    shape, seed, spacing_m, preset, **changes
-        As in `make_volume`.
+    shape, seed, **choices
+        As in `make_volume`, with its ``spacing_m``, ``preset`` and changes of it.
 
     Returns
     -------
@@ -57,10 +51,10 @@ def make_features(
         if step in ("carve", "disturb", "fault"):  # one after the other in `making.STEPS`
             ages_m[step] = earth.age_m.copy()
 
-    earth = build_earth(shape, seed=seed, spacing_m=spacing_m, preset=preset, watch=keep, **changes)
+    earth = build_earth(shape, seed=seed, watch=keep, **choices)
     before, disturbed, faulted = ages_m.values()
     volume = image_earth(earth)
-    chaos = spread(disturbed - before, before, spacing_m[2])
+    chaos = spread(disturbed - before, before, earth.grid.spacing_m[2])
     throw = jump(faulted - disturbed)
     for name, shift_m, long_name in (
         ("chaos", chaos, "spread of the push in a layer, periods of the image"),

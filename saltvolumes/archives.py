@@ -106,8 +106,6 @@ def find_file(path: str | Path, *patterns: str) -> Path:
         If not exactly one file fits, or an archive cannot be unpacked.
     """
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"No such file or folder: {path}.")
     for pattern in patterns:
         if path.is_file() and _fits(path, pattern):
             continue
@@ -118,7 +116,18 @@ def find_file(path: str | Path, *patterns: str) -> Path:
 
 
 def unpack_once(path: Path) -> Path:
-    """Folder of what an archive holds, unpacked unless it was before; anything else unchanged."""
+    """
+    Folder of what an archive holds, unpacked unless it was before; anything else unchanged.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at ``path``.
+    DataError
+        If it cannot be unpacked.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"No such file or folder: {path}.")
     if path.is_dir() or _find_ending(path) not in ARCHIVE_ENDINGS:
         return path
     folder = path.with_name(f"{path.name}.unpacked")

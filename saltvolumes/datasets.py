@@ -83,7 +83,7 @@ def _read_sources() -> dict[str, DataSource]:
 DATA_SOURCES: Mapping[str, DataSource] = _read_sources()
 
 
-def fetch(name: str, folder: str | Path | None = None, *, progress: bool = True) -> Path:
+def fetch(name: str, folder: str | Path | None = None) -> Path:
     """
     Download a data set, or go on with a download that broke off.
 
@@ -96,8 +96,6 @@ def fetch(name: str, folder: str | Path | None = None, *, progress: bool = True)
         A key of `DATA_SOURCES`.
     folder : str or Path, optional
         Where to put the file; the user's cache by default. Nothing is downloaded if it is there.
-    progress : bool
-        Show a progress bar.
 
     Returns
     -------
@@ -124,7 +122,7 @@ def fetch(name: str, folder: str | Path | None = None, *, progress: bool = True)
     known = source.sha256 or read_checksum(path)
     where, checksum = {path.name: source.url}, {path.name: known}
     cache = pooch.create(folder, base_url="", registry=checksum, urls=where)
-    download = ResumingDownloader(folder / f".{path.name}.part", progress=progress)
+    download = ResumingDownloader(folder / f".{path.name}.part")
     try:
         cache.fetch(path.name, downloader=download)
     except DownloadError as error:

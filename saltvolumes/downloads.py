@@ -32,12 +32,9 @@ class ResumingDownloader:
     ----------
     part : Path
         The part file.
-    progress : bool
-        Show a progress bar.
     """
 
     part: Path
-    progress: bool = True
 
     def __call__(self, url: str, output_file: str, _pooch: object = None) -> None:
         """
@@ -97,10 +94,8 @@ class ResumingDownloader:
                 self._tag.write_text(_find_tag(answer), encoding="utf-8")
             file.truncate(begin)
             file.seek(begin)
-            name, hidden = self.part.stem.lstrip("."), not self.progress or None
-            bar = tqdm(
-                desc=name, total=total, initial=begin, unit="B", unit_scale=1, disable=hidden
-            )
+            name = self.part.stem.lstrip(".")
+            bar = tqdm(desc=name, total=total, initial=begin, unit="B", unit_scale=1, disable=None)
             try:
                 with bar:
                     for chunk in answer.iter_content(_CHUNK_BYTES):

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,13 @@ def inspect_volume(path: str | Path, **reading: Any) -> Inspection:
     """
     path = check_path(path)
     is_segy = path.suffix.lower() in SEGY_ENDINGS
-    with _listen() as doubts:
+    with _listen() as warnings:
         try:
             volume = open_volume(path, **reading)
         except DataError as error:
             found = suggest_bytes(path) if is_segy and "geometry" in str(error) else ""
             raise DataError(f"{error}{found}") from error
+    doubts = [record.getMessage() for record in warnings]
     vertical = vertical_dim(volume)
     if is_segy and not {"vertical", "dims"} & reading.keys():
         doubts.append(f"The vertical axis is taken as {vertical}. For depth pass vertical=depth.")
@@ -99,19 +101,14 @@ def suggest_bytes(path: Path) -> str:
 
 
 @contextmanager
-def _listen() -> Iterator[list[str]]:
+def _listen() -> Iterator[list[logging.LogRecord]]:
     """Collect what readers warn of."""
-    heard: list[str] = []
-
-    class _Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            heard.append(record.getMessage())
-
-    logger, handler = logging.getLogger("saltvolumes"), _Handler(logging.WARNING)
+    logger, handler = logging.getLogger("saltvolumes"), BufferingHandler(capacity=1000)
+    handler.setLevel(logging.WARNING)
     spread, logger.propagate = logger.propagate, False
     logger.addHandler(handler)
     try:
-        yield heard
+        yield handler.buffer
     finally:
         logger.removeHandler(handler)
         logger.propagate = spread

@@ -69,10 +69,7 @@ def open_landmass(root: str | Path, *, release: int = 1) -> Landmass:
        https://doi.org/10.5281/zenodo.3901644
     """
     check_choice("release", release, SHAPES)
-    root = Path(root)
-    if not root.exists():
-        raise FileNotFoundError(f"No such file or folder: {root}.")
-    root = unpack_once(root)
+    root = unpack_once(Path(root))
     if root.is_dir():
         return _read_folder(_find_release(root.resolve(), release), release)
     if root.suffix.lower() not in _HDF5_ENDINGS:
@@ -168,17 +165,12 @@ def _read_hdf5(file: h5py.File, release: int) -> Landmass:
 
 def _sort_classes(found: Mapping[str, Any], where: Path) -> list[Any]:
     """What was found of each class, in their order."""
-    by_label: dict[int, Any] = {}
-    for name, content in found.items():
-        label = _NAMES.get(re.sub(r"[\s_-]", "", name.lower()))
-        if label is None or label in by_label:
-            fault = "of no class" if label is None else f"a second {CLASSES[label]}"
-            raise DataError(f"{where.name} holds {name!r}, {fault}. Must be: {', '.join(CLASSES)}.")
-        by_label[label] = content
-    missing = [name for label, name in enumerate(CLASSES) if label not in by_label]
-    if missing:
-        raise DataError(f"{where.name} lacks {', '.join(missing)}.")
-    return [content for _, content in sorted(by_label.items())]
+    labels = [_NAMES.get(re.sub(r"[\s_-]", "", name.lower()), -1) for name in found]
+    if sorted(labels) != [*range(len(CLASSES))]:
+        shown = ", ".join(map(repr, found)) or "no class"
+        raise DataError(f"{where.name} holds {shown}. Must be one of each: {', '.join(CLASSES)}.")
+    by_label = dict(zip(labels, found.values(), strict=True))
+    return [by_label[label] for label in range(len(CLASSES))]
 
 
 def _sort_files(folder: Path) -> dict[int, Path]:

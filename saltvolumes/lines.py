@@ -97,8 +97,7 @@ def middle_section(volume: xr.Dataset, axis: str) -> xr.Dataset:
     ValueError
         If ``axis`` is unknown.
     """
-    check_choice("axis", axis, AXES)
-    return _take_section(volume, axis, volume.sizes[axis] // 2)
+    return _take_section(volume, axis, volume.sizes[check_choice("axis", axis, AXES)] // 2)
 
 
 def richest_section(volume: xr.Dataset, axis: str) -> xr.Dataset:

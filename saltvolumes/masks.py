@@ -61,16 +61,17 @@ def open_mask(
         if labels.dtype.kind == "f":
             salt = abs(labels - label) <= _round_off(label)
     else:
-        low, high = _check_velocities(salt_velocity_m_s)
-        salt = (low <= labels) & (labels <= high)
-        found = xr.Dataset(
-            {"salt": salt.any(), "low": labels.min(), "high": labels.max()}
-        ).compute()
-        if not found["salt"]:
-            span = f"{found['low']:g} to {found['high']:g} m/s"
-            raise DataError(
-                f"The mask holds no salt: velocities of {span}, not {low:g} to {high:g}."
+        low, high = check_pair("salt_velocity_m_s", salt_velocity_m_s)
+        if not 0 < low <= high:
+            raise ValueError(
+                f"Invalid salt_velocity_m_s {salt_velocity_m_s!r}. Must rise, above 0."
             )
+        salt = (low <= labels) & (labels <= high)
+        parts = {"salt": salt.any(), "least": labels.min(), "most": labels.max()}
+        found = xr.Dataset(parts).compute()
+        if not found["salt"]:
+            span = f"{found['least']:g} to {found['most']:g} m/s, not {low:g} to {high:g}"
+            raise DataError(f"The mask holds no salt: velocities of {span}.")
     return salt, amplitude.where(labels.notnull()) if gaps.any() else amplitude
 
 
@@ -159,10 +160,3 @@ def _choose_label(labels: xr.DataArray, salt_label: float | None) -> float:
 def _round_off(label: float) -> float:
     """What float32 may make of a label, and less than half of the step to another whole one."""
     return min(4 * float(np.finfo(np.float32).eps) * max(abs(label), 1), 0.4)
-
-
-def _check_velocities(limits: tuple[float, float]) -> tuple[float, float]:
-    low, high = check_pair("salt_velocity_m_s", limits)
-    if not 0 < low <= high:
-        raise ValueError(f"Invalid salt_velocity_m_s {limits!r}. Must rise, above 0.")
-    return low, high

@@ -147,7 +147,7 @@ def content_hash(volume: xr.Dataset) -> str:
     for name in sorted(str(name) for name in volume.variables):
         array = volume[name]
         digest.update(f"{name}{array.dims}{array.shape}{array.dtype}".encode())
-        for run in read_runs(array) if array.ndim else (array,):
+        for run in read_runs(array) if array.ndim > 1 else (array,):
             digest.update(np.ascontiguousarray(run.values).tobytes())
     return digest.hexdigest()[:16]
 

@@ -6,17 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from saltvolumes._checks import check_choice
 from saltvolumes._io.segy import open_segy
-from saltvolumes._io.stores import LIVE, are_volume_dims, open_store
+from saltvolumes._io.stores import are_volume_dims, name_axes, open_store
 from saltvolumes._io.units import convert_axes
 from saltvolumes.errors import DataError, as_data_error
-from saltvolumes.volume import AXES, BLOCK_LINES, VERTICAL_UNITS
+from saltvolumes.volume import AXES, VERTICAL_UNITS
 
 SEGY_ENDINGS = (".sgy", ".segy")
 ENDINGS = (*SEGY_ENDINGS, ".npz", ".npy", ".nc", ".zarr")
@@ -136,32 +135,12 @@ def open_file(
         attrs = {name: value for name, value in cube.attrs.items() if name != "units"}
         return VolumeFile(path, {"amplitude": cube}, attrs=attrs)
     if ending in (".nc", ".zarr"):
-        arrays, attrs, live = open_store(path, dims)
-        return VolumeFile(path, arrays, attrs=attrs, live=live)
-    if dims is None:
-        raise ValueError(f"Invalid dims None. Must name the axes of the arrays of {path.name}.")
-    if ending == ".npz":
-        return _open_npz(path, dims)
-    with as_data_error(f"{path.name} is not npy, or truncated, or holds objects"):
-        mapped = np.load(path, mmap_mode="r")
-    if mapped.ndim != 3:
-        raise DataError(f"{path.name} has the shape {mapped.shape}. Must have three dimensions.")
-    blocks = tuple(BLOCK_LINES if dim in AXES else -1 for dim in dims)
-    lazy = da.from_array(mapped, blocks, name=False)  # type: ignore[no-untyped-call]
-    return VolumeFile(path, {"amplitude": xr.DataArray(lazy, dims=dims)})
-
-
-def _open_npz(path: Path, dims: Sequence[str]) -> VolumeFile:
-    with (
-        as_data_error(f"{path.name} is not npz, or truncated, encrypted or too large"),
-        zipfile.ZipFile(path),
-        np.load(path) as file,
-    ):
-        arrays = {name: file[name] for name in file.files}
-    cubes = {name: xr.DataArray(a, dims=dims) for name, a in arrays.items() if a.ndim == 3}
-    lateral = [dim for dim in dims if dim in AXES]
-    masks = [
-        xr.DataArray(arrays[n], dims=lateral) for n in LIVE if n in arrays and arrays[n].ndim == 2
-    ]
-    lines = {n: a for n, a in arrays.items() if a.ndim == 1 and n in dims}
-    return VolumeFile(path, cubes, lines, live=next(iter(masks), None))
+        return VolumeFile(path, *open_store(path, dims))
+    with as_data_error(f"{path.name} is not {ending[1:]}, or truncated, encrypted or too large"):
+        arrays: dict[str, Any]
+        if ending == ".npy":
+            arrays = {"amplitude": np.load(path, mmap_mode="r")}
+        else:
+            with zipfile.ZipFile(path), np.load(path) as file:
+                arrays = {name: file[name] for name in file.files}
+    return VolumeFile(path, *name_axes(path, arrays, dims))

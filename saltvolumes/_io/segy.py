@@ -254,9 +254,8 @@ def _scan_grid(headers: Headers) -> xr.DataArray:
         *(layout.path.name, traces.shape[0], line_bytes[0], traces.shape[1], line_bytes[1]),
         attrs["trace_order"],
     )
-    if not kept.all():
-        fields, numbers = {name: v[kept] for name, v in fields.items()}, numbers[:, kept]
-    found, steps = measure_grid(layout, fields, numbers, line_bytes)
+    of_kept = {byte: values[kept] for byte, values in fields.items()}
+    found, steps = measure_grid(layout, of_kept, numbers[:, kept], line_bytes)
     attrs["trace_coordinates"] = found
     for line, step in zip(AXES, () if steps is None else steps, strict=steps is not None):
         lines = traces[line].values
@@ -274,11 +273,11 @@ def _find_placed(layout: Layout, numbers: Integers) -> NDArray[np.bool_]:
         others = np.unique(axis[~zero])
         step = np.median(np.diff(others)) if others.size > 1 else 1
         if np.abs(others).min() > NEAR_STEPS * step:
-            where = f"the first of them number {np.argmax(zero) + 1}"
-            what = (
-                f"{np.count_nonzero(zero)} traces, {where}, have line numbers 0 / 0, far from all"
+            logger.warning(
+                "%s: %d traces, the first of them number %d, have line numbers 0 / 0, far from all "
+                "others, and are left out.",
+                *(layout.path.name, np.count_nonzero(zero), np.argmax(zero) + 1),
             )
-            logger.warning("%s: %s others, and are left out.", layout.path.name, what)
             return ~zero
     return np.ones(zero.size, bool)
 
@@ -295,10 +294,8 @@ def _find_traces(headers: Headers, numbers: Integers, placed: NDArray[np.bool_])
     where = tuple(np.searchsorted(*pair) for pair in zip(lines, numbers[:, index], strict=True))
     flat = where[0] * shape[1] + where[1]
     n_traces, n_pairs = index.size, np.unique(flat).size
-    hint = (
-        "A pre-stack file, numbers in other bytes (iline_byte, xline_byte), or a 2-D line, which "
-    )
-    hint += "single_line=True reads (thesis segment -o single_line true)"
+    hint = "A pre-stack file, numbers in other bytes (iline_byte, xline_byte), or a 2-D line, which"
+    hint += " single_line=True reads (thesis segment -o single_line true)"
     if n_pairs < n_traces < FEW_TWINS * n_pairs:
         order = np.argsort(flat, kind="stable")
         twin = np.argmax(np.diff(flat[order]) == 0)

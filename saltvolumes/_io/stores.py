@@ -43,6 +43,10 @@ _MASK_ATTRS = {
     "flag_meanings": "background salt",
     "dtype": "bool",
 }
+# Arrays by name, lines by name, attributes, and where there are traces: see `VolumeFile`.
+Contents = tuple[
+    dict[str, xr.DataArray], dict[str, NDArray[Any]], dict[str, Any], xr.DataArray | None
+]
 logger = logging.getLogger(__name__)
 
 
@@ -59,9 +63,7 @@ class _StoredArray:
         return values
 
 
-def open_store(
-    path: Path, dims: Sequence[str] | None
-) -> tuple[dict[str, xr.DataArray], dict[str, Any], xr.DataArray | None]:
+def open_store(path: Path, dims: Sequence[str] | None) -> Contents:
     """
     Open the arrays of three dimensions of a Zarr or NetCDF store lazily.
 
@@ -78,6 +80,8 @@ def open_store(
     -------
     dict of str to DataArray
         By name, or group and name.
+    dict of str to array of shape (n,)
+        Numbers of lines, or samples, that the arrays do not bring along.
     dict
         Attributes of the store.
     DataArray of dims (inline, crossline), optional
@@ -94,7 +98,9 @@ def open_store(
             warnings.filterwarnings("ignore", "Object at .* not recognized")  # nor is it read
             warnings.filterwarnings("ignore", "Duplicate dimension names")  # refused further on
             if ending == ".zarr" and (plain := _find_plain(path)):
-                return _open_plain(path, plain, dims), {}, None
+                _check_size(path, sum(array.nbytes for array in plain.values()))
+                _report_chunks(path, plain)
+                return name_axes(path, plain, dims)
             groups = _open_groups(path, ending)
         _check_size(path, sum(group.nbytes for group in groups.values()))
         stored: dict[str, xr.DataArray] = {}
@@ -120,7 +126,7 @@ def open_store(
         for key, value in groups["/"].attrs.items()
         if key not in _OWN_ATTRS
     }
-    return cubes, attrs, live
+    return cubes, {}, attrs, live
 
 
 def _open_groups(path: Path, ending: str) -> dict[str, xr.Dataset]:
@@ -149,20 +155,31 @@ def _find_plain(path: Path) -> dict[str, Any]:
     return {} if any(named) else arrays
 
 
-def _open_plain(
-    path: Path, arrays: Mapping[str, Any], dims: Sequence[str] | None
-) -> dict[str, xr.DataArray]:
+def name_axes(path: Path, arrays: Mapping[str, Any], dims: Sequence[str] | None) -> Contents:
+    """
+    Give arrays without names of axes those of a volume; see `open_store`.
+
+    Raises
+    ------
+    DataError
+        If ``dims`` are not given, or no array has three dimensions.
+    """
     stored = {name: array for name, array in arrays.items() if array.ndim == 3}
-    if dims is None:
+    if dims is None or not stored:
         shown = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise DataError(f"{path.name} holds plain arrays, {shown}. Name their axes by dims.")
-    _check_size(path, sum(array.nbytes for array in stored.values()))
-    _report_chunks(path, stored)
-    lines = {dim: arrays[dim][:] for dim in dims if dim in arrays}
-    return {
-        name: xr.DataArray(_open_lazily(path, array, dims, array.chunks), lines, dims)
-        for name, array in stored.items()
-    }
+        raise DataError(
+            f"Invalid dims {dims}. Must name the three axes of an array of {path.name}: {shown}."
+        )
+    cubes: dict[str, xr.DataArray] = {}
+    for name, array in stored.items():
+        in_memory = type(array) is np.ndarray
+        lazy = array if in_memory else _open_lazily(path, array, dims, getattr(array, "chunks", ()))
+        cubes[name] = xr.DataArray(lazy, dims=dims)
+    lines = {dim: arrays[dim][:] for dim in dims if dim in arrays and arrays[dim].ndim == 1}
+    lateral = [dim for dim in dims if dim in AXES]
+    masks = (arrays[name] for name in LIVE if name in arrays and arrays[name].ndim == 2)
+    live = next((xr.DataArray(mask[:], dims=lateral) for mask in masks), None)
+    return cubes, lines, {}, live
 
 
 def _open_array(

@@ -166,7 +166,7 @@ def make_fetch(scratch: Path) -> Kills:
     def act(folder: Path) -> None:
         os.environ["NO_PROXY"] = "*"
         datasets.DATA_SOURCES = {"seam-depth": source}
-        datasets.fetch("seam-depth", folder / "data", progress=False)
+        datasets.fetch("seam-depth", folder / "data")
 
     def read(folder: Path) -> Content:
         path = folder / "data" / "file.zip"

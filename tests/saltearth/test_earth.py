@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from flat_earths import flat_earth
+from flat_earths import SMALL, flat_earth
 
-from saltearth import PRESETS, make_volume
-from saltearth.earth import Earth, Grid, draw_position, ramp, random_field, random_map, rotate
+from saltearth import make_volume
+from saltearth.earth import Grid, draw_position, ramp, random_field, random_map, rotate
+from saltearth.making import build_earth
 
 
 def test_random_map_statistics() -> None:
@@ -22,25 +23,20 @@ def test_random_map_statistics() -> None:
 
 
 def test_random_field_statistics() -> None:
-    """A Gaussian field of length a has covariance exp(-d^2 / 4 a^2)."""
+    """A Gaussian field of length a has covariance exp(-d^2 / 4 a^2); slabs take every inline."""
     grid = Grid((64, 64, 64), (10.0, 10.0, 10.0))
     values = random_field(np.random.default_rng(0), grid, (20.0, 20.0, 20.0))
     assert values.std() == pytest.approx(1, abs=1e-3)
     assert np.mean(values[:-2] * values[2:]) == pytest.approx(np.exp(-0.25), abs=0.05)
+    np.testing.assert_array_equal(np.concatenate([values[here] for here in grid.slabs()]), values)
 
 
-def test_ramp() -> None:
-    """The step is 0, 1/2 and 1 half a width before, at, and half a width after its position."""
+def test_ramp_and_rotate() -> None:
+    """A ramp is 0, 1/2, 1 around its position; a point along an azimuth lies on its axis."""
     np.testing.assert_allclose(ramp(np.float32([-5, -1, 0, 1, 5]), 2.0), [0, 0, 0.5, 1, 1])
-
-
-def test_rotate() -> None:
-    """A point in the direction of the azimuth lies along it, one a quarter turn on across it."""
-    along, across = rotate(
-        np.array([np.cos(0.3), -np.sin(0.3)]), np.sin([0.3, np.pi / 2 + 0.3]), 0.3
-    )
-    np.testing.assert_allclose(along, [1, 0], atol=1e-7)
-    np.testing.assert_allclose(across, [0, 1], atol=1e-7)
+    angles = np.array([0.3, 0.3 + np.pi / 2])  # the second a quarter turn on
+    along, across = rotate(np.cos(angles), np.sin(angles), 0.3)
+    np.testing.assert_allclose([along, across], np.eye(2), atol=1e-7)
 
 
 def test_draw_position() -> None:
@@ -55,30 +51,12 @@ def test_draw_position() -> None:
     assert np.std(anywhere) > 400
 
 
-def test_slabs_cover_the_grid() -> None:
-    """Slabs take every inline once, in order."""
-    grid = Grid((100, 256, 256), (25.0, 25.0, 20.0))
-    lines = np.arange(100)
-    np.testing.assert_array_equal(np.concatenate([lines[here] for here in grid.slabs()]), lines)
-
-
 def test_count_follows_the_area() -> None:
     """Things are counted per squared distance of bodies, which is half to all of the depth."""
-    earth = flat_earth((80, 80, 100), body_spacing_m=2000.0)
-    assert earth.count(8.0) == 8  # 2 km by 2 km
-    assert earth.count(0.1, least=1) == 1
-    assert earth.count(1e3, most=30) == 30
+    earth = flat_earth((80, 80, 100), body_spacing_m=2000.0)  # 2 km by 2 km
+    assert [earth.count(8.0), earth.count(0.1, least=1), earth.count(1e3, most=30)] == [8, 1, 30]
     for spacing_m, kept_m in ((100.0, 1e3), (1500.0, 1.5e3), (9000.0, 2e3)):
-        earth = flat_earth((16, 16, 100), body_spacing_m=spacing_m)
-        assert earth.body_spacing_m == kept_m
-
-
-def test_streams_are_separate() -> None:
-    """Each step has its own random stream, which the seed alone decides."""
-    earth = flat_earth()
-    again = Earth(earth.grid, PRESETS["north_sea"], earth.seed)
-    assert earth.rng("salt").random() == again.rng("salt").random()
-    assert earth.rng("salt").random() != earth.rng("fold").random()
+        assert flat_earth((16, 16, 100), body_spacing_m=spacing_m).body_spacing_m == kept_m
 
 
 @pytest.mark.parametrize(
@@ -89,9 +67,13 @@ def test_streams_are_separate() -> None:
         ({"shape": (32, 32)}, r"Invalid shape \(32, 32\). Must have 3 axes"),
         ({"spacing_m": (25.0, 20.0)}, r"Invalid spacing_m \(25.0, 20.0\). Must have 3 axes"),
         ({"spacing_m": (0.0, 25.0, 20.0)}, r"Invalid spacing_m 0"),
+        ({"seed": -1}, "Invalid seed -1"),
+        ({"preset": "moon"}, "one of: 'gulf', 'north_sea'"),
+        ({"colour": "red"}, "unexpected keyword argument 'colour'"),
     ],
 )
-def test_refuse_grid(wrong: dict, message: str) -> None:
-    """A grid has three axes of 16 to 512 samples, at spacings above 0."""
-    with pytest.raises(ValueError, match=message):
-        make_volume(seed=0, **wrong)
+@pytest.mark.parametrize("make", [make_volume, build_earth])
+def test_refuse_arguments(make, wrong: dict, message: str) -> None:
+    """A grid has three axes of 16 to 512 samples; seeds, presets and their fields are known."""
+    with pytest.raises((ValueError, TypeError), match=message):
+        make(**{"shape": SMALL, "seed": 0, **wrong})

@@ -53,17 +53,13 @@ def test_spread_of_a_layer() -> None:
     np.testing.assert_allclose(spread(push, age, 20.0), np.where(age == 60, 7, 0))
 
 
-def test_periods_over_depth() -> None:
-    """At the top, half the shortest wavelength is one period; it takes more further down."""
+def test_periods_over_depth_and_time() -> None:
+    """Half a wavelength is a period; a shift takes 2 d / v, at the depth that samples show."""
     earth = flat_earth()
     top_m, _, bottom_m = image_wavelengths_m(earth)
     found = count_periods(earth, xr.Dataset(), np.full(SMALL, top_m / 2, np.float32))
     np.testing.assert_allclose(found[..., 0], 1, rtol=1e-6)
     np.testing.assert_allclose(found[..., -1], top_m / bottom_m, rtol=1e-6)
-
-
-def test_periods_over_time() -> None:
-    """In time a shift d takes 2 d / v, and samples are those of the depth that they show."""
     earth = flat_earth(vertical="time", frequency_hz=5.0)
     earth.sample_depth_m = 0.5 * earth.grid.z + np.zeros(SMALL, np.float32)
     velocity = xr.DataArray(np.full(SMALL, 2000.0, np.float32))

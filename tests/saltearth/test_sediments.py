@@ -9,23 +9,18 @@ from saltearth.sediments import layer_sequence
 
 
 def test_sea_floor_has_level_and_bounded_relief() -> None:
-    """The sea floor lies at the water's depth, and its relief within twice the stated spread."""
+    """Relief lies within twice its spread of the water's depth, and e^-1 is left .3 deeper."""
     earth = flat_earth((64, 64, 100), water=0.15, relief=0.02)
     sediments.add_sea_floor(earth)
     assert earth.sea_floor_m.shape == (64, 64, 1)
     assert np.abs(earth.sea_floor_m - 300).max() <= 2 * 0.02 * 2000
     assert np.ptp(earth.sea_floor_m) > 40
-
-
-def test_sediments_flatten_the_relief() -> None:
-    """The first layer follows the sea floor; e^-1 of its relief is left .3 of the depth below."""
     earth = flat_earth((16, 16, 101))
     earth.sea_floor_m[:] = 200
     earth.sea_floor_m[8:] += 40  # mean 220 m
     sediments.deposit(earth)
     relief = earth.age_m[0, 0] - earth.age_m[8, 0]
-    assert relief[11] == pytest.approx(40)
-    assert relief[11 + 30] == pytest.approx(40 * np.exp(-30 / 30.3), rel=1e-3)
+    assert relief[[11, 11 + 30]] == pytest.approx([40, 40 * np.exp(-30 / 30.3)], rel=1e-3)
 
 
 def test_folds_at_the_stated_height() -> None:
@@ -66,16 +61,12 @@ def test_prograde_changes_its_package() -> None:
     assert way.min() > earth.depth_m  # numbers that no other layer has
 
 
-def test_unconformity_only_below() -> None:
-    """An unconformity leaves younger layers alone and removes section below it."""
+def test_unconformity_and_channel_are_confined() -> None:
+    """Section is missing below a layer; a channel as deep as stated holds younger layers."""
     missing = change_age(sediments.erode, flat_earth((32, 32, 128), unconformity=0.05))
     assert (missing[..., :19] == 0).all()
     assert (np.ptp(missing[..., 60:], axis=2) < 0.01).all()
     assert np.ptp(missing[..., -1]) > 20
-
-
-def test_channel_is_confined() -> None:
-    """A channel is filled with younger layers, no deeper than its depth."""
     earth = flat_earth((64, 64, 128), channel=0.02)
     change = change_age(sediments.carve, earth)
     assert 0 < (change < 0).mean() < 0.05
@@ -97,7 +88,7 @@ def test_chaos_is_confined_to_packages() -> None:
 
 
 def test_fault_throw_grows_downward() -> None:
-    """A fault leaves the footwall alone; next to the plane the throw grows linearly to its end."""
+    """Faults only drop layers: the throw grows linearly along the plane, and the footwall stays."""
     earth = flat_earth((32, 16, 100))
     fault = {"position_m": (200.0, 200.0), "azimuth": 0.0, "dip": np.pi / 2}
     drop = -change_age(sediments.cut, earth, **fault, throw_m=60.0, tip_m=400.0)[:, 8]
@@ -106,14 +97,10 @@ def test_fault_throw_grows_downward() -> None:
     roll = np.exp(-25 / (0.5 * earth.body_spacing_m))
     np.testing.assert_allclose(drop[9, 40], 60 * 400 / 800 * roll, rtol=1e-4)
     np.testing.assert_allclose(drop[9, 80:], 60 * roll, rtol=1e-4)
-
-
-def test_faults_drop_layers_only() -> None:
-    """Faults are normal faults: they only ever drop layers, by no more than all throws."""
     earth = flat_earth((32, 32, 50), faults=4.0, throw=0.02)
     drop = -change_age(sediments.fault, earth)
     assert drop.min() >= 0
-    assert 0 < drop.max() <= earth.count(4.0) * 0.02 * earth.depth_m
+    assert 0 < drop.max() <= earth.count(4.0) * 0.02 * earth.depth_m  # by no more than all throws
 
 
 def test_upturn_decays_from_salt() -> None:

@@ -14,6 +14,7 @@ DTYPES = {
     16: np.uint8,
 }
 N_SAMPLES = 8
+LINES = [(inline, crossline) for inline in (10, 12, 14) for crossline in range(100, 104)]
 # Real files of lines on a grid: their shape and the traces that are missing.
 REAL = {
     "segyio_f3.sgy": ((23, 18, 75), 0),
@@ -42,6 +43,7 @@ def write_segy(
     order=None,
     place=None,
     trace_fields=(),
+    fields_of=None,
     bin_fields=(),
     line_bytes=(189, 193),
     endian="big",
@@ -50,7 +52,7 @@ def write_segy(
     Write a small file by segyio.
 
     ``place`` gives the coordinates of an (inline, crossline), ``order`` that of the traces as
-    indices of (inline, crossline).
+    indices of (inline, crossline), and ``fields_of`` header fields of a trace by its number.
     """
     pairs = [(i, j) for i in range(len(inlines)) for j in range(len(crosslines))]
     pairs = [pair for pair in pairs if pair not in missing]
@@ -73,7 +75,7 @@ def write_segy(
                 **dict(trace_fields),
             }
             file.trace[trace] = cube[i, j].astype(DTYPES.get(code, np.float32))
-    return path
+    return set_fields(path, fields_of) if fields_of else path
 
 
 def rotate(inline: int, crossline: int) -> tuple[int, int]:

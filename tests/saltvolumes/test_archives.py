@@ -13,8 +13,6 @@ import zipfile
 from contextlib import suppress
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from saltvolumes.archives import ARCHIVE_ENDINGS, find_file, unpack
 from saltvolumes.errors import DataError
@@ -95,14 +93,17 @@ def test_links_lead_nowhere(folder):
     assert (link.is_symlink(), link.read_text()) == (False, "../out")
 
 
-def test_encrypted_zip_is_refused(folder):
-    """A zip that wants a password is named as such."""
+def test_encrypted_and_damaged_members_are_refused(folder):
+    """A zip that wants a password is named as such; a damaged header of a tar is not its end."""
     path = write(folder / "a.zip", {"a": b"x"})
     data = bytearray(path.read_bytes())
     data[6] |= 1  # flags of the member
     data[data.index(b"PK\x01\x02") + 8] |= 1  # and of its entry in the directory
     path.write_bytes(data)
     assert_refused(path, "'a'.* is encrypted, password required")
+    path = write(folder / "a.tar")
+    path.write_bytes(path.read_bytes().replace(b"empty", b"Empty"))
+    assert_refused(path, "bad checksum")
 
 
 def test_full_disk_leaves_nothing(folder, monkeypatch):
@@ -116,52 +117,16 @@ def test_full_disk_leaves_nothing(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("ending", [".zip", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar"])
-@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.7])
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.7, None])
 def test_truncated_archives_are_refused(folder, ending, fraction):
-    """Half an archive gives nothing."""
+    """Half an archive gives nothing, nor one that lacks its mark or checksum at the end."""
     path = write(folder / f"a{ending}")
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(fraction * len(whole))])
-    assert_refused(path, "is damaged, or cannot be unpacked")
-
-
-@pytest.mark.parametrize("ending", [".tar.gz", ".tar.bz2", ".tar.xz", ".tar"])
-def test_archives_without_their_end_are_refused(folder, ending):
-    """Where all files are there but the mark or checksum at the end is not, some may be lost."""
-    path = write(folder / f"a{ending}")
-    whole, n_bytes = path.read_bytes(), -4
-    if ending == ".tar":  # two blocks of zeros, and more
+    n_bytes = -4 if fraction is None else int(fraction * len(whole))
+    if fraction is None and ending == ".tar":  # two blocks of zeros, and more
         n_bytes = -(-len(whole.rstrip(b"\0")) // 512) * 512
     path.write_bytes(whole[:n_bytes])
     assert_refused(path, "is damaged, or cannot be unpacked")
-
-
-def test_a_damaged_header_is_not_the_end(folder):
-    """Files after a damaged header are not lost without a word."""
-    path = write(folder / "a.tar")
-    content = path.read_bytes()
-    place = content.index(b"empty")
-    path.write_bytes(content[:place] + b"E" + content[place + 1 :])
-    assert_refused(path, "bad checksum")
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    ending=st.sampled_from([".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"]),
-    changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=4),
-)
-def test_mutated_archives(tmp_path_factory, ending, changes):
-    """A damaged archive gives a folder or one clear error, whatever byte is changed."""
-    folder = tmp_path_factory.mktemp("mutated")
-    path = write(folder / f"a{ending}")
-    data = bytearray(path.read_bytes())
-    for place, value in changes:
-        data[int(place * len(data))] = value
-    path.write_bytes(data)
-    try:
-        unpack(path, folder / "to")
-    except DataError:
-        assert not (folder / "to").exists()
 
 
 def test_killed_unpacking_leaves_no_folder(folder):
@@ -188,26 +153,32 @@ def test_killed_unpacking_leaves_no_folder(folder):
 
 
 def test_what_is_not_unpacked(folder):
-    """A missing file, an unknown ending and a folder that exists are named."""
+    """A missing file, an unknown ending, a folder that exists, and none or several that fit."""
     with pytest.raises(FileNotFoundError, match=r"No such file: .*a\.zip"):
         unpack(folder / "a.zip", folder / "to")
+    with pytest.raises(FileNotFoundError, match="No such file or folder"):
+        find_file(folder / "a.zip", "*.sgy")
     (folder / "a.rar").touch()
     with pytest.raises(ValueError, match=r"Invalid archive ending '\.rar'"):
         unpack(folder / "a.rar", folder / "to")
+    path = write(folder / "a.zip", {"a.sgy": b"", "b.sgy": b""})
     with pytest.raises(FileExistsError, match=r"exists\. Delete it, or unpack to another folder"):
-        unpack(write(folder / "a.zip"), folder)
+        unpack(path, folder)
+    with pytest.raises(DataError, match=r"holds 2 files '\*\.sgy' among 2: a\.sgy, b\.sgy"):
+        find_file(path, "*.sgy")
+    with pytest.raises(DataError, match=r"holds 0 files 'c\.sgy' among 2: a\.sgy"):
+        find_file(path, "c.sgy")
 
 
 def test_find_file_in_an_archive_within(folder):
     """Patterns lead through archives to a file, whatever the folder and case of its name."""
     inner = write(folder / "INNER.ZIP", {"Grid@@": b"grid"}).read_bytes()
     path = write(folder / "a.zip", {"deep/INNER.ZIP": inner, "__MACOSX/inner.zip": b""})
-    steps = ("inner.zip", "grid@@")
-    found = find_file(path, *steps)
+    found = find_file(path, "inner.zip", "grid@@")
     assert found.read_bytes() == b"grid"
-    assert find_file(folder / "INNER.ZIP", *steps).read_bytes() == b"grid"
-    assert find_file(found, *steps) == found
-    assert find_file(folder / "a.zip.unpacked", *steps) == found
+    assert find_file(folder / "INNER.ZIP", "inner.zip", "grid@@").read_bytes() == b"grid"
+    for start in (found, folder / "a.zip.unpacked"):
+        assert find_file(start, "inner.zip", "grid@@") == found
 
 
 def test_find_file_unpacks_once(folder, monkeypatch):
@@ -220,14 +191,3 @@ def test_find_file_unpacks_once(folder, monkeypatch):
     os.utime(path, (2e9, 2e9))
     with pytest.raises(FileExistsError, match=r"a\.zip\.unpacked exists"):
         find_file(path, "*.sgy")
-
-
-def test_find_file_wants_exactly_one(folder):
-    """None or several that fit are an error that lists what there is."""
-    path = write(folder / "a.zip", {"a.sgy": b"", "b.sgy": b""})
-    with pytest.raises(DataError, match=r"holds 2 files '\*\.sgy' among 2: a\.sgy, b\.sgy"):
-        find_file(path, "*.sgy")
-    with pytest.raises(DataError, match=r"holds 0 files 'c\.sgy' among 2: a\.sgy"):
-        find_file(path, "c.sgy")
-    with pytest.raises(FileNotFoundError, match="No such file or folder"):
-        find_file(folder / "none.zip", "*.sgy")

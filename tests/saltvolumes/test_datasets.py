@@ -45,7 +45,7 @@ def set_file(monkeypatch, **known):
 
 def fetch_seam(folder):
     """Fetch the SEAM volume; its content."""
-    return fetch("seam-depth", folder, progress=False).read_bytes()
+    return fetch("seam-depth", folder).read_bytes()
 
 
 def test_sources_are_complete():
@@ -63,15 +63,14 @@ def test_sources_are_complete():
 
 def test_fetch_keeps_the_first_checksum(tmp_path, server):
     """The first download is trusted; the second call downloads only what was damaged since."""
-    path = fetch("seam-depth", tmp_path / "new", progress=False)
+    path = fetch("seam-depth", tmp_path / "new")
     assert path == tmp_path / "new" / "file.zip"
     assert path.read_bytes() == CONTENT
     assert (tmp_path / "new" / "file.zip.sha256").read_text() == f"{DIGEST}  file.zip\n"
-    assert fetch_seam(tmp_path / "new") == CONTENT
-    assert len(server.asked) == 1
-    path.write_bytes(b"changed")
-    assert fetch_seam(tmp_path / "new") == CONTENT
-    assert len(server.asked) == 2
+    for n_asked, content in ((1, CONTENT), (2, b"changed")):
+        path.write_bytes(content)
+        assert fetch_seam(tmp_path / "new") == CONTENT
+        assert len(server.asked) == n_asked
 
 
 def test_another_file_is_refused(tmp_path, server):
@@ -100,21 +99,15 @@ def test_checksum_of_the_list_counts(tmp_path, server, monkeypatch):
         fetch_seam(tmp_path)
 
 
-def test_fetch_goes_on(tmp_path, server):
-    """A download that broke off names the page of the data, and goes on when asked again."""
+def test_fetch_goes_on(tmp_path, server, capsys, monkeypatch):
+    """What broke off names the page of the data, and goes on; a terminal shows a bar to its end."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     server.break_after = len(CONTENT) // 2
     with pytest.raises(DownloadError, match=r"Call again to go on .* page of the data is https"):
         fetch_seam(tmp_path)
     server.break_after = None
     assert fetch_seam(tmp_path) == CONTENT
     assert server.asked[-1][1] > 0
-
-
-@pytest.mark.usefixtures("server")
-def test_fetch_shows_progress(tmp_path, capsys, monkeypatch):
-    """In a terminal, a bar with the name of the file runs to its end."""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    fetch("seam-depth", tmp_path)
     bar = capsys.readouterr().err
     assert "file.zip: 100%" in bar
     assert "300k/300k" in bar
@@ -131,23 +124,18 @@ def test_what_cannot_be_fetched():
 
 def test_open_seam_as_downloaded(tmp_path):
     """The zip of the SEAM volume opens in metres of depth, with its line numbers."""
-    rng = np.random.default_rng(4)
-    volume = build_volume(
-        rng.normal(size=(4, 5, 6)).astype(np.float32),
-        inline=1499 + 6 * np.arange(4),
-        crossline=1499 + 6 * np.arange(5),
-        vertical=20.0 * np.arange(6),
-    )
+    cube = np.random.default_rng(4).normal(size=(4, 5, 6)).astype(np.float32)
+    lines = {"inline": 1499 + 6 * np.arange(4), "crossline": 1499 + 6 * np.arange(5)}
+    volume = build_volume(cube, **lines, vertical=20.0 * np.arange(6))
     inner = tmp_path / "SEAM_Interpretation_Challenge_1_Depth.sgy"
     save_volume(volume, inner)
     with zipfile.ZipFile(tmp_path / "seam.zip", "w") as archive:
         archive.write(inner, f"some folder/{inner.name}")
         archive.writestr("some folder/LICENSE.pdf", "")
-    opened = open_source("seam-depth", tmp_path / "seam.zip")
-    for name in ("amplitude", "inline", "crossline", "depth"):
-        np.testing.assert_array_equal(opened[name], volume[name])
-    opened = open_source("seam-depth", inner)
-    np.testing.assert_array_equal(opened["amplitude"], volume["amplitude"])
+    for path in (tmp_path / "seam.zip", inner):
+        opened = open_source("seam-depth", path)
+        for name in ("amplitude", "inline", "crossline", "depth"):
+            np.testing.assert_array_equal(opened[name], volume[name])
 
 
 def test_open_seam_line_as_downloaded(tmp_path):
@@ -155,7 +143,6 @@ def test_open_seam_line_as_downloaded(tmp_path):
     folder = tmp_path / "SEAM_I_2D_Model"
     folder.mkdir()
     velocity = np.full((1, 6, 5), 1500, np.float32)
-    velocity[:, 2:, 2:] = 4480
     lines = {"inlines": [0], "crosslines": range(1, 7), "line_bytes": (189, 21)}
     interval = {segyio.BinField.Interval: 10_000}
     write_segy(folder / "SEAM_Vp_Elastic_N23900.sgy", velocity, **lines, bin_fields=interval)
@@ -163,18 +150,6 @@ def test_open_seam_line_as_downloaded(tmp_path):
     opened = open_source("seam-2d-elastic", shutil.make_archive(str(folder), "zip", tmp_path))
     np.testing.assert_array_equal(opened["amplitude"], velocity)
     np.testing.assert_array_equal(opened["depth"], 10.0 * np.arange(5))
-
-
-@pytest.fixture
-def small_grid(monkeypatch):
-    """A salt model of 4 x 3 x 5 samples, whose velocity identifies them."""
-    source = DATA_SOURCES["seg-eage-salt"]
-    small = replace(source, reading={**source.reading, "shape": (4, 3, 5)})
-    monkeypatch.setattr(datasets, "DATA_SOURCES", {source.name: small})
-    x, y, z = np.meshgrid(np.arange(4), np.arange(3), np.arange(5), indexing="ij")
-    velocity = 1500.0 + 100 * x + 10 * y + z
-    velocity[2:, 1, 3] = 4482
-    return velocity.astype(np.float32)
 
 
 def write_salt_model(path, grid):
@@ -189,23 +164,24 @@ def write_salt_model(path, grid):
     return path
 
 
-def test_open_salt_model_as_downloaded(tmp_path, small_grid):
-    """The bare grid has x fastest and depth slowest; salt is where its velocity is."""
-    grid = small_grid.astype(">f4").tobytes(order="F")
+def test_open_salt_model_as_downloaded(tmp_path, monkeypatch):
+    """A bare grid, x fastest, depth slowest; of another size or without velocities it is none."""
+    source = DATA_SOURCES["seg-eage-salt"]
+    small = replace(source, reading={**source.reading, "shape": (4, 3, 5)})
+    monkeypatch.setattr(datasets, "DATA_SOURCES", {source.name: small})
+    x, y, z = np.meshgrid(np.arange(4), np.arange(3), np.arange(5), indexing="ij")
+    velocity = 1500.0 + 100 * x + 10 * y + z
+    velocity[2:, 1, 3] = 4482
+    grid = velocity.astype(">f4").tobytes(order="F")
     opened = open_source("seg-eage-salt", write_salt_model(tmp_path / "a.tar.gz", grid))
-    np.testing.assert_array_equal(opened["velocity"], small_grid)
-    np.testing.assert_array_equal(opened["salt"], small_grid == 4482)
+    np.testing.assert_array_equal(opened["velocity"], velocity)
+    np.testing.assert_array_equal(opened["salt"], velocity == 4482)
     for name, n in (("inline_m", 4), ("crossline_m", 3), ("depth", 5)):
         np.testing.assert_array_equal(opened[name], 20.0 * np.arange(n))
-
-
-@pytest.mark.usefixtures("small_grid")
-def test_bad_salt_model(tmp_path):
-    """A grid of another size or without velocities is refused."""
     with pytest.raises(DataError, match=r"Saltf@@: cannot reshape array of size 2 into shape"):
-        open_source("seg-eage-salt", write_salt_model(tmp_path / "a.tar.gz", bytes(8)))
+        open_source("seg-eage-salt", write_salt_model(tmp_path / "b.tar.gz", bytes(8)))
     with pytest.raises(DataError, match="Saltf@@ holds no velocities"):
-        open_source("seg-eage-salt", write_salt_model(tmp_path / "b.tar.gz", bytes(240)))
+        open_source("seg-eage-salt", write_salt_model(tmp_path / "c.tar.gz", bytes(240)))
 
 
 @pytest.mark.parametrize("release", [1, 2])

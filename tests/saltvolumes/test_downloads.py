@@ -33,53 +33,40 @@ def server():
 
 def download(folder, url):
     """Download as pooch would ask for it; what arrived."""
-    ResumingDownloader(folder / ".file.zip.part", progress=False)(url, str(folder / "arrived"))
+    ResumingDownloader(folder / ".file.zip.part")(url, str(folder / "arrived"))
     return (folder / "arrived").read_bytes()
 
 
-def break_off(folder, server):
-    """Leave a part file of a download that broke off; its length."""
+def break_off(folder, server, **changes):
+    """Leave a part file of a download that broke off, then change the server; its length."""
     server.break_after = HALF
     with pytest.raises(DownloadError, match="Call again to go on"):
         download(folder, server.url)
-    server.break_after = None
+    vars(server).update(break_after=None, **changes)
     return (folder / ".file.zip.part").stat().st_size
 
 
-def test_file_arrives_whole(tmp_path, server):
-    """What arrives is what was served, and no part of it stays behind."""
-    assert download(tmp_path, server.url) == CONTENT
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left <= {"arrived", ".file.zip.part.lock"}
-
-
-def test_download_goes_on(tmp_path, server):
-    """After the connection broke, only the rest is asked for."""
+@pytest.mark.parametrize("moved", [False, True])
+def test_download_goes_on(tmp_path, server, moved):
+    """After the connection broke, only the rest is asked for, also of a file that moved."""
+    server.moved = moved
     n_here = break_off(tmp_path, server)
     assert 0 < n_here <= HALF
     assert download(tmp_path, server.url) == CONTENT
     assert server.asked == [(None, 0), (f"bytes={n_here}-", n_here)]
+    assert {path.name for path in tmp_path.iterdir()} <= {"arrived", ".file.zip.part.lock"}
 
 
 @pytest.mark.parametrize(
     "change", [{"ranges": False}, {"tag": '"two"'}, {"tag": ""}, {"tag": 'W/"one"'}]
 )
-def test_download_starts_afresh(tmp_path, server, change):
-    """No part is sent where the server sends none, or where the file may be another by now."""
-    break_off(tmp_path, server)
-    server.content = CONTENT[::-1]
-    for name, value in change.items():
-        setattr(server, name, value)
+@pytest.mark.parametrize("tag", ['"one"', ""])
+def test_download_starts_afresh(tmp_path, server, tag, change):
+    """No part is sent where the server sends none, or does not vouch that the file is the same."""
+    server.tag = tag
+    break_off(tmp_path, server, content=CONTENT[::-1], **change)
     assert download(tmp_path, server.url) == CONTENT[::-1]
     assert server.asked[-1][1] == 0
-
-
-def test_download_without_a_tag_never_goes_on(tmp_path):
-    """Two halves are joined only if the server vouches that they are of one file."""
-    with serve(FileServer(CONTENT, tag="")) as server:
-        break_off(tmp_path, server)
-        assert download(tmp_path, server.url) == CONTENT
-        assert server.asked == [(None, 0), (None, 0)]
 
 
 @pytest.mark.parametrize(("more", "first_byte"), [(b"", len(CONTENT)), (b"more", 0)])
@@ -91,30 +78,19 @@ def test_part_as_long_as_the_file(tmp_path, server, more, first_byte):
     assert server.asked[-1][1] == first_byte
 
 
-@pytest.mark.parametrize(("name", "value"), [("shift", -1000), ("length", False)])
-def test_servers_may_differ(tmp_path, server, name, value):
+@pytest.mark.parametrize("change", [{"shift": -1000}, {"length": False}])
+def test_servers_may_differ(tmp_path, server, change):
     """Bytes that come twice are written once, and the length need not be known."""
-    break_off(tmp_path, server)
-    setattr(server, name, value)
+    break_off(tmp_path, server, **change)
     assert download(tmp_path, server.url) == CONTENT
 
 
 @pytest.mark.parametrize("change", [{"shift": 1000}, {"span": False}])
 def test_other_parts_are_refused(tmp_path, server, change):
     """A server that leaves a gap, or does not say what it sends, is not believed."""
-    break_off(tmp_path, server)
-    for name, value in change.items():
-        setattr(server, name, value)
+    break_off(tmp_path, server, **change)
     with pytest.raises(DownloadError, match="sends another part of the file"):
         download(tmp_path, server.url)
-
-
-def test_redirects_are_followed(tmp_path, server):
-    """A file that moved is found, and its download goes on as well."""
-    server.moved = True
-    n_here = break_off(tmp_path, server)
-    assert download(tmp_path, server.url) == CONTENT
-    assert server.asked[-1] == (f"bytes={n_here}-", n_here)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +103,7 @@ def test_redirects_are_followed(tmp_path, server):
 )
 def test_answers_that_are_no_file(tmp_path, server, change, message):
     """What is not the file never gets its name, and leaves no part."""
-    for name, value in change.items():
-        setattr(server, name, value)
+    vars(server).update(change)
     with pytest.raises(DownloadError, match=message):
         download(tmp_path, server.url)
     assert not (tmp_path / ".file.zip.part").exists()
@@ -150,30 +125,27 @@ def test_full_disk_is_noticed_before(tmp_path, server, monkeypatch):
         download(tmp_path, server.url)
 
 
-def test_killed_download_goes_on(tmp_path):
+def test_killed_download_goes_on(tmp_path, server):
     """SIGKILL amid a download costs nothing of what had arrived."""
-    with serve(FileServer(CONTENT)) as server:
-        part = tmp_path / ".file.zip.part"
-        code = (
-            "import os, requests, sys, time\n"
-            "from pathlib import Path\n"
-            "from saltvolumes.downloads import ResumingDownloader\n"
-            "whole = requests.Response.iter_content\n"
-            "def slow(self, size):\n"
-            "    for chunk in whole(self, 1000):\n"
-            "        time.sleep(0.001)\n"
-            "        yield chunk\n"
-            "requests.Response.iter_content = slow\n"
-            "ResumingDownloader(Path(sys.argv[1]))(sys.argv[2], sys.argv[1] + '.whole')\n"
-        )
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, str(part), server.url], stderr=subprocess.DEVNULL
-        )
-        while process.poll() is None and not (part.exists() and part.stat().st_size > 100_000):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        n_here = part.stat().st_size
-        assert 100_000 <= n_here < len(CONTENT)
-        assert download(tmp_path, server.url) == CONTENT
-        assert server.asked[-1] == (f"bytes={n_here}-", n_here)
+    part = tmp_path / ".file.zip.part"
+    code = (
+        "import os, requests, sys, time\n"
+        "from pathlib import Path\n"
+        "from saltvolumes.downloads import ResumingDownloader\n"
+        "whole = requests.Response.iter_content\n"
+        "def slow(self, size):\n"
+        "    for chunk in whole(self, 1000):\n"
+        "        time.sleep(0.001)\n"
+        "        yield chunk\n"
+        "requests.Response.iter_content = slow\n"
+        "ResumingDownloader(Path(sys.argv[1]))(sys.argv[2], sys.argv[1] + '.whole')\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(part), server.url])
+    while process.poll() is None and not (part.exists() and part.stat().st_size > 100_000):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    n_here = part.stat().st_size
+    assert 100_000 <= n_here < len(CONTENT)
+    assert download(tmp_path, server.url) == CONTENT
+    assert server.asked[-1] == (f"bytes={n_here}-", n_here)

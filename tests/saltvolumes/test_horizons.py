@@ -14,9 +14,11 @@ DEPTHS = 10.0 * np.arange(20)
 @pytest.fixture
 def image(tmp_path):
     """A depth volume without a mask, as a file."""
-    amplitude = np.random.default_rng(0).standard_normal((6, 4, 20))
-    volume = build_volume(amplitude, inline=INLINES, crossline=CROSSLINES, vertical=DEPTHS)
-    save_volume(volume, tmp_path / "image.zarr")
+    cube = np.random.default_rng(0).standard_normal((6, 4, 20))
+    save_volume(
+        build_volume(cube, inline=INLINES, crossline=CROSSLINES, vertical=DEPTHS),
+        tmp_path / "image.zarr",
+    )
     return tmp_path / "image.zarr"
 
 
@@ -78,21 +80,25 @@ def test_salt_ends_where_picks_end(image, write, caplog):
 @pytest.mark.parametrize(
     ("text", "columns"),
     [
-        ("100 20 50\n101 22 60\n", (0, 1, 2)),
-        ("100\t20\t50\r\n101\t22\t60\r\n", (0, 1, 2)),
-        ("inline,crossline,depth (m)\n100, 20, 50\n101,22,60", (0, 1, 2)),
-        ("\ufeff# 1: Inline\n! noted 1 2 3\n\n100 20 50\n\n101 22 60 # last", (0, 1, 2)),
-        ("Top salt\nVERSION 1\n500.5 700.25 100 20 50.0 x\n512.5 700.5 101 22 6e1\n", (2, 3, 4)),
-        ("INLINE : 100 XLINE : 20 500.5 700.25 50\nINLINE : 101 XLINE : 22 1 2 60\n", (2, 5, 8)),
-        ("50 20 100\n60 22 101\n", (2, 1, 0)),
-        ("100 20 50\n101 22 60\nEOD\n", (0, 1, 2)),
-        ("100 20 50\n102 20 1e30\n102 20 NaN\n102 20 -999.25\n101 22 60\n", (0, 1, 2)),
+        ("100 20 50.5\n101 22 60\n", (0, 1, 2)),
+        ("100\t20\t50.5\r\n101\t22\t60\r\n", (0, 1, 2)),
+        ("inline,crossline,depth (m)\n100, 20, 50.5\n101,22,60", (0, 1, 2)),
+        ("\ufeff# 1: Inline\n! noted 1 2 3\n\n100 20 50.5\n\n101 22 60 # last", (0, 1, 2)),
+        ("Top salt\nVERSION 1\n500.5 7.25 100 20 50.5 x\n512.5 7.5 101 22 6e1\n", (2, 3, 4)),
+        ("INLINE : 100 XLINE : 20 500.5 70 50.5\nINLINE : 101 XLINE : 22 1 2 60\n", (2, 5, 8)),
+        ("50.5 20 100\n60 22 101\n", (2, 1, 0)),
+        ("100 20 50.5\n101 22 60\nEOD\n", (0, 1, 2)),
+        ("100 20 50.5\n102 20 1e30\n102 20 NaN\n102 20 -999.25\n101 22 60\n", (0, 1, 2)),
+        ("100;20;50,5\n101;22;60,0\n", (0, 1, 2)),
+        ("Inline;Xline;Z\n100; 20; 50.5\n101; 22; 60\n", (0, 1, 2)),
+        ("100,0\t20,0\t50,5\n101,0\t22,0\t60,0\n", (0, 1, 2)),
+        ("# Tiefe; in m\n100 20 50,5 # 1,5\n101 22 60\n", (0, 1, 2)),
     ],
 )
 def test_exports_of_interpretation_packages_are_read(write, text, columns):
-    """The same two picks are found in each layout."""
+    """The same two picks are found in each layout, whatever separates columns and decimals."""
     path = write("höhe der salz.txt", text, encoding="utf-8", newline="")
-    assert read_picks(path, columns=columns).tolist() == [[100, 20, 50], [101, 22, 60]]
+    assert read_picks(path, columns=columns).tolist() == [[100, 20, 50.5], [101, 22, 60]]
     path.write_bytes("# Höhe\n1 2 3\n".encode("latin-1"))
     assert read_picks(path).tolist() == [[1, 2, 3]]
 
@@ -115,11 +121,7 @@ def test_the_scale_turns_picks_into_metres_downward(image, write, scale, z):
         ("100 20 50\n101 20\n", "100 20 80", "top.txt, counted .* with 2 columns"),
         ("100 20 3005,25\n", "100 20 80", "top 3005.25 lies below base 80 at inline 100"),
         ("100 20 50\n100 20 60\n", "100 20 80", "two picks at inline 100, crossline 20"),
-        (
-            "101 22 90\n101 20 9\n",
-            "101 22 80\n101 20 8",
-            "top 9 .* base 8 at inline 101, crossline 20 and 1",
-        ),
+        ("101 22 90\n101 20 9\n", "101 22 80\n101 20 8", "9 .* base 8 at inline 101, .* 20 and 1"),
         ("999 20 50\n", "100 20 80", "top.txt has no pick on .* but at inline 999 to"),
         ("100 20 51", "100 20 59", "no sample of 0 to 190 m between picks of 51 to 59"),
         ("100 20 50", "101 20 80", "hold no salt"),
@@ -160,3 +162,48 @@ def test_missing_horizons_are_refused(image, tmp_path):
         open_volume(image, mask=(tmp_path / "nothing.txt", tmp_path / "base.txt"))
     with pytest.raises(DataError, match=f"{tmp_path.name} is a folder"):
         open_volume(image, mask=(tmp_path, tmp_path))
+
+
+@pytest.fixture
+def open_between(tmp_path):
+    """Open a time volume of 20 x 5 traces every 4 ms with horizons of the times given."""
+    lines = {"inline": range(20), "crossline": range(5), "time": 4.0 * np.arange(10)}
+    np.savez(tmp_path / "x.npz", amplitude=np.ones((20, 5, 10)), **lines)
+
+    def open_one(tops, bases, offset=0.0):
+        files = tmp_path / "top.txt", tmp_path / "base.txt"
+        for file, times in zip(files, (tops, bases), strict=True):
+            np.savetxt(file, [(k // 5 + offset, k % 5, time) for k, time in enumerate(times)])
+        return open_volume(tmp_path / "x.npz", mask=files, dims=("inline", "crossline", "time"))
+
+    return open_one
+
+
+def test_a_top_a_little_below_its_base_is_no_salt(open_between, caplog):
+    """One trace that is 1 ms out of order leaves the mask of all others, and is counted."""
+    tops, bases = np.full(100, 8.0), np.full(100, 20.0)
+    tops[37] = 21.0
+    n_salt = open_between(tops, bases).salt.sum("time").values.ravel()
+    assert n_salt.tolist() == 37 * [3] + [0] + 62 * [3]
+    assert "on 1 traces the top lies below base, by 1 at most: no salt there" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("n_crossed", "by", "advised"), [(1, 5.0, False), (10, 1.0, False), (60, 30.0, True)]
+)
+def test_horizons_that_cross_are_refused(open_between, n_crossed, by, advised):
+    """More than a sample, or on many traces: where; heights are advised where most traces cross."""
+    tops, bases = np.full(100, 8.0), np.full(100, 20.0)
+    tops[40 : 40 + n_crossed] = 20.0 + by
+    message = rf"top {20 + by:g} lies below base 20 at inline 8, crossline 0 and {n_crossed - 1} ot"
+    with pytest.raises(DataError, match=message) as caught:
+        open_between(tops, bases)
+    assert ("scale of -1" in str(caught.value)) == advised
+
+
+def test_line_numbers_are_whole_within_a_hundredth(open_between):
+    """Line 3.00001 is line 3; a tenth off, it is none."""
+    tops, bases = np.full(100, 8.0), np.full(100, 20.0)
+    assert open_between(tops, bases, 0.00001).salt.mean() == 0.3
+    with pytest.raises(DataError, match=r"top.txt has no pick on lines of the volume"):
+        open_between(tops, bases, 0.1)

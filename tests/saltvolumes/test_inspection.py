@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-import segyio
-from segyio import TraceField
+from segy_files import write_segy
 
 import saltvolumes
 from saltvolumes import DataError, inspect_volume
@@ -11,15 +10,8 @@ from saltvolumes import DataError, inspect_volume
 
 def test_header_bytes_that_hold_a_grid_are_named(path, cube):
     """Where line numbers are in other bytes, the error names those that make a grid of lines."""
-    spec = segyio.spec()
-    spec.format, spec.samples, spec.tracecount = 5, np.arange(cube.shape[2]), cube[..., 0].size
-    with segyio.create(path, spec) as file:
-        file.bin.update({segyio.BinField.Interval: 4000})
-        for trace, (line, number) in enumerate(np.ndindex(cube.shape[:2])):
-            file.header[trace] = {TraceField.FieldRecord: line + 10, TraceField.CDP: number + 100}
-            file.trace[trace] = cube[line, number]
-    shape = f"{cube.shape[0]} x {cube.shape[1]} lines"
-    with pytest.raises(DataError, match=rf"iline_byte=9, xline_byte=21 \({shape}\)"):
+    write_segy(path, cube, line_bytes=(9, 21))
+    with pytest.raises(DataError, match=r"iline_byte=9, xline_byte=21 \(3 x 4 lines\)"):
         inspect_volume(path)
     found = inspect_volume(path, iline_byte=9, xline_byte=21)
     assert found.facts["inline"].startswith("10 to ")

@@ -6,30 +6,24 @@ import numpy as np
 import pytest
 import segyio
 import xarray as xr
-from segy_files import N_SAMPLES, REAL, make_cube, overwrite, rotate, write_segy
+from segy_files import LINES, N_SAMPLES, REAL, make_cube, rotate, write_segy
 from segyio import BinField, TraceField
 
 from saltvolumes import DataError, find_missing, open_volume
-from saltvolumes._io.segy_layout import HEADER_BYTES
 from saltvolumes.volume import spacing_m
 
+X, Y, SCALAR = TraceField.CDP_X, TraceField.CDP_Y, TraceField.SourceGroupScalar
+SOURCE_X, SOURCE_Y, UNIT = TraceField.SourceX, TraceField.SourceY, TraceField.CoordinateUnits
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        (1, 2, 3),
-        (1, slice(None), slice(2, 7, 2)),
-        (slice(None), 3, -1),
-        (slice(None, None, -1), slice(1, 3), slice(None)),
-        ([2, 0], [3, 1], [0, 5, 6]),
-        (0, [1, 1], slice(6, 1, -3)),
-    ],
-)
-def test_lazy_reading_indexes_as_in_memory(path, cube, key):
+
+def test_lazy_reading_indexes_as_in_memory(path, cube):
     """Nothing is read on opening; numbers, slices and lists select what they do of an array."""
     amplitude = open_volume(write_segy(path, cube, missing=[(2, 3)])).amplitude
     assert amplitude.chunks
-    assert np.array_equal(amplitude[key], amplitude.load()[key], equal_nan=True)
+    back, every = slice(None, None, -1), slice(None)
+    keys = [(1, 2, 3), (1, every, slice(2, 7, 2)), (every, 3, -1), (back, slice(1, 3), every)]
+    for key in [*keys, ([2, 0], [3, 1], [0, 5, 6]), (0, [1, 1], slice(6, 1, -3))]:
+        assert np.array_equal(amplitude[key], amplitude.compute()[key], equal_nan=True)
 
 
 def test_vertical_axis_is_time_unless_depth_is_given(path, cube, caplog):
@@ -39,10 +33,9 @@ def test_vertical_axis_is_time_unless_depth_is_given(path, cube, caplog):
         volume = open_volume(path)
     assert "taken as time" in caplog.text
     assert volume.time.values.tolist() == [0, 20, 40, 60, 80, 100, 120, 140]
-    assert volume.time.attrs["units"] == "ms"
     depth = open_volume(path, vertical="depth").depth
     assert depth.values.tolist() == volume.time.values.tolist()
-    assert depth.attrs["units"] == "m"
+    assert (volume.time.attrs["units"], depth.attrs["units"]) == ("ms", "m")
     dims = ("inline", "crossline", "depth")
     assert "depth" in open_volume(path, dims=dims).dims
     with pytest.raises(ValueError, match="Invalid vertical or dims 'depth' for"):
@@ -51,45 +44,21 @@ def test_vertical_axis_is_time_unless_depth_is_given(path, cube, caplog):
         open_volume(path, vertical="dept")
 
 
-def test_samples_start_at_the_delay(path, cube):
-    """A recording delay of 400 ms shifts the time axis, also where the interval is given."""
-    write_segy(path, cube, trace_fields={TraceField.DelayRecordingTime: 400})
-    assert open_volume(path).time.values[:2].tolist() == [400, 404]
-    assert open_volume(path, sample_interval=2.5).time.values[:3].tolist() == [400, 402.5, 405]
-
-
-@pytest.mark.parametrize("intervals", [(0, 0), (-4, -4), (4000, 2000)])
-def test_intervals_that_are_not_known_have_to_be_given(path, cube, intervals):
-    """No interval is invented, and which of two is right, nobody guesses."""
-    fields = {TraceField.TRACE_SAMPLE_INTERVAL: intervals[1]}
-    write_segy(path, cube, bin_fields={BinField.Interval: intervals[0]}, trace_fields=fields)
-    with pytest.raises(ValueError, match="Invalid sample_interval None"):
-        open_volume(path)
-    assert open_volume(path, sample_interval=2.0).time.values[1] == 2.0
-
-
-def test_distances_of_a_survey_in_feet_are_metres(path, cube):
-    """Measurement system 2 means feet, for coordinates and depths."""
-    fields = {BinField.MeasurementSystem: 2, BinField.Interval: 10000}
-    write_segy(path, cube, place=lambda i, j: (100 * j, 50 * i), bin_fields=fields)
-    volume = open_volume(path, vertical="depth")
-    assert np.allclose(spacing_m(volume), (30.48, 30.48, 3.048))
-
-
 @pytest.mark.parametrize(
-    ("place", "unit", "reason"),
+    ("place", "reason"),
     [
-        (None, 1, "coordinates are all the same"),
-        (lambda _, j: (100 * j, 100 * j), 1, "lines of different numbers have the same position"),
-        (lambda i, j: (100 * j + 50 * i, 50 * i), 1, "inlines and crosslines do not cross at righ"),
-        (lambda i, j: (j * j % 97, 100 * i), 1, "traces lie up to 1 m off a regular grid"),
-        (rotate, 3, "coordinates are not lengths: unit 3"),
+        (None, "coordinates are all the same"),
+        (lambda _, j: (100 * j, 100 * j), "lines of different numbers have the same position"),
+        (lambda i, j: (100 * j + 50 * i, 50 * i), "inlines and crosslines do not cross at right"),
+        (lambda i, j: (j * j % 97, 100 * i), "traces lie up to 1 m off a regular grid"),
+        (rotate, "coordinates are not lengths: unit 1, 3"),
     ],
-    ids=["none", "all inlines in one position", "skew", "scattered", "degrees"],
+    ids=["none", "all inlines in one position", "skew", "scattered", "degrees in one trace"],
 )
-def test_coordinates_without_a_rectangular_grid_give_no_distances(path, cube, place, unit, reason):
+def test_coordinates_without_a_rectangular_grid_give_no_distances(path, cube, place, reason):
     """Where coordinates do not make sense, the volume has no distances, and states why."""
-    write_segy(path, cube, place=place, trace_fields={TraceField.CoordinateUnits: unit})
+    units = [1] * 11 + [3 if place is rotate else 1]
+    write_segy(path, cube, place=place, fields_of=lambda trace: {UNIT: units[trace]})
     volume = open_volume(path)
     assert "inline_m" not in volume.coords
     assert volume.attrs["trace_coordinates"].startswith(reason)
@@ -100,63 +69,49 @@ def test_coordinates_without_a_rectangular_grid_give_no_distances(path, cube, pl
 @pytest.mark.parametrize("crossing", [1, -1])
 def test_distances_and_bearings_of_a_rotated_survey(path, cube, crossing):
     """Bins of 25 x 12.5 m; inlines rise toward 330 degrees, crosslines to either side of it."""
-    scalar = {TraceField.SourceGroupScalar: -10}
-    write_segy(path, cube, place=lambda i, j: rotate(i, crossing * j), trace_fields=scalar)
-    volume = open_volume(path)
+    place = {"place": lambda i, j: rotate(i, crossing * j), "trace_fields": {SCALAR: -10}}
+    volume = open_volume(write_segy(path, cube, **place))
     assert np.allclose(volume.inline_m, [0, 25, 50], atol=0.1)
     assert np.allclose(volume.crossline_m, [0, 12.5, 25, 37.5], atol=0.1)
     assert np.allclose(spacing_m(volume, velocity_m_s=2000), (25, 12.5, 4), atol=0.1)
-    attrs = volume.attrs
-    assert attrs["inline_bearing_deg"] == pytest.approx(330, abs=0.2)
-    assert attrs["crossline_bearing_deg"] == pytest.approx((330 + 90 * crossing) % 360, abs=0.2)
-    assert attrs["trace_coordinates"] == "CDP coordinates"
+    bearings = [volume.attrs[f"{line}_bearing_deg"] for line in ("inline", "crossline")]
+    assert bearings == pytest.approx([330, (330 + 90 * crossing) % 360], abs=0.2)
+    assert volume.attrs["trace_coordinates"] == "CDP coordinates"
 
 
-def test_each_trace_has_its_own_unit_of_coordinates(path, cube):
-    """Some writers fit the scalar to each trace: here every second one counts decimetres."""
-    write_segy(path, cube, place=lambda i, j: (25 * j, 50 * i))
-    for first in range(HEADER_BYTES, path.stat().st_size, 2 * (240 + 4 * N_SAMPLES)):
-        positions = np.frombuffer(path.read_bytes()[first + 180 : first + 188], ">i4")
-        overwrite(path, first + 180, (10 * positions).astype(">i4").tobytes())
-        overwrite(path, first + 70, (-10).to_bytes(2, "big", signed=True))
+def test_coordinates_of_other_units_and_fields(path, cube):
+    """Every second trace may count decimetres, and old files have coordinates of sources alone."""
+    fields = [{SCALAR: -10, X: 250 * j, Y: 500 * i} for i, j in LINES]
+    fields[::2] = [{X: 25 * j, Y: 50 * i} for i, j in LINES[::2]]
+    write_segy(path, cube, fields_of=lambda trace: fields[trace])
     assert np.allclose(spacing_m(open_volume(path), velocity_m_s=2000), (100, 25, 4))
-
-
-def test_coordinates_of_sources_serve_where_there_are_no_others(path, cube):
-    """Files before revision 1 have no field for coordinates of midpoints."""
-    write_segy(path, cube)
-    for trace, (x, y) in enumerate(rotate(i, j) for i in (10, 12, 14) for j in range(100, 104)):
-        first = HEADER_BYTES + trace * (240 + 4 * N_SAMPLES) + 70
-        fields = (-10).to_bytes(2, "big", signed=True), x.to_bytes(4, "big"), y.to_bytes(4, "big")
-        overwrite(path, first, b"".join(fields))
-    volume = open_volume(path)
+    fields = [{SCALAR: -10, SOURCE_X: 125 * j, SOURCE_Y: 250 * i} for i, j in LINES]
+    volume = open_volume(write_segy(path, cube, fields_of=lambda trace: fields[trace]))
     assert volume.attrs["trace_coordinates"] == "source coordinates"
-    assert np.allclose(spacing_m(volume, velocity_m_s=2000), (25, 12.5, 4), atol=0.1)
+    assert np.allclose(spacing_m(volume, velocity_m_s=2000), (50, 12.5, 4))
 
 
-@pytest.mark.parametrize(
-    ("order", "expected"),
-    [
-        (lambda pair: pair, "by inline"),
-        (lambda pair: pair[::-1], "by crossline"),
-        (lambda pair: (pair[0], (-1) ** pair[0] * pair[1]), "by inline"),  # to and fro
-        (lambda pair: (sum(pair), pair), "neither"),
-    ],
-)
-def test_order_of_traces_is_found(path, cube, caplog, order, expected):
+def test_order_of_traces_is_found(path, cube, caplog):
     """Which number changes fastest in a file is an attribute, and a line of the log."""
-    pairs = sorted(((i, j) for i in range(3) for j in range(4)), key=order)
-    write_segy(path, cube, order=pairs)
-    with caplog.at_level(logging.INFO):
-        volume = open_volume(path)
-    assert volume.attrs["trace_order"] == expected
-    assert f"3 inlines (byte 189) and 4 crosslines (byte 193), sorted {expected}" in caplog.text
-    assert (volume.amplitude.values == cube).all()
+    pairs = list(np.ndindex(3, 4))
+    to_and_fro = [(i, j if i % 2 else 3 - j) for i, j in pairs]
+    for order, expected in (
+        (pairs, "by inline"),
+        (to_and_fro, "by inline"),
+        (sorted(pairs, key=lambda pair: pair[::-1]), "by crossline"),
+        (sorted(pairs, key=lambda pair: (sum(pair), pair)), "neither"),
+    ):
+        write_segy(path, cube, order=order)
+        with caplog.at_level(logging.INFO):
+            volume = open_volume(path)
+        assert volume.attrs["trace_order"] == expected
+        assert f"3 inlines (byte 189) and 4 crosslines (byte 193), sorted {expected}" in caplog.text
+        assert (volume.amplitude.values == cube).all()
 
 
 def test_exchanged_bytes_exchange_the_axes(path, cube):
     """What one survey calls inlines, another calls crosslines."""
-    write_segy(path, cube, place=rotate, trace_fields={TraceField.SourceGroupScalar: -10})
+    write_segy(path, cube, place=rotate, trace_fields={SCALAR: -10})
     volume = open_volume(path)
     swapped = open_volume(path, iline_byte=193, xline_byte=189)
     names = {"inline": "crossline", "crossline": "inline"}
@@ -229,9 +184,12 @@ def test_missing_traces_are_nan_and_reported(path, cube, caplog):
 
 
 def test_line_numbers_are_read_from_the_bytes_given(path, cube):
-    """Other header bytes hold the line numbers of other files, and start where a field does."""
+    """Other header bytes, NumPy's numbers too, hold the numbers of other files."""
     write_segy(path, cube, line_bytes=(9, 21))
-    assert open_volume(path, iline_byte=9, xline_byte=21).inline.values.tolist() == [10, 12, 14]
+    inline, crossline = np.array([9, 21])
+    volume = open_volume(path, iline_byte=9, xline_byte=21)
+    assert volume.inline.values.tolist() == [10, 12, 14]
+    xr.testing.assert_identical(volume, open_volume(path, iline_byte=inline, xline_byte=crossline))
     with pytest.raises(DataError, match="no 3-D geometry: 12 traces at 1 of 1 x 1 positions"):
         open_volume(path)
     for name, byte in (("iline_byte", 190), ("xline_byte", "189")):
@@ -240,18 +198,13 @@ def test_line_numbers_are_read_from_the_bytes_given(path, cube):
 
 
 @pytest.mark.parametrize(
-    ("where", "bad", "message"),
-    [
-        ((1, 2, 3), np.nan, "NaN or infinite amplitude at inline 12, crossline 102"),
-        ((1, 2, 3), -np.inf, "NaN or infinite amplitude at inline 12, crossline 102"),
-        ((1, 2), np.inf, "NaN or infinite amplitude at inline 12, crossline 102"),
-        ((...,), np.nan, "every trace is missing"),
-    ],
+    ("where", "bad"), [((1, 2, 3), np.nan), ((1, 2, 3), -np.inf), ((1, 2), np.inf), ((), np.nan)]
 )
-def test_only_whole_traces_of_nan_are_missing(path, cube, where, bad, message):
+def test_only_whole_traces_of_nan_are_missing(path, cube, where, bad):
     """One bad sample, a trace of infinity and a volume of NaN are refused."""
     cube[where] = bad
-    with pytest.raises(DataError, match=message):
+    message = "NaN or infinite amplitude at inline 12, crossline 102"
+    with pytest.raises(DataError, match=message if where else "every trace is missing"):
         open_volume(write_segy(path, cube))
 
 

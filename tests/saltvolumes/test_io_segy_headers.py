@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import segyio
 import xarray as xr
-from segy_files import N_SAMPLES, make_cube, overwrite, set_fields, write_segy
+from segy_files import LINES, N_SAMPLES, make_cube, overwrite, set_fields, write_segy
 from segyio import BinField, TraceField
 
 from saltvolumes import DataError, open_volume, save_volume
 from saltvolumes.volume import spacing_m
 
 DELAY, SCALAR = TraceField.DelayRecordingTime, TraceField.ScalarTraceHeader
+X, Y, UNIT = TraceField.CDP_X, TraceField.CDP_Y, TraceField.CoordinateUnits
 INTERVAL = TraceField.TRACE_SAMPLE_INTERVAL
 
 
@@ -43,26 +44,19 @@ def test_traces_are_read_where_all_have_samples(path, cube, caplog, tmp_path):
         assert [header[DELAY] for header in file.header[:2]] == [100, 140]
 
 
-@pytest.mark.parametrize(
-    ("delays", "message"),
-    [
-        ((0, 50), r"start at 0 \(1 traces\), 50 \(11 traces\). Must be whole samples of 4.0 apart"),
-        ((0, 32), r"fewer than 8"),
-    ],
-)
-def test_traces_that_cannot_be_aligned_are_refused(path, cube, delays, message):
-    """Half a sample is not interpolated, and traces without a common time are no volume."""
-    set_fields(write_segy(path, cube), lambda trace: {DELAY: delays[trace > 0]})
-    with pytest.raises(DataError, match=message):
-        open_volume(path)
-
-
-def test_the_interval_that_is_given_aligns_traces(path, cube):
-    """Delays of 0 and 8 ms are two samples of 4 ms, which no header states."""
-    write_segy(path, cube, bin_fields={BinField.Interval: 0})
-    set_fields(path, lambda trace: {DELAY: 8 * (trace > 0)})
-    with pytest.raises(DataError, match=r"0 .* or give sample_interval"):
-        open_volume(path)
+def test_traces_that_cannot_be_aligned_are_refused(path, cube):
+    """Half a sample, no common time and no interval are refused; a given interval aligns."""
+    for delay, interval, message in (
+        (50, 4000, r"0 \(1 traces\), 50 \(11 traces\). Must be whole samples of 4.0 apart"),
+        (32, 4000, r"fewer than 8"),
+        (8, 0, r"0 .* or give sample_interval"),
+    ):
+        delays = [0] + [delay] * 11
+        bins = {BinField.Interval: interval}
+        write_segy(path, cube, bin_fields=bins)
+        set_fields(path, lambda trace, delays=delays: {DELAY: delays[trace]})
+        with pytest.raises(DataError, match=message):
+            open_volume(path)
     volume = open_volume(path, sample_interval=4.0)
     assert volume.time.values.tolist() == [8, 12, 16, 20, 24, 28]
     assert np.array_equal(volume.amplitude[0, 0], cube[0, 0, 2:])
@@ -80,71 +74,48 @@ def test_an_interval_that_is_given_leaves_the_start(path, cube, intervals):
     assert again.amplitude.equals(volume.amplitude)
 
 
-def test_an_interval_that_traces_contradict_has_to_be_given(path, cube):
-    """One trace of 2 ms among those of 4 ms is not passed over; its values are named."""
-    set_fields(write_segy(path, cube), lambda trace: {INTERVAL: 2000 if trace == 7 else 4000})
-    with pytest.raises(
-        ValueError, match=r"Invalid sample_interval None.* since headers state 2 and"
-    ):
+@pytest.mark.parametrize(
+    ("intervals", "odd"), [((0, 0), 0), ((-4, -4), -4), ((4000, 2000), 2000), ((4000, 4000), 2000)]
+)
+def test_intervals_that_are_not_known_have_to_be_given(path, cube, intervals, odd):
+    """None is invented, and which of two is right nobody guesses, though one trace states it."""
+    traces = [intervals[1]] * 11 + [odd]
+    bins = {BinField.Interval: intervals[0]}
+    write_segy(path, cube, bin_fields=bins, fields_of=lambda trace: {INTERVAL: traces[trace]})
+    reason = "headers state 2 and 4" if odd == 2000 else "the file does not state it"
+    with pytest.raises(ValueError, match=rf"Invalid sample_interval None.* since {reason}"):
         open_volume(path)
-    assert open_volume(path, sample_interval=4).time.values[1] == 4
-
-
-def test_a_unit_of_coordinates_that_one_trace_states_counts(path, cube):
-    """Degrees in one trace leave no distances, which is said."""
-    write_segy(path, cube, place=lambda i, j: (25 * j, 25 * i))
-    set_fields(path, lambda trace: {TraceField.CoordinateUnits: 3 if trace == 5 else 1})
-    volume = open_volume(path)
-    assert volume.attrs["trace_coordinates"] == "coordinates are not lengths: unit 1, 3"
+    assert open_volume(path, sample_interval=2.0).time.values[1] == 2.0
 
 
 @pytest.mark.parametrize("line_bytes", [(181, 185), (73, 77), (77, 73)])
 def test_fields_of_line_numbers_are_no_coordinates(path, cube, caplog, line_bytes):
     """Lines in the fields of X and Y give no metres, and what to pass is said."""
-    write_segy(path, cube)
-    lines = [(i, j) for i in (10, 12, 14) for j in (100, 101, 102, 103)]
-    set_fields(path, lambda trace: dict(zip(line_bytes, lines[trace], strict=True)))
+    write_segy(path, cube, fields_of=lambda n: dict(zip(line_bytes, LINES[n], strict=True)))
     bytes_read = {"iline_byte": line_bytes[0], "xline_byte": line_bytes[1]}
     for volume in (open_volume(path), open_volume(path, **bytes_read)):
         assert volume.inline.values.tolist() == [10, 12, 14]
         assert spacing_m(volume, velocity_m_s=2000) is None
         assert volume.attrs["trace_coordinates"].endswith("coordinates are line numbers")
     assert "Pass spacing_m, in m" in caplog.text
-
-
-def test_lines_in_one_pair_of_fields_leave_the_other(path, cube):
-    """Line numbers in the fields of midpoints leave the coordinates of sources."""
-    write_segy(path, cube)
-    lines = [(i, j) for i in (10, 12, 14) for j in (100, 101, 102, 103)]
-    fields = (TraceField.CDP_X, TraceField.CDP_Y, TraceField.SourceX, TraceField.SourceY)
-    places = [(i, j, 20 * j, 10 * i) for i, j in lines]
-    set_fields(path, lambda trace: dict(zip(fields, places[trace], strict=True)))
+    fields = (X, Y, TraceField.SourceX, TraceField.SourceY)  # the latter two are coordinates
+    places = [dict(zip(fields, (i, j, 20 * j, 10 * i), strict=True)) for i, j in LINES]
+    write_segy(path, cube, fields_of=lambda trace: places[trace])
     volume = open_volume(path, iline_byte=181, xline_byte=185)
     assert spacing_m(volume, velocity_m_s=2000) == pytest.approx((20, 20, 4))
 
 
-@pytest.fixture
-def salty(tmp_path):
-    """A depth file in feet, and its velocities: salt of 14,700 ft/s in a quarter of 7000 ft/s."""
-    velocity = np.full((3, 4, N_SAMPLES), 7000, np.float32)
-    velocity[..., :2] = 14_700
-    feet = {BinField.MeasurementSystem: 2, BinField.Interval: 10000}
-    image = write_segy(tmp_path / "image.sgy", make_cube(), bin_fields=feet)
-    return image, write_segy(tmp_path / "velocity.sgy", velocity, bin_fields=feet)
-
-
-def test_velocities_of_a_file_in_feet_are_feet_per_second(salty):
-    """A quarter of the samples has 4480 m/s, in the file's units as in its depths."""
-    image, velocity = salty
-    volume = open_volume(image, mask=velocity, salt_velocity_m_s=(4400, 4600), vertical="depth")
-    assert volume.salt.mean() == 0.25
+def test_a_file_in_feet_has_metres_and_velocities(tmp_path, cube):
+    """Coordinates, depths and velocities are in feet: 14,700 ft/s are salt, also as written."""
+    stored = np.where(np.arange(N_SAMPLES) < 2, 14_700, 7000) + 0 * cube
+    feet = {"bin_fields": {BinField.MeasurementSystem: 2, BinField.Interval: 10000}}
+    feet["place"] = lambda i, j: (100 * j, 50 * i)
+    image = write_segy(tmp_path / "image.sgy", cube, **feet)
+    model = write_segy(tmp_path / "velocity.sgy", stored, **feet)
+    volume = open_volume(image, mask=model, salt_velocity_m_s=(4400, 4600), vertical="depth")
+    assert np.allclose(spacing_m(volume), (30.48, 30.48, 3.048))
+    assert (volume.salt.values == (stored == 14_700)).all()
     assert "units" not in volume.attrs
-
-
-def test_velocities_are_written_in_the_unit_of_the_original(salty, tmp_path):
-    """A velocity in m/s with headers in feet is that velocity when it is read."""
-    image, _ = salty
-    volume = open_volume(image, vertical="depth")
     velocity = xr.where(volume.depth > 10, 4480.0, 2000.0 + 0 * volume.amplitude)
     volume["velocity"] = velocity.transpose(*volume.dims).assign_attrs(units="m/s")
     save_volume(volume, tmp_path / "new.sgy", variable="velocity", like=image)
@@ -154,59 +125,44 @@ def test_velocities_are_written_in_the_unit_of_the_original(salty, tmp_path):
 
 
 def test_dead_traces_are_missing(path, cube, tmp_path):
-    """A trace of zeros that its header calls dead is NaN, and is written as it was."""
+    """Zeros that their header calls dead are NaN, written as they were, and have no say."""
     cube[1, 2] = 0
     cube[2, 2] = 0  # not called dead
-    codes = [2 if trace in (6, 7) else 1 for trace in range(12)]  # 7 is called dead, and is not
-    write_segy(path, cube)
-    set_fields(path, lambda trace: {TraceField.TraceIdentificationCode: codes[trace]})
+    write_segy(path, cube, place=lambda i, j: (25 * j, 25 * i))
+    called = {TraceField.TraceIdentificationCode: 2}  # so is trace 7, which is not dead
+    set_fields(path, lambda trace: called if trace in (6, 7) else {})
     volume = open_volume(path, mask=path, salt_label=cube[0, 0, 0])
     assert volume.attrs["n_missing_traces"] == 1
     assert np.isnan(volume.amplitude[1, 2]).all()
     assert np.array_equal(volume.amplitude[1, 3], cube[1, 3])
     save_volume(volume, tmp_path / "like.sgy", like=path)
     assert (tmp_path / "like.sgy").read_bytes() == path.read_bytes()
-
-
-def test_dead_traces_have_no_say(path, cube):
-    """Delay, interval and position of a dead trace do not count."""
-    cube[1, 2] = 0
-    write_segy(path, cube, place=lambda i, j: (25 * j, 25 * i))
-    dead = {DELAY: 3, INTERVAL: 100, TraceField.CDP_X: 0, TraceField.CoordinateUnits: 3}
-    dead[TraceField.TraceIdentificationCode] = 2
-    set_fields(path, lambda trace: dead if trace == 6 else {})
+    odd = {DELAY: 3, INTERVAL: 100, X: 0, UNIT: 3}
+    set_fields(path, lambda trace: odd if trace == 6 else {})
     volume = open_volume(path)
-    assert volume.time.values[1] == 4
+    assert volume.time.values[:2].tolist() == [0, 4]
     assert spacing_m(volume, velocity_m_s=2000) == pytest.approx((50, 25, 4))
 
 
-def place_rounded(angle_deg, unit=1):
-    """Bins of 12.5 x 6.25 m in whole units."""
+def place_rounded(angle_deg):
+    """Bins of 12.5 x 6.25 m, turned, in whole metres."""
     turn = np.deg2rad(angle_deg)
 
     def place(inline, crossline):
         y, x = 12.5 * inline, 6.25 * crossline
         east = 5e5 + np.cos(turn) * x - np.sin(turn) * y
-        north = 6e6 + np.sin(turn) * x + np.cos(turn) * y
-        return round(east / unit), round(north / unit)
+        return round(east), round(6e6 + np.sin(turn) * x + np.cos(turn) * y)
 
     return place
 
 
+@pytest.mark.parametrize("zeros", [(), (0, 77)])
 @pytest.mark.parametrize("angle_deg", [0, 17, 30, 45, 123])
-def test_coordinates_in_whole_metres_give_distances(path, angle_deg):
-    """Rounding of half a metre is allowed for in bins of 12.5 x 6.25 m."""
+def test_coordinates_in_whole_metres_give_distances(path, angle_deg, zeros):
+    """Half a metre is allowed for in bins of 12.5 x 6.25 m, and traces at 0 / 0 are left out."""
     lines = {"inlines": range(40), "crosslines": range(60)}
+    lines["fields_of"] = lambda trace: {X: 0, Y: 0} if trace in zeros else {}
     write_segy(path, make_cube(40, 60, 2), **lines, place=place_rounded(angle_deg))
-    assert spacing_m(open_volume(path), velocity_m_s=2000) == pytest.approx((12.5, 6.25, 4), 0.01)
-
-
-def test_traces_without_coordinates_leave_the_distances_of_others(path):
-    """Two traces at 0 / 0, not called dead, take no part in the grid."""
-    lines = {"inlines": range(20), "crosslines": range(20)}
-    write_segy(path, make_cube(20, 20, 2), **lines, place=place_rounded(30))
-    zero = {TraceField.CDP_X: 0, TraceField.CDP_Y: 0}
-    set_fields(path, lambda trace: zero if trace in (0, 77) else {})
     assert spacing_m(open_volume(path), velocity_m_s=2000) == pytest.approx((12.5, 6.25, 4), 0.01)
 
 
@@ -216,8 +172,7 @@ def test_a_line_in_whole_metres_has_even_steps(path, angle_deg, zeros):
     """Traces 12.5 m apart, of 12 and 13 m by their coordinates, two of them without any."""
     lines = {"inlines": (0,), "crosslines": range(2, 122, 2), "line_bytes": (189, 21)}
     write_segy(path, make_cube(1, 60, 2), **lines, place=place_rounded(angle_deg))
-    zero = {TraceField.CDP_X: 0, TraceField.CDP_Y: 0}
-    set_fields(path, lambda trace: zero if trace in zeros else {})
+    set_fields(path, lambda trace: {X: 0, Y: 0} if trace in zeros else {})
     volume = open_volume(path, single_line=True)
     assert spacing_m(volume, velocity_m_s=2000) == pytest.approx((12.5, 12.5, 4), 0.01)
 
@@ -232,7 +187,7 @@ def test_duplicated_traces_are_named(path, cube):
 
 @pytest.mark.parametrize("n_stray", [1, 3])
 def test_traces_without_line_numbers_are_left_out(path, cube, caplog, tmp_path, n_stray):
-    """Traces at 0 / 0, far from all lines, are no lines of their own; they are written as zeros."""
+    """Traces at 0 / 0 far from all lines are none, and written as zeros; next to others, a line."""
     content = write_segy(path, cube, inlines=(100, 101, 102)).read_bytes()
     stray = bytearray(content[-272:])
     stray[188:196] = bytes(8)
@@ -241,13 +196,8 @@ def test_traces_without_line_numbers_are_left_out(path, cube, caplog, tmp_path, 
     assert np.array_equal(volume.amplitude, cube)
     assert f"{n_stray} traces, the first of them number 13, have line numbers 0 / 0" in caplog.text
     save_volume(volume, tmp_path / "like.sgy", like=path)
-    written = (tmp_path / "like.sgy").read_bytes()
-    assert written[: len(content)] == content
-    assert written[len(content) :] == (bytes(stray[:240]) + bytes(32)) * n_stray
-
-
-def test_a_survey_that_starts_at_line_0_keeps_its_corner(path, cube):
-    """The trace at 0 / 0 next to others is one of them."""
+    zeros = (bytes(stray[:240]) + bytes(32)) * n_stray
+    assert (tmp_path / "like.sgy").read_bytes() == content + zeros
     write_segy(path, cube, inlines=(0, 1, 2), crosslines=(0, 1, 2, 3))
     assert np.array_equal(open_volume(path).amplitude, cube)
 
@@ -259,10 +209,8 @@ def test_a_trailer_that_the_header_announces_is_no_trace(path, cube, tmp_path, s
     path.write_bytes(content + b"trailer ".ljust(3200))
     with pytest.raises(DataError, match=r"has 23 and 208 bytes more, for which no trailer is ann"):
         open_volume(path)
-    overwrite(path, 3500, b"\x02\x00")
-    overwrite(
-        path, 3512, (12).to_bytes(8, "big") + bytes(8) + stated.to_bytes(4, "big", signed=True)
-    )
+    overwrite(overwrite(path, 3500, b"\x02\x00"), 3512, (12).to_bytes(8, "big"))
+    overwrite(path, 3528, stated.to_bytes(4, "big", signed=True))
     volume = open_volume(path)
     assert np.array_equal(volume.amplitude, cube)
     save_volume(volume, tmp_path / "like.sgy", like=path)
@@ -294,7 +242,5 @@ def test_lines_far_apart_are_reported(path, caplog):
     numbers = [*range(1, 11), *range(100, 110)]
     write_segy(path, make_cube(20, 4), inlines=numbers)
     assert open_volume(path).inline.values.tolist() == numbers
-    assert (
-        "inlines 10 and 100 (1 such gaps) are far apart, and not treated as neighbours"
-        in caplog.text
-    )
+    said = "inlines 10 and 100 (1 such gaps) are far apart, and not treated as neighbours"
+    assert said in caplog.text

@@ -2,21 +2,19 @@
 
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from saltvolumes.errors import DataError
 from saltvolumes.landmass import CLASSES, SHAPES, open_landmass, split_blocks
 from saltvolumes.landmass import _read_arrays as read_arrays
 
 STEMS = {"chaotic": "chaotic", "fault": "fault", "horizon": "horizon", "salt dome": "saltdome"}
+FAULT = "fault/fault_0001.mat"
 
 
 def make_image(release, label, number):
@@ -27,6 +25,11 @@ def make_image(release, label, number):
     return image
 
 
+def save(path, *, compress=False, **content):
+    """Write variables as MATLAB does."""
+    scipy.io.savemat(path, content, do_compression=compress)
+
+
 def write_folder(root, n_images=3, releases=(1, 2)):
     """A folder LANDMASS as it is in the archive, with few images."""
     for release in releases:
@@ -34,8 +37,7 @@ def write_folder(root, n_images=3, releases=(1, 2)):
             place = root / "LANDMASS" / f"LANDMASS{release}" / folder
             place.mkdir(parents=True)
             for number in range(1, n_images + 1):
-                image = make_image(release, label, number)
-                scipy.io.savemat(place / f"{stem}_{number:04}.mat", {"img": image})
+                save(place / f"{stem}_{number:04}.mat", img=make_image(release, label, number))
     return root / "LANDMASS"
 
 
@@ -97,13 +99,13 @@ def test_hdf5_mirror(tmp_path, monkeypatch, release, n_images):
 
 def test_images_of_any_variable_and_version(folder):
     """The image is the only array of two dimensions; MATLAB 7.3 writes it as HDF5, transposed."""
+    path = folder / FAULT
     others = {"n": 5.0, "note": "text", "rgb": np.zeros((9, 9, 3)), "row": np.zeros((1, 9))}
-    scipy.io.savemat(folder / "fault" / "fault_0001.mat", {"x": make_image(1, 1, 1), **others})
+    save(path, x=IMAGE, **others)
     assert_complete(open_landmass(folder), 1, 1)
-    path = folder / "fault" / "fault_0001.mat"
     path.unlink()
     with h5py.File(path, "w", userblock_size=512) as file:
-        file["img"] = make_image(1, 1, 1).T
+        file["img"] = IMAGE.T
     with path.open("r+b") as file:
         file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
     assert_complete(open_landmass(folder), 1, 1)
@@ -112,35 +114,31 @@ def test_images_of_any_variable_and_version(folder):
 def test_numbers_come_from_the_names(folder):
     """Images that were left out leave a gap in the numbers, and 10 comes after 9."""
     for number in (9, 10):
-        path = folder / "fault" / f"fault_{number}.mat"
-        scipy.io.savemat(path, {"img": make_image(1, 1, number)})
+        save(folder / "fault" / f"fault_{number}.mat", img=make_image(1, 1, number))
     landmass = open_landmass(folder)
     np.testing.assert_array_equal(landmass.numbers[landmass.labels == 1], [1, 9, 10])
 
 
-FAULT = "fault/fault_0001.mat"
-
-
-def save(folder, **content):
-    """Replace an image."""
-    scipy.io.savemat(folder / FAULT, content)
+def put(**content):
+    """What replaces an image by these variables."""
+    return lambda folder: save(folder / FAULT, **content)
 
 
 IMAGE = make_image(1, 1, 1)
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda f: shutil.rmtree(f / "fault"), "LANDMASS1 lacks fault"),
-    "unknown class": (lambda f: (f / "pinnacle").mkdir(), "holds 'pinnacle', of no class"),
-    "class twice": (lambda f: (f / "salt_dome").mkdir(), "holds 'salt[_ ]dome', a second salt"),
+    "missing": (lambda f: shutil.rmtree(f / "fault"), "holds .* Must be one of each: chaotic, f"),
+    "unknown class": (lambda f: (f / "pinnacle").mkdir(), "'pinnacle'.* Must be one of each"),
+    "class twice": (lambda f: (f / "salt_dome").mkdir(), "'salt_dome'.* Must be one of each"),
     "empty class": (lambda f: (f / FAULT).unlink(), "holds no .mat files"),
     "no number": (lambda f: (f / "fault" / "a.mat").touch(), "fault/a.mat has no number of its"),
     "number twice": (lambda f: (f / "fault" / "fault_1.mat").touch(), "_0*1.mat has no number of"),
     "broken": (lambda f: (f / FAULT).write_bytes(b"no mat" * 99), f"{FAULT} is damaged"),
     "zero length": (lambda f: (f / FAULT).write_bytes(b""), f"{FAULT} is damaged"),
-    "two arrays": (lambda f: save(f, a=IMAGE, b=IMAGE), "holds 2 images. Must be one"),
-    "no array": (lambda f: save(f, a="text"), "holds 0 images. Must be one"),
-    "other size": (lambda f: save(f, a=IMAGE[:, 1:]), r"shape \(99, 98\). Must be \(99, 99\) in"),
-    "uint8": (lambda f: save(f, a=np.full((99, 99), 200, np.uint8)), "holds uint8 of 200 to 200"),
-    "NaN": (lambda f: save(f, a=np.full((99, 99), np.nan)), "float64 of nan to nan. Must be in"),
+    "two arrays": (put(a=IMAGE, b=IMAGE), "holds 2 images. Must be one"),
+    "no array": (put(a="text"), "holds 0 images. Must be one"),
+    "other size": (put(a=IMAGE[:, 1:]), r"shape \(99, 98\). Must be \(99, 99\) in"),
+    "uint8": (put(a=np.full((99, 99), 200, np.uint8)), "holds uint8 of 200 to 200"),
+    "NaN": (put(a=np.full((99, 99), np.nan)), "float64 of nan to nan. Must be in"),
 }
 
 
@@ -174,8 +172,7 @@ def test_bad_hdf5(tmp_path):
     path.write_bytes(b"no hdf5")
     with pytest.raises(DataError, match=r"L\.h5 is not HDF5, or damaged"):
         open_landmass(path)
-    write_hdf5(path)
-    with h5py.File(path, "r+") as file:
+    with h5py.File(write_hdf5(path), "r+") as file:
         del file["LANDMASS-2"], file["LANDMASS-1/Fault"]
         file["LANDMASS-1/Fault"] = np.zeros(3)
     with pytest.raises(DataError, match="has no group LANDMASS-2"):
@@ -184,40 +181,23 @@ def test_bad_hdf5(tmp_path):
         open_landmass(path)
 
 
-@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8"])
-def test_mat_reads_as_scipy_does(tmp_path, kind, compressed):
+def test_mat_reads_as_scipy_does(tmp_path, kind, compress):
     """Numbers of any type, compressed or not, and small ones in their tag, are those of scipy."""
     path = tmp_path / "a.mat"
     arrays = {"large": np.arange(6).reshape(2, 3).astype(kind), "x": np.ones((2, 2), kind)}
-    scipy.io.savemat(path, arrays | {"note": "text", "cell": {"a": 1}}, do_compression=compressed)
+    save(path, **arrays, note="text", cell={"a": 1}, compress=compress)
     for read, name in zip(read_arrays(path.read_bytes()), arrays, strict=True):
         np.testing.assert_array_equal(read, scipy.io.loadmat(path)[name])
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=4))
-def test_mutated_mat(tmp_path_factory, compressed, changes):
-    """A damaged image is read or refused in one error, whatever byte is changed."""
-    folder = write_folder(tmp_path_factory.mktemp("mutated"), 1, (1,)) / "LANDMASS1"
-    path = folder / "fault" / "fault_0001.mat"
-    scipy.io.savemat(path, {"img": IMAGE}, do_compression=compressed)
-    data = bytearray(path.read_bytes())
-    for place, value in changes:  # those near the start, where types and sizes stand, more often
-        data[int(126 + place**8 * (len(data) - 126))] = value
-    path.write_bytes(data)
-    with suppress(DataError):
-        open_landmass(folder)
-
-
-@pytest.mark.parametrize("n_blocks", [2, 5, 7])
-def test_each_image_is_tested_once(n_blocks):
+def test_each_image_is_tested_once():
     """Over all blocks, the tests are a partition of the images."""
     labels, numbers = np.repeat([0, 1, 2], [200, 61, 97]), np.r_[:200, :61, :97]
-    splits = [split_blocks(labels, numbers, k, n_blocks=n_blocks) for k in range(n_blocks)]
-    tested = np.concatenate([test for _, test in splits])
-    np.testing.assert_array_equal(np.sort(tested), np.arange(len(labels)))
+    for n in (2, 5, 7):
+        tests = [split_blocks(labels, numbers, block, n_blocks=n)[1] for block in range(n)]
+        np.testing.assert_array_equal(np.sort(np.concatenate(tests)), np.arange(len(labels)))
 
 
 def test_blocks_are_contiguous_and_apart():
@@ -271,15 +251,14 @@ def test_genuine_pictures(real_data, tmp_path, release):
     names = dict(zip(STEMS, ("Chaotic", "Faults", "Horizon", "SaltDome"), strict=True))
     with np.load(real_data / "landmass_8_crops.npz") as crops:
         images = {name: crops[f"LANDMASS{release}_{key}"] for name, key in names.items()}
+    paths = {name: tmp_path / f"LANDMASS{release}" / name / "x_0001.mat" for name in images}
     for name, image in images.items():
-        place = tmp_path / f"LANDMASS{release}" / name
-        place.mkdir(parents=True)
-        scipy.io.savemat(place / f"{STEMS[name]}_0001.mat", {"img": image})
+        paths[name].parent.mkdir(parents=True)
+        save(paths[name], img=image)
     with pytest.raises(DataError, match="holds uint8 of 0 to 255"):
         open_landmass(tmp_path, release=release)
     for name, image in images.items():
-        path = tmp_path / f"LANDMASS{release}" / name / f"{STEMS[name]}_0001.mat"
-        scipy.io.savemat(path, {"img": image / 127.5 - 1})
-    landmass = open_landmass(tmp_path, release=release)
+        save(paths[name], img=image / 127.5 - 1)
     expected = np.stack([image / 127.5 - 1 for image in images.values()])
+    landmass = open_landmass(tmp_path, release=release)
     np.testing.assert_allclose(landmass.images, expected, atol=1e-6)

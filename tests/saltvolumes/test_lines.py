@@ -14,27 +14,16 @@ def volume():
     """Ten inlines, seven crosslines, one missing trace at crossline 211."""
     amplitude = np.random.default_rng(0).standard_normal((10, 7, 5))
     amplitude[4, 1] = np.nan
-    return build_volume(
-        amplitude,
-        inline=np.arange(100, 110),
-        crossline=CROSSLINES,
-        vertical=4.0 * np.arange(5),
-        vertical_dim="time",
-        salt=amplitude > 0,
-        attrs={"source": "test", "n_missing_traces": 1},
-    )
+    lines = {"inline": np.arange(100, 110), "crossline": CROSSLINES, "vertical": range(5)}
+    attrs = {"source": "test", "n_missing_traces": 1}
+    return build_volume(amplitude, **lines, vertical_dim="time", salt=amplitude > 0, attrs=attrs)
 
 
-def test_selected_lines_are_those_of_the_numbers(volume):
-    """Lines keep the order of the volume, whatever the order of the numbers."""
-    part = select_lines(volume, "crossline", [291, 231])
-    assert part.amplitude.equals(volume.amplitude[:, [2, 4]])
-
-
-def test_parts_have_their_own_hash_and_missing_traces(volume):
-    """A part has the hash and count of its own samples, not those of the whole."""
-    part = select_lines(volume, "crossline", [211, 231])
+def test_selected_lines_are_a_volume_of_their_own(volume):
+    """They keep their order, and have the hash and missing traces of their own samples."""
+    part = select_lines(volume, "crossline", [291, 211])
     rest = select_lines(volume, "crossline", [61, 281])
+    assert part.amplitude.equals(volume.amplitude[:, [1, 4]])
     assert part.attrs["content_hash"] == content_hash(part) != volume.attrs["content_hash"]
     assert (part.attrs["n_missing_traces"], rest.attrs["n_missing_traces"]) == (1, 0)
     assert volume.attrs["n_missing_traces"] == 1

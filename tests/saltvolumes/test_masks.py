@@ -1,4 +1,4 @@
-"""Tests of masks from velocities."""
+"""Tests of masks from velocities and labels."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def write(earth, folder, **velocity):
 
 
 def test_salt_is_where_the_velocity_is_that_of_salt(earth, tmp_path):
-    """A velocity file gives the mask of the earth it was made with, whatever range holds 4480."""
+    """A velocity file, or variable, gives the mask of its earth, whatever range holds 4480."""
     image, model = write(earth, tmp_path)
     with pytest.raises(ValueError, match=r"Invalid salt_velocity_m_s .* without mask"):
         open_volume(image, salt_velocity_m_s=SEAM)
@@ -33,6 +33,11 @@ def test_salt_is_where_the_velocity_is_that_of_salt(earth, tmp_path):
         volume = open_volume(image, mask=model, salt_velocity_m_s=limits, vertical="depth")
         assert np.array_equal(volume.salt, earth.salt)
         assert volume.salt.chunks
+    save_volume(earth, tmp_path / "earth.zarr")
+    save_volume(earth[["amplitude"]], tmp_path / "image.zarr")
+    for name, mask in (("earth.zarr", "velocity"), ("image.zarr", tmp_path / "earth.zarr")):
+        volume = open_volume(tmp_path / name, mask=mask, salt_velocity_m_s=SEAM)
+        assert volume.salt.equals(earth.salt)
 
 
 def test_both_ends_of_the_range_are_salt(earth):
@@ -43,22 +48,13 @@ def test_both_ends_of_the_range_are_salt(earth):
     assert salt.values.ravel().tolist() == [False, True, True, True, False]
 
 
-def test_a_velocity_of_a_store_is_a_mask(earth, tmp_path):
-    """The variable velocity serves by name, or from a second store that holds more."""
-    save_volume(earth, tmp_path / "earth.zarr")
-    save_volume(earth[["amplitude"]], tmp_path / "image.zarr")
-    for name, mask in (("earth.zarr", "velocity"), ("image.zarr", tmp_path / "earth.zarr")):
-        volume = open_volume(tmp_path / name, mask=mask, salt_velocity_m_s=SEAM)
-        assert volume.salt.equals(earth.salt)
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_traces_without_velocity_are_missing(earth, bad):
     """A trace of NaN is no trace of the volume; NaN or infinity within a trace is an error."""
     velocity = earth.velocity.copy()
     velocity[3, 4] = np.nan
     salt, amplitude = open_mask(velocity, earth.amplitude, salt_velocity_m_s=SEAM)
-    assert np.isnan(amplitude[3, 4]).all()
+    assert np.argwhere(np.isnan(amplitude).all("depth").values).tolist() == [[3, 4]]
     assert int(np.isnan(amplitude).sum()) == earth.sizes["depth"]
     assert not salt[3, 4].any()
     velocity[20, 4, 5] = bad
@@ -93,3 +89,31 @@ def test_wrong_ranges_are_refused(earth, arguments, message):
     """What is not a range of velocities, or holds none, gives one line."""
     with pytest.raises(ValueError, match=message):
         open_mask(earth.velocity, earth.amplitude, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "given"),
+    [
+        ((0.0, 0.1), np.float32, 0.1),
+        ((0.0, 0.99999994), np.float32, None),
+        ((0.0, 0.99999994), np.float32, 1),
+        ((1e-9, 1.0), np.float32, None),
+        ((0.3, 0.1 + 0.2 + 0.4), np.float64, 0.7),
+        ((10_000_000, 10_000_001), np.float32, 10_000_001),
+        ((10_000_000, 10_000_001), np.int64, 10_000_001),
+    ],
+)
+def test_labels_are_found_within_the_rounding_of_float32(earth, labels, kind, given):
+    """A tenth in float32 is the label 0.1, and whole numbers next to each other are two labels."""
+    stored = earth.salt.copy(data=np.where(earth.salt, labels[1], labels[0]).astype(kind))
+    salt, _ = open_mask(stored, earth.amplitude, salt_label=given)
+    assert np.array_equal(salt, earth.salt)
+
+
+def test_labels_that_differ_by_more_are_others(earth):
+    """A label of 0.999 is not 1, and whole labels have no rounding."""
+    stored = earth.salt * np.float32(0.999)
+    with pytest.raises(DataError, match=r"holds labels 0, 0.999\d*. Name that of salt"):
+        open_mask(stored, earth.amplitude)
+    with pytest.raises(DataError, match=r"label 1 is not among 0, 0.999"):
+        open_mask(stored, earth.amplitude, salt_label=1)
