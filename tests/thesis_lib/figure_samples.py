@@ -79,6 +79,12 @@ MEASURES = pd.DataFrame(  # a network with an image without a contour, and two p
 )
 
 
+RATIOS = pd.DataFrame(
+    [("loss bce", "torch", 0.9, 0.8, 1.0, 1.0), ("predict", "MONAI", 3.0, 2.5, 4.0, 2.0)],
+    columns=["work", "peer", "ratio", "low", "high", "target"],
+)
+
+
 def make_effects(**columns: object) -> pd.DataFrame:
     """One claim with two rivals."""
     effects = {"mean": [0.02, 0.03], "low": [0.01, 0.02], "high": [0.03, 0.04]}
@@ -176,18 +182,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "plot_predictions": lambda: plotting.plot_predictions(
         SECTION, SALT, dict.fromkeys(LOSSES, SALT * 0.9)
     ),
-    "plot_ratios": lambda: plotting.plot_ratios(
-        pd.DataFrame(
-            {
-                "work": ["loss bce", "predict"],
-                "peer": ["torch", "MONAI"],
-                "ratio": [0.9, 3.0],
-                "low": [0.8, 2.5],
-                "high": [1.0, 4.0],
-                "target": [1.0, 2.0],
-            }
-        )
-    ),
+    "plot_ratios": lambda: plotting.plot_ratios(RATIOS),
     "plot_round_trip": lambda: plotting.plot_round_trip(SECTION, SECTION),
     "plot_inspection": lambda: plotting.plot_inspection(
         make_volume().isel(inline=2).transpose("depth", "crossline"), np.linspace(-1, 1, 50)

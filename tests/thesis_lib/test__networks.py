@@ -49,7 +49,7 @@ def classifier():
 RESULTS = {
     "cam": lambda model: cam(model, IMAGES, 1),
     "randomize_cascade": lambda model: randomize_cascade(model, IMAGES, 1, seed=0),
-    "trace_curves": lambda model: trace_curves(model, IMAGES, OTHERS, 1, steps=2, window_px=5),
+    "trace_curves": lambda model: trace_curves(model, IMAGES, OTHERS, 1),
     "split_energy": lambda _: split_energy(IMAGES, OTHERS > 0),
     "predict_patches": lambda model: predict_patches(model, IMAGES, precision="32-true"),
     "structural_similarity": lambda _: measures.structural_similarity(IMAGES, OTHERS),
@@ -135,15 +135,8 @@ def test_a_phase_of_any_tensor_is_that_of_its_values(kind):
             phase.magnitude.float(), Phase(IMAGES).magnitude, rtol=0.02, atol=0.1
         )
         assert not phase.magnitude.requires_grad
-        maximize(
-            nn.Conv2d(1, 2, 3),
-            class_margin(1),
-            (32, 32),
-            seeds=[0],
-            steps=1,
-            image=phase,
-            progress=False,
-        )
+        how = {"seeds": [0], "steps": 1, "image": phase, "progress": False}
+        maximize(nn.Conv2d(1, 2, 3), class_margin(1), (32, 32), **how)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])

@@ -74,15 +74,6 @@ def test_images_get_the_dtype_of_the_weights(weights, images):
             assert torch.equal(found, model(patches.to(weights)))
 
 
-@pytest.mark.parametrize("images", [np.zeros((1, 1, 8, 8), np.float32), [[0.0]], None])
-def test_images_are_tensors(images):
-    """Arrays and lists are refused by name."""
-    model = SaltClassifier(2, "test_resnet")
-    for use in (model, model.features, model.latent, SaltUNet("test_resnet")):
-        with pytest.raises(TypeError, match=r"Invalid input of type .*\. Must be a torch.Tensor"):
-            use(images)
-
-
 @pytest.mark.parametrize("name", [None, 34])
 def test_the_name_of_an_encoder_is_a_word(name):
     """Anything else is refused as an unknown name is."""
