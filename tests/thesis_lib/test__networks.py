@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 
 import pytest
 import torch
+from tiny_networks import OneBatch
 from torch import nn
 
 from thesis_lib._networks import autocast
@@ -19,18 +20,6 @@ BF16, FP16 = (
 )
 MODES = {"bf16": BF16, "fp16": FP16, "inference": torch.inference_mode, "no_grad": torch.no_grad}
 IMAGES, OTHERS = torch.randn(2, 2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-
-
-class OneBatch:
-    """A batch of two images and masks per epoch."""
-
-    def __len__(self):
-        return 1
-
-    def epoch(self, number):
-        generator = torch.Generator().manual_seed(number)
-        images = torch.randn(2, 1, 32, 32, generator=generator)
-        yield images, images > 0
 
 
 def train(network, precision="32-true", **options):

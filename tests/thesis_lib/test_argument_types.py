@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from noise import make_noise, make_volume
+from tiny_networks import OneBatch, OneBlock
 from torch import nn
 
 from thesis_lib import metrics
@@ -22,22 +23,6 @@ KINDS = [torch.float16, torch.bfloat16, torch.float64]
 QUIET = {"seeds": [0], "progress": False}
 
 
-class Classifier(nn.Module):
-    """A convolution, means over the patch, and a linear head."""
-
-    def __init__(self):
-        super().__init__()
-        self.block = nn.Conv2d(1, 3, 3, padding=1)
-        self.norm = nn.BatchNorm2d(3)
-        self.head = nn.Linear(3, 2)
-
-    def features(self, x):
-        return [self.norm(self.block(x)).relu()]
-
-    def forward(self, x):
-        return self.head(self.features(x)[0].mean(dim=(2, 3)))
-
-
 class Segmenter(nn.Sequential):
     """Two convolutions with batch normalisation between them."""
 
@@ -45,19 +30,6 @@ class Segmenter(nn.Sequential):
         super().__init__(
             nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Conv2d(3, 1, 3, padding=1)
         )
-
-
-class OneBatch:
-    """A batch of images, of any kind of number, and their masks."""
-
-    def __init__(self, kind=torch.float32):
-        self.kind = kind
-
-    def __len__(self):
-        return 1
-
-    def epoch(self, _):
-        yield make_noise(2, 1, 16, 16).to(self.kind), make_noise(2, 1, 16, 16) > 0
 
 
 @pytest.fixture
@@ -77,7 +49,7 @@ def test_one_size_stands_for_both_axes(volume, pair):
     assert PatchBatches([volume], patch=pair, stride=pair, batch_size=2, seed=0).patch == (8, 8)
     found = predict_volume(Segmenter(), volume, patch=pair, stride=pair)
     assert found["probability"].shape == (16, 16, 16)
-    found = maximize(Classifier(), class_logit(0), pair, steps=1, **QUIET)
+    found = maximize(OneBlock(), class_logit(0), pair, steps=1, **QUIET)
     assert found.images.shape == (1, 1, 8, 8)
     assert found.config["shape"] == [8, 8]
 
@@ -92,7 +64,7 @@ def test_other_sizes_are_refused_alike(volume, pair):
         lambda: predict_volume(Segmenter(), volume, patch=pair, stride=(8, 8)),
         lambda: predict_volume(Segmenter(), volume, patch=(8, 8), stride=pair),
         lambda: PatchBatches([volume], patch=pair, stride=8, batch_size=2, seed=0),
-        lambda: maximize(Classifier(), class_logit(0), pair, steps=1, **QUIET),
+        lambda: maximize(OneBlock(), class_logit(0), pair, steps=1, **QUIET),
     ]
     message = r"Invalid (patch|stride|shape) .*\. Must (have one number for each|be a whole number)"
     for use in uses:
@@ -134,7 +106,7 @@ def test_networks_of_any_precision_train_predict_and_explain(volume, kind):
         assert predict_volume(model, volume, **options)["probability"].notnull().all()
         found = predict_patches(model, make_noise(2, 1, 8, 8), precision=precision)
         assert found.dtype == torch.float32
-    model, least = Classifier().to(kind), torch.promote_types(kind, torch.float32)
+    model, least = OneBlock().to(kind), torch.promote_types(kind, torch.float32)
     assert cam(model, make_noise(2, 1, 8, 8), 1).maps.dtype == least
     assert trace_curves(model, *make_noise(2, 2, 1, 8, 8), 1).deletion.isfinite().all()
     assert maximize(model, class_logit(1), 8, steps=1, **QUIET).images.dtype == least
@@ -148,7 +120,7 @@ def test_images_of_any_precision_are_taken_alike(kind):
     """Half, double and float32 images with the same values have the same results, to rounding."""
     images, others = make_noise(2, 3, 1, 16, 16).half().float()
     torch.manual_seed(0)
-    model, segmenter = Classifier(), Segmenter()
+    model, segmenter = OneBlock(), Segmenter()
     uses = [
         lambda x: cam(model, x, 1).maps,
         lambda x: trace_curves(model, x, others, 1).insertion,
@@ -178,8 +150,8 @@ def test_images_that_are_no_tensors_are_refused_alike(images):
     """One line names the argument and its type."""
     noise = make_noise(2, 1, 16, 16)
     for use in (
-        lambda: cam(Classifier(), images, 1),
-        lambda: invert(Classifier(), "block", images, **QUIET),
+        lambda: cam(OneBlock(), images, 1),
+        lambda: invert(OneBlock(), "block", images, **QUIET),
         lambda: predict_patches(Segmenter(), images),
         lambda: Phase(images),
         lambda: measures.correlation(images, noise),
@@ -214,8 +186,8 @@ def test_seeds_are_whole_numbers_in_a_list(seeds):
     """Maximization and inversion refuse anything else alike."""
     options = {"seeds": seeds, "progress": False}
     for use in (
-        lambda: maximize(Classifier(), class_logit(0), 8, **options),
-        lambda: invert(Classifier(), "block", make_noise(1, 1, 8, 8), **options),
+        lambda: maximize(OneBlock(), class_logit(0), 8, **options),
+        lambda: invert(OneBlock(), "block", make_noise(1, 1, 8, 8), **options),
     ):
         with pytest.raises(
             (TypeError, ValueError), match=r"Invalid seeds? .* Must be .*whole number"
@@ -228,8 +200,8 @@ def test_what_is_no_network_no_objective_and_no_mapping_is_refused():
     noise = make_noise(1, 1, 8, 8)
     for use, message in [
         (lambda: predict_patches("net", noise), "type str. Must be a torch Module"),
-        (lambda: maximize(Classifier(), "salt", 8, **QUIET), "'salt'. Must be such as class_logit"),
-        (lambda: maximize(Classifier(), class_logit, 8, **QUIET), "Must be such as class_logit"),
+        (lambda: maximize(OneBlock(), "salt", 8, **QUIET), "'salt'. Must be such as class_logit"),
+        (lambda: maximize(OneBlock(), class_logit, 8, **QUIET), "Must be such as class_logit"),
         (lambda: TrainConfig(lr_factors=None), "Invalid lr_factors None. Must map names"),
     ]:
         with pytest.raises(TypeError, match=message):

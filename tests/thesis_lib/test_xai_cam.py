@@ -8,32 +8,12 @@ import torch
 import torch.nn.functional as F
 from captum.attr import LayerGradCam
 from noise import make_noise
-from torch import Tensor, nn
+from tiny_networks import OneBlock
+from torch import nn
 from torchcam.methods import CAM
 
 from thesis_lib.model import SaltClassifier, SaltUNet
 from thesis_lib.xai.cam import cam, randomize_cascade, split_energy, trace_curves
-
-
-class OneBlock(nn.Module):
-    """A convolution, the mean over the map, and a head of three classes."""
-
-    def __init__(self, n_inputs: int = 5) -> None:
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(1)
-            convolution = nn.Conv2d(1, 5, 3, stride=2, padding=1)
-            self.block: nn.Module = nn.Sequential(convolution, nn.Tanh())
-            self.head = nn.Linear(n_inputs, 3)
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """One map (B, 5, h, w)."""
-        return [self.block(x)]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, 3)."""
-        logits: Tensor = self.head(self.block(x).mean(dim=(2, 3)))
-        return logits
 
 
 def make_brightness() -> OneBlock:
@@ -75,7 +55,7 @@ def test_equals_captum(class_index: int, name: str, classifier: SaltClassifier) 
 def test_means_and_bias_are_logit(shape: tuple[int, int], classifier: SaltClassifier) -> None:
     """Of one block, and of the four of the latent, the means and the bias add up to the logit."""
     patches = make_noise(2, 1, *shape).double()
-    for model in (OneBlock().double(), copy.deepcopy(classifier).double().eval()):
+    for model in (OneBlock().double().eval(), copy.deepcopy(classifier).double().eval()):
         found = cam(model, patches, 1)
         with torch.no_grad():
             logits = model(patches)[:, 1]
