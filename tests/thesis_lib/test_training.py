@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from noise import make_noise, make_volume
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from saltvolumes.volume import build_volume
 from thesis_lib.training import (
     TrainConfig,
     fit,
@@ -31,6 +31,7 @@ from thesis_lib.training.config import resolve_device
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+SHAPE = (6, 20, 17)
 CONFIG = TrainConfig(epochs=4, lr=1e-2, precision="32-true", accelerator="cpu")
 
 
@@ -77,19 +78,6 @@ def make_model(seed=0):
             nn.Dropout(0.2),
             nn.Conv2d(4, 1, 1),
         )
-
-
-def make_volume(amplitude=None, **options):
-    """A volume of given samples or of noise, with lines numbered from 1."""
-    amplitude = make_noise() if amplitude is None else amplitude
-    inline, crossline, vertical = (np.arange(1, n + 1) for n in amplitude.shape)
-    lines = {"inline": inline, "crossline": crossline, "vertical": 10.0 * vertical}
-    return build_volume(amplitude, **lines, **options)
-
-
-def make_noise(shape=(6, 20, 17), seed=0):
-    """Normal noise."""
-    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
 def run(folder=None, *, model=None, batches=None, loss=bce, config=CONFIG, **options):
@@ -416,7 +404,7 @@ def test_a_folder_belongs_to_one_configuration(tmp_path, kill_at):
 def predict(model, volume=None, **options):
     """Predict a volume, of noise if none is given, with small patches in full precision."""
     settings = {"patch": (8, 5), "stride": (4, 3), "axes": ("inline",), "precision": "32-true"}
-    volume = make_volume() if volume is None else volume
+    volume = make_volume(SHAPE) if volume is None else volume
     return predict_volume(model, volume, **(settings | options))
 
 
@@ -433,7 +421,7 @@ def test_a_constant_logit_is_a_constant_probability(axes):
 @pytest.mark.parametrize("vertical_dim", ["depth", "time"])
 def test_sections_keep_their_position(axis, vertical_dim):
     """The identity as network gives the sigmoid of each z-scored section, sample by sample."""
-    volume = make_volume(vertical_dim=vertical_dim)
+    volume = make_volume(SHAPE, vertical_dim=vertical_dim)
     amplitude = volume["amplitude"]
     section = (vertical_dim, "crossline" if axis == "inline" else "inline")
     shape = tuple(volume.sizes[dim] for dim in section)
@@ -447,11 +435,11 @@ def test_sections_keep_their_position(axis, vertical_dim):
 
 def test_patches_have_depth_downward():
     """The network sees (B, 1, depth, lateral): a ramp over depth grows along the rows."""
-    amplitude = np.broadcast_to(np.arange(12.0), (3, 10, 12))
-    seen = []
+    volume, seen = make_volume((3, 10, 12)), []
+    volume["amplitude"] = 0 * volume["amplitude"] + np.arange(12)
     model = make_line(0, 0)
     model.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
-    predict(model, make_volume(amplitude), axes=("inline", "crossline"), patch=(8, 3))
+    predict(model, volume, axes=("inline", "crossline"), patch=(8, 3))
     patches = torch.cat(seen)
     assert patches.shape[1:] == (1, 8, 3)
     assert (patches.diff(dim=2) > 0).all()
@@ -460,7 +448,7 @@ def test_patches_have_depth_downward():
 
 def test_two_directions_are_averaged_and_compared():
     """Probability is the mean of the directions, disagreement their absolute difference."""
-    model, volume = make_model(), make_volume()
+    model, volume = make_model(), make_volume(SHAPE)
     inline, crossline, both = (
         predict(model, volume, axes=axes)
         for axes in (["inline"], ["crossline"], ["inline", "crossline"])
@@ -484,14 +472,12 @@ def test_neither_batches_nor_bf16_matter_much():
 
 def test_missing_traces_have_no_probability():
     """A missing trace is NaN in the result; elsewhere it acts as a trace of zeros."""
-    amplitude = make_noise()
-    zeros, holes = amplitude.copy(), amplitude.copy()
-    zeros[2, 3:5], holes[2, 3:5] = 0.0, np.nan
+    holes = make_volume(SHAPE, missing=[(2, slice(3, 5))])
     expected, found = (
-        predict(make_model(), make_volume(array), axes=("inline", "crossline"))
-        for array in (zeros, holes)
+        predict(make_model(), volume, axes=("inline", "crossline"))
+        for volume in (holes.fillna(0), holes)
     )
-    missing = np.isnan(holes)
+    missing = np.isnan(holes["amplitude"].values)
     for name in ("probability", "disagreement"):
         assert np.array_equal(np.isnan(found[name].values), missing)
         filled = found[name].fillna(expected[name])
@@ -516,7 +502,7 @@ def test_prediction_leaves_the_network_as_it_was():
 
 def test_patches_are_predicted_in_eval_mode():
     """The logits are those of the network at rest, whatever the batch size; it keeps its mode."""
-    model, images = make_model().train(), torch.from_numpy(make_noise((5, 1, 8, 8)))
+    model, images = make_model().train(), make_noise(5, 1, 8, 8)
     found = [predict_patches(model, images, batch_size=n, precision="32-true") for n in (2, 64)]
     assert model.training
     assert not found[0].is_inference()
