@@ -286,7 +286,12 @@ def _check_alike(kind: type, valid: Mask | None, **masks: Mask) -> None:
     last = [*masks][-1]
     given = masks if valid is None else {**masks, "valid": valid}
     for name, mask in given.items():
-        _check_mask(name, mask, kind)
+        found = mask.dtype if isinstance(mask, kind) else type(mask).__name__
+        if found != np.bool_:
+            like = "NumPy" if kind is np.ndarray else "Dask"
+            raise TypeError(f"Invalid {name} of type {found}. Must be a boolean {like} array.")
+        if mask.ndim not in (2, 3):
+            raise ValueError(f"Invalid {name} of {mask.ndim} dimensions. Must have 2 or 3.")
     for name, mask in given.items():
         check_same_shape(name, mask.shape, last, masks[last].shape)
 
@@ -294,15 +299,6 @@ def _check_alike(kind: type, valid: Mask | None, **masks: Mask) -> None:
 def _check_known(known: bool) -> None:
     if not known:
         raise ValueError("Invalid valid: no sample is True. At least one must be known.")
-
-
-def _check_mask(name: str, mask: Mask, kind: type) -> None:
-    found = mask.dtype if isinstance(mask, kind) else type(mask).__name__
-    if found != np.bool_:
-        like = "NumPy" if kind is np.ndarray else "Dask"
-        raise TypeError(f"Invalid {name} of type {found}. Must be a boolean {like} array.")
-    if mask.ndim not in (2, 3):
-        raise ValueError(f"Invalid {name} of {mask.ndim} dimensions. Must have 2 or 3.")
 
 
 def _extract_perimeter(mask: Mask, valid: Mask | None, width_px: int) -> Mask:

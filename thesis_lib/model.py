@@ -6,7 +6,7 @@ import copy
 import difflib
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import torch
@@ -73,9 +73,11 @@ class SaltEncoder(nn.Module):
         self.block1, self.block2, self.block3, self.block4 = stages
         self.channels = tuple(channels[-4:])
         self.stem_channels = channels[0] if len(channels) == 5 else 0
-        self.padded = False
         _check_blocks(self)
-        self.padded = not all(_rounds_up(self, size) for size in ((33, 47), (1, 1)))
+        self.padded = True
+        with suppress(*_MISFITS):  # some encoders do not take every size
+            pairs = [_compare_blocks(self, size) for size in ((33, 47), (1, 1))]
+            self.padded = any(found != expected for found, expected in pairs)
 
     @property
     def blocks(self) -> tuple[nn.Module, ...]:
@@ -442,15 +444,6 @@ def _check_blocks(encoder: SaltEncoder) -> None:
             f"Invalid encoder {encoder.encoder!r}: a patch of 64x64 gives blocks {found}. "
             f"Must be (channels, height, width) {expected}."
         )
-
-
-def _rounds_up(encoder: SaltEncoder, size: tuple[int, int]) -> bool:
-    """Whether the blocks take a patch of this size, and round it up."""
-    try:
-        found, expected = _compare_blocks(encoder, size)
-    except _MISFITS:
-        return False
-    return found == expected
 
 
 def _compare_blocks(

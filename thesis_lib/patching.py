@@ -66,8 +66,8 @@ class PatchGrid:
     >>> grid = PatchGrid((77, 101), patch=(32, 32), stride=(20, 20))
     >>> grid.starts
     ((0, 20, 40, 45), (0, 20, 40, 60, 69))
-    >>> len(grid), grid[-1]
-    (20, (slice(45, 77, None), slice(69, 101, None)))
+    >>> len(grid), next(iter(grid))
+    (20, (slice(0, 32, None), slice(0, 32, None)))
     """
 
     shape: tuple[int, ...]
@@ -79,14 +79,6 @@ class PatchGrid:
         n_axes = len(np.atleast_1d(self.shape))
         for name in ("shape", "patch", "stride"):
             object.__setattr__(self, name, check_sizes(name, getattr(self, name), n_axes))
-        self._check_axes()
-        starts = tuple(
-            (*range(0, length - size, step), length - size)
-            for length, size, step in zip(self.shape, self.patch, self.stride, strict=True)
-        )
-        object.__setattr__(self, "starts", starts)
-
-    def _check_axes(self) -> None:
         check_count("number of axes", len(self.shape), high=4)
         if any(size > length for size, length in zip(self.patch, self.shape, strict=True)):
             raise ValueError(
@@ -98,26 +90,25 @@ class PatchGrid:
                 f"Stride {self.stride} is larger than the patch {self.patch}, which would leave "
                 "samples out. Must be at most the patch along each axis."
             )
+        starts = tuple(
+            (*range(0, length - size, step), length - size)
+            for length, size, step in zip(self.shape, self.patch, self.stride, strict=True)
+        )
+        object.__setattr__(self, "starts", starts)
 
     def __len__(self) -> int:
         return math.prod(map(len, self.starts))
-
-    def __getitem__(self, index: int) -> Window:
-        corner = np.unravel_index(range(len(self))[index], tuple(map(len, self.starts)))
-        return self._cut([starts[i] for starts, i in zip(self.starts, corner, strict=True)])
 
     def __iter__(self) -> Iterator[Window]:
         return map(self._cut, itertools.product(*self.starts))
 
     def __contains__(self, window: object) -> bool:
-        if not isinstance(window, tuple):
+        parts = window if isinstance(window, tuple) else ()
+        corner = [part.start for part in parts if isinstance(part, slice)]
+        if len(corner) != len(self.starts):
             return False
-        corner = [part.start for part in window if isinstance(part, slice)]
-        return (
-            len(corner) == len(self.starts)
-            and all(start in starts for start, starts in zip(corner, self.starts, strict=True))
-            and window == self._cut(corner)
-        )
+        known = (start in starts for start, starts in zip(corner, self.starts, strict=True))
+        return all(known) and window == self._cut(corner)
 
     def _cut(self, corner: Sequence[int]) -> Window:
         return tuple(map(slice, corner, map(sum, zip(corner, self.patch, strict=True))))
@@ -174,12 +165,7 @@ def check_patches(patch: Sequence[int], stride: Sequence[int]) -> None:
     ValueError
         If it is below 1, there are not two of each, or a step is larger than the patch.
     """
-    for name, sizes in (("patch", patch), ("stride", stride)):
-        for size in sizes:
-            check_count(name, size)
-        if len(sizes) != 2:
-            raise ValueError(f"Invalid {name} {tuple(sizes)}. Must be two numbers of samples.")
-    PatchGrid(tuple(patch), tuple(patch), tuple(stride))
+    PatchGrid(check_sizes("patch", tuple(patch), 2), tuple(patch), tuple(stride))
 
 
 def grid_sections(

@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 
 import pytest
 import torch
+from tiny_networks import OneBatch
 from torch import nn
 
 from thesis_lib._networks import autocast
@@ -19,18 +20,6 @@ BF16, FP16 = (
 )
 MODES = {"bf16": BF16, "fp16": FP16, "inference": torch.inference_mode, "no_grad": torch.no_grad}
 IMAGES, OTHERS = torch.randn(2, 2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-
-
-class OneBatch:
-    """A batch of two images and masks per epoch."""
-
-    def __len__(self):
-        return 1
-
-    def epoch(self, number):
-        generator = torch.Generator().manual_seed(number)
-        images = torch.randn(2, 1, 32, 32, generator=generator)
-        yield images, images > 0
 
 
 def train(network, precision="32-true", **options):
@@ -49,7 +38,7 @@ def classifier():
 RESULTS = {
     "cam": lambda model: cam(model, IMAGES, 1),
     "randomize_cascade": lambda model: randomize_cascade(model, IMAGES, 1, seed=0),
-    "trace_curves": lambda model: trace_curves(model, IMAGES, OTHERS, 1, steps=2, window_px=5),
+    "trace_curves": lambda model: trace_curves(model, IMAGES, OTHERS, 1),
     "split_energy": lambda _: split_energy(IMAGES, OTHERS > 0),
     "predict_patches": lambda model: predict_patches(model, IMAGES, precision="32-true"),
     "structural_similarity": lambda _: measures.structural_similarity(IMAGES, OTHERS),
@@ -135,15 +124,8 @@ def test_a_phase_of_any_tensor_is_that_of_its_values(kind):
             phase.magnitude.float(), Phase(IMAGES).magnitude, rtol=0.02, atol=0.1
         )
         assert not phase.magnitude.requires_grad
-        maximize(
-            nn.Conv2d(1, 2, 3),
-            class_margin(1),
-            (32, 32),
-            seeds=[0],
-            steps=1,
-            image=phase,
-            progress=False,
-        )
+        how = {"seeds": [0], "steps": 1, "image": phase, "progress": False}
+        maximize(nn.Conv2d(1, 2, 3), class_margin(1), (32, 32), **how)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])

@@ -73,7 +73,7 @@ def test_unknown_names(project):
         chapters.find_chapter("2", project)
 
 
-def test_no_seeds(repository: Path) -> None:
+def test_no_seeds(repository):
     """A chapter without a seed computes nothing, and is refused before it runs."""
     with pytest.raises(ValueError, match=r"Invalid seeds \[\] of 02_loss_study. Must be at least"):
         chapters.resolve_parameters("2", "smoke", {"seeds": []}, repository)

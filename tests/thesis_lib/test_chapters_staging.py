@@ -32,31 +32,7 @@ def test_stage(project):
     assert all(row.endswith(",**not run**,–,–") for row in rows)
 
 
-<<<<<<< HEAD
-def test_stage_needs_all_chapters(project: Path) -> None:
-=======
-def test_stage_shows_published_measurements_of_speed(project):
-    """The book gets a table with three digits and a figure of what `make bench` measured."""
-    finish_chapter(project)
-    row = {"work": "loss bce", "peer": "torch", "ours_s": 0.0123456, "peer_s": 0.02, "ratio": 1.62}
-    row |= {"low": 1.5, "high": 1.7, "target": 1}
-    machine = {"date": "2026-01-01", "cpu": "any", "n_cores": 2, "n_threads": 2, "libraries": {}}
-    published = project / "published" / "bench.json"
-    published.parent.mkdir()
-    published.write_text(json.dumps({"machine": machine, "rows": [row]}))
-    chapters.stage("results/smoke", root=project)
-    results = project / "book" / "results"
-    shown = (results / "bench.csv").read_text().splitlines()
-    assert shown == [
-        "Work,Other,Ours (s),Other (s),Ratio,Aimed at",
-        "loss bce,torch,0.0123,0.02,1.62,1",
-    ]
-    assert "Date,2026-01-01" in (results / "bench_machine.csv").read_text()
-    assert (results / "bench.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_stage_needs_all_chapters(project):
->>>>>>> cut-study
     """A chapter without run.json or notebook stops the staging, before anything is removed."""
     (project / "book" / "chapters").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match=r"Run the chapter first"):
@@ -81,18 +57,11 @@ def test_banner_of_a_custom_run(project):
     assert "\n10 min of computing; page made in 30 s on cpu (" in text
 
 
-<<<<<<< HEAD
-def test_publish_replaces(project: Path) -> None:
-    """Chapters published are of one run, what was measured stays; files of 5 MB are refused."""
+def test_publish_replaces(project):
+    """Chapters published are of one run, and what was measured stays."""
     (project / "published" / "09_old").mkdir(parents=True)
     (project / "published" / "bench.json").touch()
-    folder = finish_chapter(project, "laptop")
-=======
-def test_publish_replaces(project):
-    """What is published is one run, and nothing of an earlier one."""
-    (project / "published" / "09_old").mkdir(parents=True)
     finish_chapter(project, "laptop")
->>>>>>> cut-study
     published = chapters.publish("laptop", root=project)
     assert {path.name for path in published.iterdir()} == {CHAPTER, "bench.json"}
     assert json.loads((published / CHAPTER / "run.json").read_text())["profile"] == "laptop"

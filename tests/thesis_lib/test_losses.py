@@ -19,7 +19,7 @@ from thesis_lib.losses import (
     bce_loss,
     contour_loss,
     dice_loss,
-    distance_field,
+    distance,
     focal_loss,
     hausdorff_loss,
     jaccard_loss,
@@ -28,7 +28,6 @@ from thesis_lib.losses import (
     mse_loss,
     wing_loss,
 )
-from thesis_lib.losses import distance as distance_transform
 from thesis_lib.losses._contract import _mark_invalid
 from thesis_lib.losses.boundary import _contour_band
 
@@ -355,57 +354,42 @@ def test_parameters_out_of_range(loss, options, message):
 
 
 def check_against_scipy(masks: np.ndarray) -> None:
-    """Compare the squares, which are whole numbers, exactly, and the distances to one rounding."""
+    """Compare the squares, which are whole numbers, exactly, by both ways to find them."""
     expected = np.array([distance_transform_edt(m) + distance_transform_edt(~m) for m in masks])
-    for find in (distance_transform.squared_distance, distance_transform._squared_on_device):
+    for find in (distance.squared_distance, distance._squared_on_device):
         squared = find(torch.from_numpy(masks))
         assert squared.dtype == torch.int32
         np.testing.assert_array_equal(squared, np.round(expected**2))
-    np.testing.assert_allclose(distance_field(torch.from_numpy(masks)), expected, rtol=2e-7)
 
 
-class TestDistanceField:
-    """The exact distance transform."""
+@pytest.mark.parametrize("shape", [(64, 64), (33, 20), (1, 17), (17, 1), (2, 2), (5, 128)])
+@pytest.mark.parametrize("salt", [0.003, 0.05, 0.5, 0.95])
+def test_distances_of_random_masks(shape, salt):
+    """Random masks have exactly the squared distances of scipy."""
+    masks = np.random.default_rng(0).random((6, *shape)) < salt
+    masks[:, 0, 0], masks[:, -1, -1] = True, False
+    check_against_scipy(masks)
 
-    @pytest.mark.parametrize("shape", [(64, 64), (33, 20), (1, 17), (17, 1), (2, 2), (5, 128)])
-    @pytest.mark.parametrize("salt", [0.003, 0.05, 0.5, 0.95])
-    def test_scipy_on_random_masks(self, shape, salt):
-        """Random masks have exactly the squared distances of scipy."""
-        masks = np.random.default_rng(0).random((6, *shape)) < salt
-        masks[:, 0, 0], masks[:, -1, -1] = True, False
-        check_against_scipy(masks)
 
-    @pytest.mark.parametrize("shape", [(96, 71), (40, 90)])
-    def test_scipy_on_bodies(self, shape):
-        """Bodies as smooth and as large as salt have exactly the squared distances of scipy."""
-        _, masks = draw(6, 1, *shape)
-        masks[0] = False
-        masks[0, 0, 10:35, 5:60] = True
+@pytest.mark.parametrize("shape", [(96, 71), (40, 90)])
+def test_distances_of_bodies(shape, monkeypatch):
+    """So have bodies as smooth and as large as salt, whatever the size of the chunks."""
+    _, masks = draw(6, 1, *shape)
+    masks[0] = False
+    masks[0, 0, 10:35, 5:60] = True
+    check_against_scipy(masks[:, 0].numpy())
+    for chunk in (1, 6 * shape[0] * shape[1] * 4):
+        monkeypatch.setattr(distance, "_CHUNK_PIXELS", chunk)
         check_against_scipy(masks[:, 0].numpy())
 
-    def test_chunks(self, monkeypatch):
-        """The size of the chunks does not change a distance."""
-        _, masks = draw(3, 1, 21, 18)
-        expected = distance_transform.squared_distance(masks)
-        for chunk in (1, 3 * 18 * 21 * 4):
-            monkeypatch.setattr(distance_transform, "_CHUNK_PIXELS", chunk)
-            assert torch.equal(distance_transform._squared_on_device(masks), expected)
 
-    @pytest.mark.parametrize("salt", [False, True])
-    def test_one_class(self, salt):
-        """A mask of one class has no distance, whatever its neighbours in the batch hold."""
-        masks = torch.full((2, 6, 5), salt)
-        masks[1, 2, 3] = not salt
-        distance = distance_field(masks)
-        assert (distance[0] == 0).all()
-        assert torch.equal(distance_transform._squared_on_device(masks).float().sqrt(), distance)
-        assert (distance[1] >= 1).all()
-        assert distance[1, 5, 0].item() == pytest.approx(math.sqrt(18))
-
-    def test_wrong_masks(self):
-        """Only a bool mask says by itself where salt is; it has two dimensions and a pixel."""
-        with pytest.raises(TypeError, match=r"Invalid mask of dtype torch.float32. Must be torch"):
-            distance_field(torch.zeros(2, 2))
-        for shape in [(4,), (0, 4), (2, 4, 0)]:
-            with pytest.raises(ValueError, match=r"Invalid mask of shape .* \(\.\.\., H, W\)"):
-                distance_field(torch.zeros(shape, dtype=torch.bool))
+@pytest.mark.parametrize("salt", [False, True])
+def test_distances_of_one_class(salt):
+    """A mask of one class has no distance, whatever its neighbours in the batch hold."""
+    masks = torch.full((2, 6, 5), salt)
+    masks[1, 2, 3] = not salt
+    for find in (distance.squared_distance, distance._squared_on_device):
+        squared = find(masks)
+        assert (squared[0] == 0).all()
+        assert (squared[1] >= 1).all()
+        assert squared[1, 5, 0] == 18

@@ -100,14 +100,10 @@ def test_without_a_spacing_there_are_no_distances():
     ],
 )
 def test_lazy_masks_are_checked(masks, error, message):
-    """Slips are refused as those of NumPy masks are."""
+    """Slips are refused as those of NumPy masks are, and one lazy mask beside one in memory."""
     with pytest.raises(error, match=message):
         score(*masks, chunks=8)
-
-
-def test_masks_are_of_one_kind():
-    """One lazy mask and one in memory are refused: the first decides what is read how."""
-    with pytest.raises(TypeError, match=r"Invalid truth of type ndarray\. Must be a boolean Dask"):
-        score_volume(da.from_array(FULL), FULL, spacing_m=SPACING_M, tolerance_m=1)
-    with pytest.raises(TypeError, match=r"Invalid truth of type Array\. Must be a boolean NumPy"):
-        score_volume(FULL, da.from_array(FULL), spacing_m=SPACING_M, tolerance_m=1)
+    lazy = da.from_array(FULL)
+    for pair, wrong in (((lazy, FULL), "ndarray.* Dask"), ((FULL, lazy), "Array.* NumPy")):
+        with pytest.raises(TypeError, match=f"Invalid truth of type {wrong}"):
+            score(*pair)

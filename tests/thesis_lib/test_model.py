@@ -1,8 +1,9 @@
-"""Tests of the network: shapes, agreement with timm, seeds, errors."""
+"""Tests of the network: any size and type of patch, agreement with timm, seeds, errors."""
 
 from functools import partial
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -13,29 +14,40 @@ from thesis_lib.model import SaltClassifier, SaltUNet
 
 
 @pytest.fixture(scope="module")
-def unet():
-    """A U-Net in eval mode, shared because ResNet34 takes a second to build."""
-    return SaltUNet(seed=3).eval()
-
-
-@pytest.fixture(scope="module")
 def small():
     """A small U-Net with all parts."""
     return SaltUNet("test_efficientnet", seed=3).eval()
 
 
-@pytest.mark.parametrize("size", [(64, 64), (99, 99), (150, 300), (33, 47), (1, 1)])
-def test_any_size_has_logits_and_blocks(unet, size):
-    """Patches of any size, copied into three channels, give a logit per pixel; blocks round up."""
-    patches = make_noise(2, 1, *size)
-    assert torch.equal(unet.merger(patches), patches.expand(-1, 3, -1, -1))
+# The others round sizes down, or fail at some size.
+ROUND_UP = ["resnet34", "test_resnet", "test_efficientnet", "test_nfnet"]
+PADDED = ["dla46_c", "test_convnext", "densenet121", "edgenext_xx_small", "pvt_v2_b0", "vgg11"]
+
+
+@pytest.mark.parametrize("name", [*ROUND_UP, *PADDED])
+def test_any_encoder_takes_any_size(name):
+    """Patches, copied into three channels, give a logit per pixel, blocks of rounded-up size."""
+    model = SaltUNet(name, seed=3).eval()
+    assert model.padded == (name in PADDED)  # what rounds up sees the patch as it is
+    for size in [(33, 47), (16, 16), (5, 70), (99, 99), (1, 1)]:
+        patches = make_noise(2, 1, *size)
+        assert torch.equal(model.merger(patches), patches.expand(-1, 3, -1, -1))
+        with torch.no_grad():
+            assert model(patches).shape == (2, 1, *size)
+            blocks = model.features(patches)
+        assert [tuple(block.shape) for block in blocks] == [
+            (2, channels, *(-(-side // reduction) for side in size))
+            for channels, reduction in zip(model.channels, (4, 8, 16, 32), strict=True)
+        ]
+
+
+def test_what_is_continued_is_cut_back():
+    """The logits are those of the patch whose last row and column are repeated to 32 pixels."""
+    model = SaltUNet("test_convnext").eval()
+    patch = make_noise(1, 1, 20, 31)
+    rows, columns = np.minimum(np.arange(32), 19), np.minimum(np.arange(32), 30)
     with torch.no_grad():
-        assert unet(patches).shape == (2, 1, *size)
-        blocks = unet.features(patches)
-    assert [tuple(block.shape) for block in blocks] == [
-        (2, channels, *(-(-side // reduction) for side in size))
-        for channels, reduction in zip((64, 128, 256, 512), (4, 8, 16, 32), strict=True)
-    ]
+        assert torch.equal(model(patch), model(patch[..., rows, :][..., columns])[..., :20, :31])
 
 
 @pytest.mark.parametrize(
@@ -113,6 +125,38 @@ def test_a_classifier_takes_the_encoder_of_a_unet():
     assert classifier(make_noise(2, 1, 99, 99).double()).shape == (2, 3)
 
 
+@pytest.mark.parametrize("make", [SaltUNet, lambda name: SaltClassifier(2, name)])
+def test_a_single_small_patch_cannot_be_trained_on(make):
+    """Batch normalisation has one value per channel there: refused with what to do."""
+    model = make("test_resnet")
+    for side in (1, 16, 32):
+        with pytest.raises(ValueError, match=rf"one patch of {side}x{side} pixels .* Must be two"):
+            model(make_noise(1, 1, side, side))
+    for shape in [(2, 1, 1, 1), (1, 1, 1, 33)]:
+        assert model(make_noise(*shape)).shape[0] == shape[0]
+    assert model.eval()(make_noise(1, 1, 1, 1)).shape[0] == 1
+
+
+def test_without_batch_normalisation_a_single_small_patch_will_do():
+    """A classifier that normalises nothing over the batch trains on one patch of any size."""
+    model = SaltClassifier(2, "test_convnext")
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in model.modules())
+    assert model(make_noise(1, 1, 16, 16)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("weights", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("images", [torch.int16, torch.float16, torch.float32, torch.float64])
+def test_images_get_the_dtype_of_the_weights(weights, images):
+    """Networks of any precision take images of any, and answer in their own."""
+    patches = (10 * make_noise(2, 1, 32, 32)).round()
+    for model in (SaltUNet("test_resnet").eval(), SaltClassifier(2, "test_resnet").eval()):
+        model.to(weights)
+        with torch.no_grad():
+            found = model(patches.to(images))
+            assert found.dtype == weights
+            assert torch.equal(found, model(patches.to(weights)))
+
+
 def test_a_new_network_is_untouched_and_on_the_cpu():
     """It is in training mode with fresh statistics, whatever the user's default device."""
     with torch.device("meta"):
@@ -151,6 +195,7 @@ def test_arguments_that_do_not_fit_are_refused(make, arguments, error, message):
         ("resnet43", r"Invalid encoder 'resnet43'\. .* Near names: .*resnet34"),
         ("test_vit", "stages at reductions 16, 16"),
         ("lenet", r"Must be one of timm.list_models\(\)"),
+        (None, r"Invalid encoder None\. Must be one of timm.list_models\(\)"),
         ("hrnet_w18_small", "are not modules that run one after the other"),
         ("test_maxvit", "cannot be run one after the other on a patch of 64x64"),
         ("test_mambaout", r"gives blocks .* Must be \(channels, height, width\)"),

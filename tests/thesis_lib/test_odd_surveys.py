@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from noise import make_volume
 from torch import nn
 
-from saltvolumes.volume import build_volume
 from thesis_lib.patches import LabelledPatches, PatchBatches, Survey, salt_labels
 from thesis_lib.patching import split_sections, zscore
 from thesis_lib.training import predict_volume
@@ -16,12 +16,10 @@ APART = [*range(1, 11), *range(100, 109)]
 CUT = {"patch": (4, 5), "stride": (3, 2), "batch_size": 8, "seed": 0}
 
 
-def make_volume(inline=range(12), crossline=range(9), n_samples=11):
-    """Noise that is above 0.5 in salt."""
-    shape = (len(inline), len(crossline), n_samples)
-    noise = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    lines = {"inline": list(inline), "crossline": list(crossline)}
-    return build_volume(noise, **lines, vertical=10.0 * np.arange(n_samples), salt=noise > 0.5)
+def make(inline=range(12), crossline=range(9), n_samples=11):
+    """A volume of noise with given line numbers."""
+    lines = {"inline": [*inline], "crossline": [*crossline]}
+    return make_volume((len(inline), len(crossline), n_samples), **lines)
 
 
 def predict(volume, patch=(4, 5), stride=(3, 2), axes=("inline", "crossline")):
@@ -43,7 +41,7 @@ def gather(volumes, **changes):
 @pytest.mark.parametrize("axis", ["inline", "crossline"])
 def test_lines_far_apart_are_no_neighbours(axis):
     """Blocks on either side of a jump give the patches and the prediction of two volumes."""
-    volume = make_volume(**{axis: APART})
+    volume = make(**{axis: APART})
     blocks = [volume.isel({axis: slice(10)}), volume.isel({axis: slice(10, None)})]
     assert np.array_equal(gather(volume), gather(blocks))
     predicted = predict(volume)
@@ -53,7 +51,7 @@ def test_lines_far_apart_are_no_neighbours(axis):
 
 def test_a_line_alone_takes_part_where_it_can(caplog):
     """Inline sections reach it; crossline sections leave it out, which is logged."""
-    volume = make_volume(inline=[*range(12), 90])
+    volume = make(inline=[*range(12), 90])
     both, inline = predict(volume), predict(volume, axes=("inline",))
     assert both[-1].equals(inline[-1])
     assert both[:-1].equals(predict(volume.isel(inline=slice(12))))
@@ -62,7 +60,7 @@ def test_a_line_alone_takes_part_where_it_can(caplog):
 
 def write(path, crossline=APART):
     """A file of a volume with lines far apart."""
-    make_volume(crossline=crossline).to_netcdf(path, engine="h5netcdf")
+    make(crossline=crossline).to_netcdf(path, engine="h5netcdf")
     return Survey(str(path))
 
 
@@ -91,7 +89,7 @@ def test_splits_and_their_guard_end_at_a_jump(tmp_path):
 )
 def test_small_surveys_are_continued_by_reflection(caplog, sizes, patch):
     """Patches and prediction are those of the mirrored volume, as often as needed."""
-    volume = make_volume(range(sizes[0]), range(sizes[1]), sizes[2])
+    volume = make(range(sizes[0]), range(sizes[1]), sizes[2])
     needed = {"inline": patch[1], "crossline": patch[1], "depth": patch[0]}
     index = {
         name: np.pad(np.arange(n), (0, max(needed[name] - n, 0)), mode="reflect")
@@ -112,7 +110,7 @@ def test_small_surveys_are_continued_by_reflection(caplog, sizes, patch):
 
 def test_large_volumes_are_left_as_they_are(caplog):
     """Where patches fit and lines are neighbours, the only part is the volume itself."""
-    volume = make_volume()
+    volume = make()
     ((where, part),) = split_sections(volume, "inline", (11, 9))
     assert part is volume
     assert where == slice(0, 9)
@@ -122,7 +120,7 @@ def test_large_volumes_are_left_as_they_are(caplog):
 @pytest.mark.parametrize(("sizes", "patch"), [((12, 1, 11), (4, 5)), ((12, 9, 11), (89, 5))])
 def test_surveys_far_smaller_than_a_patch_are_refused(sizes, patch):
     """What would be invented for seven eighths is no patch; the shape is named."""
-    volume = make_volume(range(sizes[0]), range(sizes[1]), sizes[2])
+    volume = make(range(sizes[0]), range(sizes[1]), sizes[2])
     for use in (predict, PatchBatches):
         how = {} if use is predict else {"batch_size": 1, "seed": 0}
         with pytest.raises(
@@ -133,7 +131,7 @@ def test_surveys_far_smaller_than_a_patch_are_refused(sizes, patch):
 
 def test_a_single_line_is_predicted_along_itself(caplog):
     """Sections of one trace are left out, which is logged; those along the line are predicted."""
-    line = make_volume(inline=[1], crossline=range(40))
+    line = make(inline=[1], crossline=range(40))
     predicted = predict(line, patch=(4, 9))
     assert predicted.equals(predict(line, patch=(4, 9), axes=("inline",)))
     assert "One direction is left out: Invalid patch (4, 9) for the 40 sections" in caplog.text
@@ -143,7 +141,7 @@ def test_a_single_line_is_predicted_along_itself(caplog):
 @pytest.mark.parametrize("value", [255, 2, -1, 0.5])
 def test_salt_is_0_or_1(lazy, value):
     """A mask that was put together by hand may be of numbers, but of no others."""
-    volume = make_volume()
+    volume = make()
     known = gather(volume)
     volume["salt"] = volume.salt.astype(type(value))
     volume = volume.chunk(inline=5) if lazy else volume

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from thesis_lib.patches import EarthClasses, Earths, LandmassBlock, SaltPatches
+from thesis_lib.patches import EarthClasses, Earths, LandmassBlock, PatchBatches, SaltPatches
 from thesis_lib.study.tasks import _identify
 
 
@@ -18,8 +19,13 @@ def test_patches_come_from_the_volumes():
     assert train.content_hash != source.train(1).content_hash
     assert test.content_hash == source.test().content_hash
     np.testing.assert_array_equal(train.labels, train.fractions > 0.3)
-    for patches, (volume,) in ((train, data.train(0)), (test, data.test(1))):
-        assert np.isin(patches.images, volume["amplitude"]).all()
+    assert np.isin(test.images, data.test(1)[0]["amplitude"]).all()
+    cut = {"patch": 16, "stride": 8, "axes": ("inline",), "batch_size": 60, "n_patches": 60}
+    images, masks = next(PatchBatches(data.train(0), **cut, seed=0).epoch(0))
+    assert torch.equal(train.tensors(), images)  # as any training sees them
+    np.testing.assert_array_equal(train.masks, masks[:, 0].bool())
+    with pytest.raises(ValueError, match=r"Invalid n_patches 999\. Must be from 1 to 144\."):
+        replace(source, n_test=999).test()  # some would be cut twice
 
 
 def test_classes_of_earths_are_tested_on_other_earths():
@@ -43,7 +49,7 @@ BLOCK = LandmassBlock("nowhere")
         (SALT, {"axes": ("depth",)}, "Invalid axis 'depth'"),
         (SALT, {"stride": (17, 8)}, "Stride .* is larger than the patch"),
         (EARTHS, {"preset": "mars"}, "Invalid preset 'mars'"),
-        (EARTHS, {"shape": (16, 48)}, "Must be three numbers of samples"),
+        (EARTHS, {"shape": (16, 48)}, "Must have one number for each of the 3 axes"),
         (EARTHS, {"shape": (16, 48, 0)}, "Invalid shape 0"),
         (EARTHS, {"n_per_class": 0}, "Invalid n_per_class 0"),
         (BLOCK, {"release": 3}, "Invalid release 3"),

@@ -6,16 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from saltvolumes.volume import build_volume
-from thesis_lib.patches import (
-    Augmentation,
-    LabelBatches,
-    LabelledPatches,
-    PatchBatches,
-    cut_patches,
-)
-
-CUT = {"patch": (4, 4), "stride": (4, 4), "seed": 0}
+from thesis_lib.patches import Augmentation, LabelBatches, LabelledPatches
 
 
 def make_patches(n=10, *, seed=0, masks=True) -> LabelledPatches:
@@ -24,13 +15,6 @@ def make_patches(n=10, *, seed=0, masks=True) -> LabelledPatches:
     images = 3 + rng.standard_normal((n, 5, 6)).astype(np.float32)
     known = rng.random((n, 5, 6)) < 0.3 if masks else None
     return LabelledPatches(images, np.arange(n) % 3, ("a", "b", "c"), known)
-
-
-def make_volume():
-    """A volume whose salt is where the amplitude is above 0.7."""
-    amplitude = np.random.default_rng(0).standard_normal((5, 8, 12)).astype(np.float32)
-    lines = {"inline": np.arange(5), "crossline": np.arange(8), "vertical": 10.0 * np.arange(12)}
-    return build_volume(amplitude, **lines, salt=amplitude > 0.7)
 
 
 @pytest.mark.parametrize("rows", [[4, 1], slice(2, 5), np.arange(10) % 2 == 0])
@@ -52,29 +36,6 @@ def test_the_hash_is_that_of_the_content(rows):
     np.testing.assert_array_equal(taken.labels, patches.labels[rows])
     np.testing.assert_array_equal(taken.fractions, patches.masks[rows].mean((1, 2)))
     assert make_patches(masks=False).take(rows).fractions is None
-
-
-def test_patches_are_cut_as_recorded():
-    """Each patch is a window of the volume, and its label says whether enough of it is salt."""
-    volume = make_volume()
-    patches = cut_patches(volume, **CUT, axes=("inline",), threshold=0.25)
-    assert len(patches) == 5 * 2 * 3
-    np.testing.assert_array_equal(patches.masks, patches.images > 0.7)
-    np.testing.assert_array_equal(patches.labels, patches.fractions > 0.25)
-    assert 0 < patches.labels.sum() < len(patches)
-    windows = volume["amplitude"].transpose("inline", "depth", "crossline").values
-    windows = windows.reshape(5, 3, 4, 2, 4).swapaxes(2, 3).reshape(-1, 4, 4)
-    assert {row.tobytes() for row in windows} == {image.tobytes() for image in patches.images}
-
-
-def test_cut_patches_are_those_that_training_sees():
-    """They are the patches of the first epoch of PatchBatches, in its order."""
-    patches = cut_patches(make_volume(), **CUT, n_patches=7)
-    images, masks = next(PatchBatches(make_volume(), **CUT, batch_size=7, n_patches=7).epoch(0))
-    assert torch.equal(patches.tensors(), images)
-    np.testing.assert_array_equal(patches.masks, masks[:, 0].bool())
-    with pytest.raises(ValueError, match=r"Invalid n_patches 79\. Must be from 1 to 78\."):
-        cut_patches(make_volume(), **CUT, n_patches=79)  # some would be cut twice
 
 
 @pytest.mark.parametrize("augmentation", [None, Augmentation(flip=1.0, gain_db=0.0, noise=0.0)])

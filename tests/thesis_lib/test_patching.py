@@ -54,8 +54,8 @@ def test_last_patch_is_flush_with_the_end(length, patch, stride, starts):
 
 
 @pytest.mark.parametrize("sizes", GRIDS)
-def test_grid_is_a_sequence_of_windows_that_cover_the_array(sizes):
-    """Each sample lies in a window; length, order, indices and membership agree."""
+def test_grid_is_a_collection_of_windows_that_cover_the_array(sizes):
+    """Each sample lies in a window; length and membership agree."""
     grid = PatchGrid(*sizes)
     windows = list(grid)
     covered = np.zeros(grid.shape, dtype=int)
@@ -65,10 +65,6 @@ def test_grid_is_a_sequence_of_windows_that_cover_the_array(sizes):
         covered[window] += 1
     assert covered.min() >= 1
     assert len(grid) == len(windows) == math.prod(map(len, grid.starts))
-    assert [grid[index] for index in range(len(grid))] == windows
-    assert grid[-1] == windows[-1]
-    with pytest.raises(IndexError, match="out of range"):
-        grid[len(grid)]
     assert len({grid, PatchGrid(*map(list, sizes))}) == 1  # a value, also if given as lists
 
 
@@ -194,6 +190,8 @@ def test_what_cannot_be_standardised_is_refused(backend, patches, error, message
     """Missing samples would spoil their patch; whole numbers and a lone axis are no patches."""
     with pytest.raises(error, match=message):
         zscore(backend(patches))
+    with pytest.raises(TypeError, match=r"Invalid patches of type list\. Must be floating-point"):
+        zscore([[1.0, 2.0]])
 
 
 @pytest.mark.parametrize("window", TAPERS)

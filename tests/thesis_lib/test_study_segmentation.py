@@ -216,7 +216,7 @@ def test_a_preset_is_a_target(root):
         (TRAIN, {"batch_size": 0}, "Invalid batch_size 0"),
         (TRAIN, {"n_patches": 0}, "Invalid n_patches 0"),
         (TRAIN, {"patch": (0, 16)}, "Invalid patch 0"),
-        (TRAIN, {"patch": (16, 16, 16)}, "Must be two numbers of samples"),
+        (TRAIN, {"patch": (16, 16, 16)}, "Must have one number for each of the 2 axes"),
         (TRAIN, {"stride": (32, 32)}, "Stride .* is larger than the patch"),
         (SCORE, {"tolerance_m": -1.0}, "Invalid tolerance_m"),
         (SCORE, {"n_earths": 0}, "Invalid n_earths 0"),

@@ -143,18 +143,6 @@ def test_weights_follow_amplitudes() -> None:
     torch.testing.assert_close(tenfold.images, 10 * once.images, atol=1e-3, rtol=1e-3)
 
 
-def test_precisions() -> None:
-    """Networks in bf16, autocast or stored, are inverted with images in float32."""
-    for model, precision in (
-        (make_network(), "bf16-mixed"),
-        (make_network().bfloat16(), "32-true"),
-    ):
-        options: dict[str, Any] = {"precision": precision, "steps": 10, "warm_start": 0}
-        found = run(model, "block1", make_patches(1), **options)
-        assert found.images.dtype == torch.float32
-        assert found.residual < found.history[0, 0] / 4
-
-
 def test_regularisers_of_a_drawing() -> None:
     """Of pixels 2 and 1 at a distance, the alpha-norm is 2^6 + 1 and the total variation 18."""
     drawing = torch.tensor([[0.0, 0, 0], [0, 2, 0], [0, 0, 1]])[None, None]
@@ -166,15 +154,13 @@ def test_regularisers_of_a_drawing() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"patches": torch.zeros(1, 3, 4, 4)}, "Invalid patches of shape"),
         ({"patches": torch.ones(1, 1, 4, 4)}, "Invalid patch 0: constant or NaN"),
-        ({"seeds": []}, r"Invalid seeds \[\]"),
+        ({"steps": 0}, "Invalid steps 0"),
         ({"tolerance": -1.0}, "Invalid tolerance"),
         ({"optimizer": "newton"}, "Invalid optimizer 'newton'"),
         ({"warm_start": -1}, "Invalid warm_start -1"),
         ({"variation_weight": -1.0}, "Invalid variation_weight"),
         ({"precision": "fp8"}, "Invalid precision 'fp8'"),
-        ({"layer": "block9"}, "Invalid layer 'block9'"),
     ],
 )
 def test_refuses(changed: dict[str, Any], message: str) -> None:
@@ -184,16 +170,12 @@ def test_refuses(changed: dict[str, Any], message: str) -> None:
         invert(make_network(), progress=False, **options)
 
 
-def test_refuses_layers_that_are_not_excited() -> None:
-    """A patch whose activations are all 0 cannot be inverted."""
+def test_refuses_what_has_no_residual() -> None:
+    """A patch whose activations are all 0, and a learning rate that makes the residual infinite."""
     model = make_network()
     model.block1[1].bias.data -= 1e9
     with pytest.raises(ValueError, match=r"Invalid patch of image 0.* Must excite the layer"):
         run(model, "block1", make_patches(1))
-
-
-def test_refuses_divergence() -> None:
-    """A learning rate that makes the residual infinite ends with an error that says so."""
     options: dict[str, Any] = {"optimizer": "adam", "lr": 1e30, "steps": 20}
     with pytest.raises(FloatingPointError, match="residual of image 0 is NaN or infinite"):
         run(make_network(), "block1", make_patches(1), **options)

@@ -89,10 +89,3 @@ def test_loss_never_rises_where_gradients_jump() -> None:
     losses = [state.residual.item() for state in lbfgs(corner, start, steps=60, tolerance=1e-4)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 1e-4
-
-
-@pytest.mark.parametrize(("steps", "error"), [(0, ValueError), (1.5, TypeError)])
-def test_refuses_steps(steps: object, error: type[Exception]) -> None:
-    """Steps are a whole number of at least 1."""
-    with pytest.raises(error, match="Invalid steps"):
-        run(rosenbrock, STARTS, steps=steps)  # type: ignore[arg-type]

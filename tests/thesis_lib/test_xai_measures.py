@@ -71,8 +71,9 @@ def test_spectrum_of_waves_and_noise() -> None:
     frequencies, power = spectrum(wave)
     assert frequencies[power[0].argmax()] == 8 / 64
     torch.testing.assert_close(power[0, 6:9].sum(), power.sum(), atol=1e-12, rtol=0)
-    limits = [band_limit(wave, fraction=fraction) for fraction in (0.1, 0.5, 0.8, 0.99)]
-    assert limits == [pytest.approx(k / 64) for k in (7, 8, 8, 9)]
+    assert band_limit(wave) == pytest.approx(9 / 64)
+    assert band_limit(make_waves(12.0, 1.0)) == pytest.approx(9 / 64)  # 1 - 1 / 145 of the power
+    assert band_limit(make_waves(8.0, 1.0)) == pytest.approx(24 / 64)  # 1 - 1 / 65
     _, power = spectrum(make_images(200, (32, 48)))  # 1 / (H W) at all but the lowest frequency
     flat = torch.ones(15, dtype=torch.float64)
     torch.testing.assert_close(power.mean(dim=0)[1:] * 32 * 48, flat, atol=0.1, rtol=0)
@@ -146,11 +147,11 @@ def draw_square(top: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 def test_boundary_f1_of_squares() -> None:
-    """A square moved by the tolerance scores 1, one far away 0, empty masks 1, one alone 0."""
+    """A square moved by 2 pixels scores 1, one far away 0, empty masks 1, one alone 0."""
     empty, square, two = draw_square(32), draw_square(8), draw_square(2) | draw_square(20)
-    assert boundary_f1(square, square, tolerance_px=0) == 1
-    assert boundary_f1(draw_square(10), square, tolerance_px=2) == 1
-    assert boundary_f1(draw_square(22), draw_square(2), tolerance_px=2) == 0
+    assert boundary_f1(draw_square(10), square) == boundary_f1(square, square) == 1
+    assert 0 < boundary_f1(draw_square(11), square) < 1
+    assert boundary_f1(draw_square(22), draw_square(2)) == 0
     assert boundary_f1(empty, empty) == 1
     assert boundary_f1(empty, square) == boundary_f1(square, empty) == 0
     assert boundary_f1(two, draw_square(2)) == pytest.approx(2 / 3)  # precision 1/2, recall 1
@@ -169,13 +170,11 @@ def draw_discs(*discs: tuple[int, int, int]) -> Tensor:
     return torch.stack(masks).any(dim=0)[None, None].float()
 
 
-@pytest.mark.parametrize("width_px", [1, 2, 3])
 @pytest.mark.parametrize("turn", [lambda x: x, lambda x: x.mT, lambda x: x.flip(3)])
-def test_sharpness_of_a_lone_step(turn: Callable[[Tensor], Tensor], width_px: int) -> None:
-    """A step along the contour, the only slope of 31 columns, scores 31 / (2 width)."""
+def test_sharpness_of_a_lone_step(turn: Callable[[Tensor], Tensor]) -> None:
+    """A step along the contour, the only slope of 31 columns, scores 31 / 4."""
     half = turn(draw_half())
-    found = contour_sharpness(7 - 300 * half, half, width_px=width_px)
-    assert found.item() == pytest.approx(31 / (2 * width_px))
+    assert contour_sharpness(7 - 300 * half, half).item() == pytest.approx(31 / 4)
 
 
 def test_sharpness_of_slopes() -> None:
@@ -208,9 +207,9 @@ def test_bodies_are_counted() -> None:
     ring = draw_discs((32, 40, 20)) - draw_discs((32, 40, 9))
     probability = torch.cat([two, two + speck, corner, ring, 0 * two, 0 * two + 0.5])
     assert count_bodies(probability).tolist() == [2, 2, 1, 1, 0, 0]
-    assert count_bodies(two + speck, min_fraction=0).tolist() == [3]
-    area = two.sum().item() / (64 * 80)
-    assert count_bodies(two, min_fraction=area / 2).tolist() == [1]
+    least = torch.zeros(2, 1, 20, 20)
+    least[0, 0, :2, :2], least[1, 0, 0, :3] = 1, 1  # 4 and 3 of 400 pixels
+    assert count_bodies(least).tolist() == [1, 0]
 
 
 NOISE, PLANE = make_images(), torch.zeros(3, 4)
@@ -225,20 +224,17 @@ SMALL, SQUARE = torch.ones(1, 1, 5, 5), draw_square(1)
         (lambda: structural_similarity(SMALL, SMALL), "Must be at least 11"),
         (lambda: structural_similarity(NOISE, torch.ones_like(NOISE)), "Invalid reference"),
         (lambda: spectrum(SMALL), "Invalid images: image 0 is constant"),
-        (lambda: band_limit(NOISE, fraction=0.0), "Invalid fraction"),
         (lambda: log_spectral_distance(NOISE, NOISE[..., :9]), "Shapes differ"),
         (lambda: log_spectral_distance(NOISE, NOISE, above=0.5), "above 0.5. Must be below 0.5"),
         (lambda: contour_sharpness(SMALL, SMALL[..., :3]), "Shapes differ: images"),
         (lambda: contour_sharpness(SMALL, 3 * SMALL), r"from 3 to 3. Must lie in \[0, 1\]"),
         (lambda: contour_sharpness(SMALL[..., :1], SMALL[..., :1]), "Must be at least 2 x 2"),
         (lambda: count_bodies(PLANE), "Invalid probability of shape"),
-        (lambda: count_bodies(SMALL, min_fraction=2), "Invalid min_fraction 2"),
         (lambda: gradient_sparsity(torch.ones(1, 1, 2, 2)), "at least 2 x 3"),
         (lambda: nearest_distance(PLANE, torch.ones(2, 3)), "Shapes differ"),
         (lambda: nearest_distance(PLANE, PLANE[:1]), "Invalid number of patches 1"),
         (lambda: nearest_distance(PLANE, PLANE), "each patch has a copy"),
         (lambda: boundary_f1(SQUARE, SQUARE[1:]), "Shapes differ"),
-        (lambda: boundary_f1(SQUARE, SQUARE, tolerance_px=-1), "Invalid tolerance_px"),
     ],
 )
 def test_refuses(call: Callable[[], object], message: str) -> None:
@@ -250,7 +246,7 @@ def test_refuses(call: Callable[[], object], message: str) -> None:
 def test_refuses_types() -> None:
     """Widths are whole numbers and masks are boolean."""
     with pytest.raises(TypeError, match=r"Invalid width_px 1\.5"):
-        contour_sharpness(SMALL, SMALL, width_px=1.5)  # type: ignore[arg-type]
+        find_band(SMALL > 0, width_px=1.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="Must be a boolean"):
         find_band(SMALL, width_px=2)
     with pytest.raises(TypeError, match="Must be a boolean"):

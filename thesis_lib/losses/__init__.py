@@ -25,7 +25,6 @@ from torch import Tensor
 
 from thesis_lib.losses.boundary import contour_loss as contour_loss
 from thesis_lib.losses.boundary import hausdorff_loss as hausdorff_loss
-from thesis_lib.losses.distance import distance_field as distance_field
 from thesis_lib.losses.overlap import bce_dice_loss as bce_dice_loss
 from thesis_lib.losses.overlap import dice_loss as dice_loss
 from thesis_lib.losses.overlap import jaccard_loss as jaccard_loss

@@ -88,9 +88,10 @@ def hausdorff_loss(logits: Tensor, target: Tensor) -> Tensor:
 
     .. math:: \mathrm{mean}\,[(p - t)^2 (d_p^2 + d_t^2)]
 
-    :math:`d_p` and :math:`d_t` are the `distance_field` of the masks :math:`p > 0.5` and
-    :math:`t > 0.5`, constants for the gradient. A mask of one class has no contour and adds 0 to
-    the distance of one that has; where neither has, both distances are 1.
+    :math:`d_p` and :math:`d_t` are the exact distances of a pixel to the nearest one of the other
+    class, in pixels, in the masks :math:`p > 0.5` and :math:`t > 0.5`, constants for the gradient.
+    A mask of one class has no contour and adds 0 to the distance of one that has; where neither
+    has, both distances are 1.
 
     Parameters
     ----------

@@ -30,7 +30,24 @@ def _run_distance(mask: Tensor, far: int) -> Tensor:
 
 
 def squared_distance(mask: Tensor) -> Tensor:
-    """Exact squared distance of every pixel to the other class; int32, 0 in masks of one class."""
+    """
+    Exact squared distance of every pixel to the nearest pixel of the other class [1]_.
+
+    Parameters
+    ----------
+    mask : bool Tensor of shape (..., H, W)
+        True inside salt.
+
+    Returns
+    -------
+    int32 Tensor of shape (..., H, W)
+        In pixels, squared: at least 1 in an image with both classes, and 0 in an image with one.
+
+    References
+    ----------
+    .. [1] Felzenszwalb & Huttenlocher (2012). Distance transforms of sampled functions.
+       https://doi.org/10.4086/toc.2012.v008a019
+    """
     height, width = mask.shape[-2:]
     if mask.device.type != "cpu" or height**2 + width**2 > _EXACT:
         return _squared_on_device(mask)
@@ -60,46 +77,3 @@ def _squared_on_device(mask: Tensor) -> Tensor:
     envelope = torch.cat([(part + across).amin(1) for part in torch.split(parabolas, n_rows)])
     squared = torch.minimum(down.square(), envelope).movedim(0, 1).reshape(mask.shape)
     return torch.where(squared < far**2, squared, 0)
-
-
-def distance_field(mask: Tensor) -> Tensor:
-    """
-    Exact Euclidean distance of every pixel to the nearest pixel of the other class.
-
-    It is computed on the device of the mask, for all images at once.
-
-    Parameters
-    ----------
-    mask : bool Tensor of shape (..., H, W)
-        True inside salt.
-
-    Returns
-    -------
-    Tensor of shape (..., H, W)
-        Distance in pixels, float32: at least 1 in an image with both classes, and 0 in an image
-        with only one.
-
-    Raises
-    ------
-    TypeError
-        If the mask is not bool.
-    ValueError
-        If it has fewer than two dimensions or no pixel.
-
-    References
-    ----------
-    .. [1] Felzenszwalb & Huttenlocher (2012). Distance transforms of sampled functions.
-       https://doi.org/10.4086/toc.2012.v008a019
-
-    Examples
-    --------
-    >>> distance_field(torch.tensor([[True, False, False, False]]))
-    tensor([[1., 1., 2., 3.]])
-    """
-    if mask.dtype != torch.bool:
-        raise TypeError(f"Invalid mask of dtype {mask.dtype}. Must be torch.bool.")
-    if mask.ndim < 2 or mask.numel() == 0:
-        raise ValueError(
-            f"Invalid mask of shape {tuple(mask.shape)}. Must be (..., H, W), each at least 1."
-        )
-    return squared_distance(mask).to(torch.float32).sqrt()

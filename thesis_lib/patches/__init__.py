@@ -8,7 +8,6 @@ from thesis_lib.patches.classes import LandmassBlock as LandmassBlock
 from thesis_lib.patches.classes import SaltPatches as SaltPatches
 from thesis_lib.patches.labels import LabelBatches as LabelBatches
 from thesis_lib.patches.labels import LabelledPatches as LabelledPatches
-from thesis_lib.patches.labels import cut_patches as cut_patches
 from thesis_lib.patches.volumes import Earths as Earths
 from thesis_lib.patches.volumes import Survey as Survey
 from thesis_lib.patches.volumes import choose_data as choose_data

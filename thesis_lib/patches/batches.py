@@ -131,8 +131,8 @@ class ShuffledBatches(ABC):
         *,
         batch_size: int,
         seed: int,
-        n_patches: int | None,
-        augmentation: Augmentation | None,
+        n_patches: int | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.n_rows = n_rows
         self.batch_size = check_count("batch_size", batch_size)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from saltearth import PRESETS, make_class_patches
 from saltvolumes import open_landmass, split_blocks
-from saltvolumes._checks import check_choice, check_count, check_range
+from saltvolumes._checks import check_choice, check_count, check_range, check_sizes
 from saltvolumes.landmass import SHAPES
-from thesis_lib.patches.labels import LabelledPatches, cut_patches
+from thesis_lib.patches.batches import PatchBatches, salt_labels
+from thesis_lib.patches.labels import LabelledPatches
 from thesis_lib.patches.volumes import Data, Volumes
 from thesis_lib.patching import check_axes, check_patches
 
@@ -38,7 +39,8 @@ class SaltPatches:
     Raises
     ------
     TypeError, ValueError
-        If an axis is unknown, a number not a whole one above 0, or the threshold out of range.
+        If an axis is unknown, a number not a whole one above 0, or the threshold out of range; on
+        cutting, if there are fewer patches than asked for.
     """
 
     data: Data
@@ -66,15 +68,13 @@ class SaltPatches:
         return self._cut(self.data.test(self.n_earths), self.n_test, 0)
 
     def _cut(self, volumes: Volumes, n_patches: int, seed: int) -> LabelledPatches:
-        return cut_patches(
-            volumes,
-            patch=self.patch,
-            stride=self.stride,
-            axes=self.axes,
-            threshold=self.threshold,
-            n_patches=n_patches,
-            seed=seed,
-        )
+        """Patches as recorded, those of the first epoch of a training, none twice."""
+        how: dict[str, Any] = {"patch": self.patch, "stride": self.stride, "axes": self.axes}
+        batches = PatchBatches(volumes, **how, batch_size=1, seed=seed, n_patches=n_patches)
+        check_count("n_patches", n_patches, high=batches.n_rows)
+        images, masks = (array[:, 0] for array in batches.read(batches.draw(0)))
+        labels = salt_labels(masks, threshold=self.threshold).astype(np.int64)
+        return LabelledPatches(images, labels, ("background", "salt"), masks > 0)
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,7 @@ class EarthClasses:
 
     def __post_init__(self) -> None:
         check_choice("preset", self.preset, tuple(PRESETS))
-        if len(self.shape) != 3:
-            raise ValueError(f"Invalid shape {self.shape}. Must be three numbers of samples.")
-        for length in self.shape:
-            check_count("shape", length)
+        object.__setattr__(self, "shape", check_sizes("shape", self.shape, 3))
         for name, low in (("patch", 1), ("n_per_class", 1), ("first", 0)):
             check_count(name, getattr(self, name), low=low)
 
@@ -119,14 +116,8 @@ class EarthClasses:
         return self._make(self.first + 1)
 
     def _make(self, seed: int) -> LabelledPatches:
-        made = make_class_patches(
-            preset=self.preset,
-            shape=self.shape,
-            patch=self.patch,
-            n_per_class=self.n_per_class,
-            seed=seed,
-        )
-        return LabelledPatches(*made)
+        how: dict[str, Any] = {"preset": self.preset, "shape": self.shape, "patch": self.patch}
+        return LabelledPatches(*make_class_patches(**how, n_per_class=self.n_per_class, seed=seed))
 
 
 @dataclass(frozen=True)

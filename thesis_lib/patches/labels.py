@@ -8,13 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltvolumes._checks import check_count, check_same_shape
-from saltvolumes.volume import AXES
-from thesis_lib.patches.batches import Augmentation, PatchBatches, ShuffledBatches, salt_labels
+from saltvolumes._checks import check_same_shape
+from thesis_lib.patches.batches import ShuffledBatches
 from thesis_lib.patching import Floats, zscore
 
 
@@ -104,56 +102,6 @@ class LabelledPatches:
         return torch.from_numpy(zscore(self.images[:, None]))
 
 
-def cut_patches(
-    volumes: xr.Dataset | Sequence[xr.Dataset],
-    *,
-    patch: int | tuple[int, int],
-    stride: int | tuple[int, int],
-    axes: Sequence[str] = AXES,
-    n_patches: int | None = None,
-    seed: int,
-    threshold: float = 0.2,
-) -> LabelledPatches:
-    """
-    Draw patches from volumes, and call those with enough salt "salt", the others "background".
-
-    Parameters
-    ----------
-    volumes, patch, stride, axes
-        As in `PatchBatches`.
-    n_patches : int, optional
-        Patches drawn, each at most once; all by default.
-    seed : int
-        Decides about the patches and their order.
-    threshold : float
-        Fraction of salt above which a patch is salt, see `salt_labels`.
-
-    Returns
-    -------
-    LabelledPatches
-        With the classes ``("background", "salt")``, and masks.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer patches than asked for, or an argument of `PatchBatches` or
-        `salt_labels` is not allowed.
-    """
-    batches = PatchBatches(
-        volumes,
-        patch=patch,
-        stride=stride,
-        axes=axes,
-        batch_size=1,
-        seed=seed,
-        n_patches=n_patches,
-    )
-    check_count("n_patches", batches.n_patches, high=batches.n_rows)
-    images, masks = (array[:, 0] for array in batches.read(batches.draw(0)))
-    labels = salt_labels(masks, threshold=threshold).astype(np.int64)
-    return LabelledPatches(images, labels, ("background", "salt"), masks > 0)
-
-
 class LabelBatches(ShuffledBatches):
     """
     Shuffled batches of z-scored patches and their int64 labels (B,), epoch after epoch.
@@ -173,23 +121,9 @@ class LabelBatches(ShuffledBatches):
         If an argument is out of its range.
     """
 
-    def __init__(
-        self,
-        patches: LabelledPatches,
-        *,
-        batch_size: int,
-        seed: int,
-        n_patches: int | None = None,
-        augmentation: Augmentation | None = None,
-    ) -> None:
+    def __init__(self, patches: LabelledPatches, **drawing: Any) -> None:
         self.patches = patches
-        super().__init__(
-            len(patches),
-            batch_size=batch_size,
-            seed=seed,
-            n_patches=n_patches,
-            augmentation=augmentation,
-        )
+        super().__init__(len(patches), **drawing)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch as `PatchBatches`, with int64 labels (B,) as targets."""

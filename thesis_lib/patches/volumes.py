@@ -15,10 +15,11 @@ import numpy as np
 import platformdirs
 import xarray as xr
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from saltearth import PRESETS, Preset, make_volume
 from saltvolumes import open_volume, select_lines
-from saltvolumes._checks import check_choice, check_count, check_range, keep_plain
+from saltvolumes._checks import check_choice, check_count, check_range, check_sizes, keep_plain
 from saltvolumes._files import write_text
 from saltvolumes.lines import find_runs
 from saltvolumes.volume import LATERAL
@@ -70,9 +71,7 @@ class Earths:
         keep_plain(self)
         presets = self.presets
         given = presets.values() if isinstance(presets, Mapping) else ()
-        if not given or not all(
-            isinstance(spacings, list | tuple) and spacings for spacings in given
-        ):
+        if not given or not all(isinstance(steps, list | tuple) and steps for steps in given):
             raise ValueError(
                 f"Invalid presets {presets}. Must map presets to spacings: {{'gulf': [20.0]}}."
             )
@@ -81,16 +80,12 @@ class Earths:
             for spacing in spacings:
                 check_range(f"spacing of {name}", spacing, low=0, exclusive=True)
         check_count("n_train", self.n_train)
-        if len(self.shape) != 3:
-            raise ValueError(f"Invalid shape {self.shape}. Must be three numbers of samples.")
-        for length in self.shape:
-            check_count("shape", length)
         for name in self.changes:
             check_choice("change", name, [item.name for item in fields(Preset)])
         plain = {name: tuple(map(float, spacings)) for name, spacings in presets.items()}
         object.__setattr__(self, "presets", plain)
         object.__setattr__(self, "changes", _freeze(self.changes))
-        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "shape", check_sizes("shape", self.shape, 3))
 
     def identify(self) -> dict[str, Any]:
         """What the key of a task covers: the order of the presets counts."""
@@ -207,9 +202,16 @@ class Survey:
 
     def train(self, seed: int) -> Volumes:  # noqa: ARG002
         """One volume for each run of neighbouring lines that are trained on."""
-        lines = self._lines()
-        free = _find_free(lines, sum(self._held_out(), ()), self)
-        return _cut_blocks(self.open(), self.split_axis, free)
+        held_out = sum(self._held_out(), ())
+        lines, guard, free = self._lines(), self.guard_lines, ~self._are_among(held_out)
+        for run in find_runs(lines):
+            free[run] = ndimage.minimum_filter1d(free[run], 2 * guard + 1, mode="nearest")
+        if not free.any():
+            raise ValueError(
+                f"Invalid held-out lines {sorted(held_out)} with a guard of {guard}. Must leave at "
+                f"least one of {lines.size} lines along {self.split_axis} for training."
+            )
+        return self._cut_blocks(free)
 
     def validation(self) -> xr.Dataset | None:
         """Lines that are watched during training."""
@@ -219,8 +221,7 @@ class Survey:
     def test(self, n_volumes: int = 1) -> Volumes:  # noqa: ARG002
         """One volume for each run of neighbouring lines that are scored."""
         scored, _ = self._held_out()
-        indices = np.flatnonzero(_is_among(self._lines(), scored, self))
-        parts = _cut_blocks(self.open(), self.split_axis, indices)
+        parts = self._cut_blocks(self._are_among(scored))
         if not any((part["salt"] & part["amplitude"].notnull()).any() for part in parts):
             raise ValueError(
                 f"Invalid test lines of {self.path}: no salt in them. Must hold some, since "
@@ -248,6 +249,26 @@ class Survey:
         stop = max(start - self.guard_lines, 0)
         validation = lines[max(stop - n_validation, 0) : stop]
         return tuple(lines[start:].tolist()), tuple(validation.tolist())
+
+    def _are_among(self, numbers: Sequence[int]) -> NDArray[np.bool_]:
+        """Which lines have these numbers, all of which have to be there."""
+        lines = self._lines()
+        unknown = sorted(set(numbers) - set(lines.tolist()))
+        if unknown:
+            raise ValueError(
+                f"Invalid {self.split_axis} numbers {unknown}. Must be among the {lines.size} "
+                f"lines from {lines.min()} to {lines.max()} of {self.path}."
+            )
+        return np.isin(lines, numbers)
+
+    def _cut_blocks(self, chosen: NDArray[np.bool_]) -> Volumes:
+        """One volume for each run of neighbouring lines among the chosen ones."""
+        volume, axis, lines = self.open(), self.split_axis, self._lines()
+        return tuple(
+            select_lines(volume, axis, lines[run][block].tolist())
+            for run in find_runs(lines)
+            for (block,) in ndimage.find_objects(ndimage.label(chosen[run])[0])
+        )
 
 
 Data = Earths | Survey
@@ -340,42 +361,3 @@ def _freeze(value: Any) -> Any:
 @lru_cache(maxsize=4)
 def _open_survey(path: str, reading: str, _content: str) -> xr.Dataset:
     return open_volume(path, **_freeze(json.loads(reading)))
-
-
-def _is_among(
-    lines: NDArray[np.int64], numbers: Sequence[int], survey: Survey
-) -> NDArray[np.bool_]:
-    unknown = sorted(set(numbers) - set(lines.tolist()))
-    if unknown:
-        raise ValueError(
-            f"Invalid {survey.split_axis} numbers {unknown}. Must be among the {lines.size} "
-            f"lines from {lines.min()} to {lines.max()} of {survey.path}."
-        )
-    return np.isin(lines, numbers)
-
-
-def _find_free(
-    lines: NDArray[np.int64], held_out: Sequence[int], survey: Survey
-) -> NDArray[np.int64]:
-    """Indices of the lines that are more than the guard away from all held-out ones."""
-    guard = survey.guard_lines
-    window, held = np.ones(2 * guard + 1), _is_among(lines, held_out, survey)
-    near = np.concatenate(
-        [np.convolve(held[run], window)[guard:][: run.stop - run.start] for run in find_runs(lines)]
-    )
-    free = np.flatnonzero(near == 0)
-    if not free.size:
-        raise ValueError(
-            f"Invalid held-out lines {sorted(held_out)} with a guard of {guard}. Must leave at "
-            f"least one of {lines.size} lines along {survey.split_axis} for training."
-        )
-    return free
-
-
-def _cut_blocks(volume: xr.Dataset, axis: str, indices: NDArray[np.int64]) -> Volumes:
-    """One volume for each run of neighbouring lines."""
-    lines = volume[axis].values
-    starts = [run.start for run in find_runs(lines)]
-    run_of = np.searchsorted(starts, indices, side="right")
-    runs = np.split(indices, np.flatnonzero((np.diff(indices) > 1) | (np.diff(run_of) > 0)) + 1)
-    return tuple(select_lines(volume, axis, lines[part].tolist()) for part in runs)

@@ -1,20 +1,24 @@
-"""Figures as wide as the page: panels in a grid, a legend above them."""
+"""Figures as wide as the page: panels in a grid, a legend above them, colour bars beside them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from saltvolumes._checks import check_count
 
 PAGE_WIDTH = 7.0  # inches, the text width of the book
+NO_VALUE = {"label": "no value", "color": "0.3", "marker": "x", "linestyle": ""}
 
 
 def new_panels(
-    n_panels: int, *, n_columns: int, height: float, **options: Any
+    n_panels: int, *, n_columns: int = 3, height: float, **options: Any
 ) -> tuple[Figure, list[Axes]]:
     """
     Open a page-wide grid, empty after its first ``n_panels`` axes, which are returned.
@@ -54,3 +58,18 @@ def add_legend(fig: Figure, entries: Iterable[Mapping[str, Any]]) -> None:
 def two_lines(label: str) -> str:
     """Put the unit of a label, which is in brackets, on a line of its own."""
     return label.replace(" (", "\n(")
+
+
+def add_bar(fig: Figure, image: AxesImage, axes: Any, label: str, **options: Any) -> None:
+    """Add a colour bar at the right of one or more axes, with its unit on a line of its own."""
+    looks: dict[str, Any] = {"extend": "both", "pad": 0.02, **options}
+    fig.colorbar(image, ax=axes, label=two_lines(label), **looks)
+
+
+def draw_missing(ax: Axes, positions: ArrayLike, *, color: str, upright: bool = False) -> None:
+    """Mark with a cross what has no value: at the bottom or, ``upright``, at the left edge."""
+    along = np.asarray(positions)
+    edge = np.full(along.shape, 0.04)
+    x, y = (edge, along) if upright else (along, edge)
+    transform = ax.get_yaxis_transform() if upright else ax.get_xaxis_transform()
+    ax.scatter(x, y, s=22, marker="x", color=color, transform=transform)

@@ -1,15 +1,20 @@
-"""The one style of every figure: a matplotlib style file, applied while a figure is drawn."""
+"""The one style of every figure: a matplotlib style file, and the looks of its series."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.rcsetup import cycler
 
 STYLE = Path(__file__).parents[1] / "thesis.mplstyle"
 
 BLUE, ORANGE, RED, GRAY = "#3f90da", "#ffa90e", "#bd1f01", "#717581"  # from petroff10
 SIGNED = "RdBu_r"
+_MARKERS = list("os^Dvp*XPh")  # one for each colour of the style
 
 
 @contextmanager
@@ -27,3 +32,18 @@ def thesis_style() -> Iterator[None]:
         yield
     finally:
         matplotlib.rcParams.update(before)
+
+
+def series_styles(names: Iterable[str], *, markers: bool = True) -> dict[str, dict[str, Any]]:
+    """Label, colour in the order of the style, and marker of each name."""
+    styles = plt.rcParams["axes.prop_cycle"]
+    if markers:
+        styles = styles + cycler(marker=_MARKERS)
+    unique = dict.fromkeys(names)
+    return {name: {"label": name, **style} for name, style in zip(unique, styles(), strict=False)}
+
+
+def list_names(column: "pd.Series[Any]") -> list[str]:
+    """Names in a column: in the order of its categories, else of appearance."""
+    names = column.drop_duplicates()
+    return list(names.sort_values() if isinstance(names.dtype, pd.CategoricalDtype) else names)

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from saltvolumes._checks import check_count, check_same_shape
 from thesis_lib.plotting import _panels
-from thesis_lib.plotting._layout import PAGE_WIDTH, add_legend, two_lines
+from thesis_lib.plotting._layout import PAGE_WIDTH, add_bar, add_legend
 from thesis_lib.plotting._style import RED, SIGNED, thesis_style
 
 _LABEL_CHARACTERS, _CHARACTER_WIDTH, _LINE_HEIGHT = 14, 0.07, 0.15  # inches
 _BAR_WIDTH, _BAR_HEIGHT, _BAR_MARGIN = 0.11, 2.2, 0.85  # inches
 _LARGEST, _ABOVE = 1.5, 0.55  # inches
+_AMPLITUDE = "amplitude (std. dev.)"
 
 
 @thesis_style()
@@ -31,7 +32,6 @@ def plot_image_grid(
     masks: NDArray[np.bool_] | None = None,
     framed: Mapping[str, Sequence[bool]] | None = None,
     signed: Mapping[str, str] | None = None,
-    quantity: str = "amplitude (std. dev.)",
     limit: float | None = None,
     n_columns: int | None = None,
 ) -> Figure:
@@ -57,11 +57,9 @@ def plot_image_grid(
     signed : mapping of label to str, optional
         Rows that are drawn red and blue about 0, up to their own largest magnitude, and what
         their colours mean, with its unit.
-    quantity : str
-        What the colours of all other rows mean, with its unit.
     limit : float, optional
-        Where the colours of all other rows end; by default at the 98th percentile of their
-        magnitudes.
+        Where the colours of all other rows, of amplitudes, end; by default at the 98th percentile
+        of their magnitudes.
     n_columns : int, optional
         Images next to each other, by default those of the longest row. What does not fit goes on
         in a new line.
@@ -81,7 +79,14 @@ def plot_image_grid(
     captions = captions or {}
     n_below = max((words.count("\n") + 1 for row in captions.values() for words in row), default=0)
     fig, panels = _open_grid(rows, n_columns, n_below=n_below)
-    for names, label, cmap, end in _list_scales(rows, signed or {}, quantity, limit):
+    scales = [  # rows, meaning and colours of each bar, and where it ends
+        ([name], label, SIGNED, _panels.color_limit(rows[name], percentile=100.0))
+        for name, label in (signed or {}).items()
+    ]
+    if gray := [name for name in rows if name not in (signed or {})]:
+        end = limit or _panels.color_limit(*(rows[name] for name in gray))
+        scales.insert(0, (gray, _AMPLITUDE, "gray", end))
+    for names, label, cmap, end in scales:
         for name in names:
             for ax, image in zip(panels[name], rows[name], strict=False):
                 drawn = ax.imshow(image, cmap=cmap, vmin=-end, vmax=end)
@@ -105,24 +110,6 @@ def plot_image_grid(
                 _panels.draw_outline(ax, mask, _panels.TRUTH)
         add_legend(fig, [_panels.TRUTH])
     return fig
-
-
-def _list_scales(
-    rows: Mapping[str, NDArray[np.floating]],
-    signed: Mapping[str, str],
-    quantity: str,
-    limit: float | None,
-) -> list[tuple[list[str], str, str, float]]:
-    """List what each colour bar is for: rows, meaning, colours and where they end."""
-    gray = [name for name in rows if name not in signed]
-    scales = []
-    if gray:
-        end = limit or _panels.color_limit(*(rows[name] for name in gray))
-        scales.append((gray, quantity, "gray", end))
-    for name, label in signed.items():
-        end = _panels.color_limit(rows[name], percentile=100.0)
-        scales.append(([name], label, SIGNED, end))
-    return scales
 
 
 def _pair(
@@ -168,6 +155,6 @@ def _add_bar(fig: Figure, drawn: AxesImage, panels: Sequence[Axes], label: str) 
     n_panels = sum(ax.get_label() != "<colorbar>" for ax in fig.axes)
     height = fig.get_figheight() * len(panels) / n_panels
     shrink = min(1.0, _BAR_HEIGHT / height)
-    bar: dict[str, Any] = {"shrink": shrink, "aspect": shrink * height / _BAR_WIDTH, "pad": 0.02}
+    bar = {"shrink": shrink, "aspect": shrink * height / _BAR_WIDTH}
     extend = "both" if drawn.get_cmap().name == "gray" else "neither"
-    fig.colorbar(drawn, ax=panels, label=two_lines(label), extend=extend, **bar)
+    add_bar(fig, drawn, panels, label, extend=extend, **bar)

@@ -1,6 +1,8 @@
-"""Scores: ours next to the thesis', and the effects behind the claims."""
+"""Scores and measures, name by name, with what they spread over: dots, intervals and counts."""
 
 import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,16 +10,45 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
-from saltvolumes._checks import check_choice
-from thesis_lib.plotting._layout import PAGE_WIDTH, add_legend, new_panels
-from thesis_lib.plotting._series import NO_VALUE, draw_missing, list_names
-from thesis_lib.plotting._style import BLUE, GRAY, ORANGE, RED, thesis_style
+from saltvolumes._checks import check_choice, check_count, check_same_shape
+from thesis_lib.plotting._layout import NO_VALUE, PAGE_WIDTH, add_legend, draw_missing, new_panels
+from thesis_lib.plotting._style import (
+    BLUE,
+    GRAY,
+    ORANGE,
+    RED,
+    list_names,
+    series_styles,
+    thesis_style,
+)
 
 SCORE_LABELS = {"dice": "Dice", "perimetric_similarity": "perimetric similarity (PS)"}
+MEASURE_LABELS = {
+    "bodies": "salt bodies",
+    "boundary_f1": "F1 of the salt boundary",
+    "correlation": "correlation with input",
+    "label_kept": "label kept (fraction)",
+    "modification": "modification (1 − SSIM)",
+    "nearest": "relative distance to nearest data patch",
+    "noise_db": "noise above the data's band (dB)",
+    "one_body": "one salt body (fraction)",
+    "restart_correlation": "correlation of restarts",
+    "sharpness": "contour sharpness",
+    "sparsity": "gradient sparsity",
+    "spectral_distance_db": "spectral distance (dB)",
+}
+_LIMITS = {  # what measures can be: intervals that assume a normal distribution ignore it
+    "boundary_f1": (0.0, 1.0),
+    "correlation": (-1.0, 1.0),
+    "label_kept": (0.0, 1.0),
+    "modification": (0.0, 2.0),
+    "restart_correlation": (-1.0, 1.0),
+    "spectral_distance_db": (0.0, np.inf),
+}
 VERDICT_COLORS = {"reproduced": BLUE, "not reproduced": RED, "inconclusive": GRAY}
-_EFFECT_COLUMNS = 3
-_TITLE_WIDTH = 27  # characters
+_CLAIM_WIDTH, _TITLE_WIDTH, _NAME_WIDTH = 27, 23, 16  # characters
 
 
 @thesis_style()
@@ -82,10 +113,10 @@ def plot_effects(effects: pd.DataFrame) -> Figure:
     claims = effects.groupby("statement", sort=False)
     rivals = list_names(effects["rival"])
     height = 0.17 * len(rivals) + 1.25
-    fig, panels = new_panels(len(claims), n_columns=_EFFECT_COLUMNS, height=height, sharey=True)
+    fig, panels = new_panels(len(claims), height=height, sharey=True)
     for ax, (statement, rows) in zip(panels, claims, strict=True):
         _draw_effects(ax, rows, rivals)
-        ax.set_title(textwrap.fill(str(statement), _TITLE_WIDTH) + "\n")
+        ax.set_title(textwrap.fill(str(statement), _CLAIM_WIDTH) + "\n")
     panels[0].set(yticks=range(len(rivals)), yticklabels=rivals, ylim=(len(rivals) - 0.4, -0.6))
     fig.supxlabel("d (above 0 speaks for the claim)")
     if effects["mean"].isna().any():
@@ -105,3 +136,142 @@ def _draw_effects(ax: Axes, rows: pd.DataFrame, rivals: list[str]) -> None:
     ax.text(0, 1.02, verdict, transform=ax.transAxes, color=color, weight="bold", fontsize=8.5)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.grid(axis="y")
+
+
+def _title(measure: str) -> str:
+    return textwrap.fill(MEASURE_LABELS.get(measure, measure), _TITLE_WIDTH)
+
+
+@thesis_style()
+def plot_depth_curves(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
+    """
+    Draw measures of inversions against the depth of the inverted block.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row for every initialisation and block, measured or not: ``initialisation``, ``block``
+        and of each measure its mean ``<measure>`` and the bounds ``<measure>_low`` and
+        ``<measure>_high``. Bounds are drawn up to where the measure can be, such as 1 for a
+        fraction; those that are NaN are left out.
+    measures : sequence of str
+        What to draw.
+
+    Returns
+    -------
+    Figure
+        Three panels per row, one per measure. A cross at the bottom marks a mean that is NaN.
+
+    Raises
+    ------
+    ValueError
+        If there is no measure.
+    KeyError
+        If a column is missing.
+    """
+    blocks = list_names(table["block"])
+    styles = series_styles(list_names(table["initialisation"]))
+    fig, panels = new_panels(len(measures), height=1.9, sharex=True)
+    for ax, measure in zip(panels, measures, strict=True):
+        for number, (name, style) in enumerate(styles.items()):
+            rows = table[table["initialisation"] == name].set_index("block").loc[blocks]
+            positions = np.arange(len(blocks)) + 0.12 * (number - (len(styles) - 1) / 2)
+            bounds = rows[[f"{measure}_low", f"{measure}_high"]].astype(float)
+            low, high = bounds.clip(*_LIMITS.get(measure, (-np.inf, np.inf))).to_numpy().T
+            ax.vlines(positions, low, high, color=style["color"], linewidth=1.6, alpha=0.7)
+            ax.plot(positions, rows[measure], **style, linewidth=1.2)
+            draw_missing(ax, positions[rows[measure].isna()], color=style["color"])
+        ax.set_title(_title(measure))
+        ax.set_xticks(range(len(blocks)), [block.removeprefix("block") for block in blocks])
+        ax.set_xlim(-0.4, len(blocks) - 0.6)
+        ax.margins(y=0.12)
+        ax.grid(axis="y")
+    fig.supxlabel("block")
+    missing = [NO_VALUE] if table[list(measures)].isna().any(axis=None) else []
+    add_legend(fig, [*styles.values(), *missing])
+    return fig
+
+
+@thesis_style()
+def plot_measures(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
+    """
+    Draw measures of images as dots, group by group, with the mean of each group.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per image: ``group`` and each measure. What is not finite is left out.
+    measures : sequence of str
+        Columns to draw.
+
+    Returns
+    -------
+    Figure
+        Three panels per row, one per measure; small dots are images, the bar is their mean.
+
+    Raises
+    ------
+    ValueError
+        If there is no measure.
+    KeyError
+        If a column is missing.
+    """
+    styles = series_styles(list_names(table["group"]))
+    names = [textwrap.fill(group, _NAME_WIDTH) for group in styles]
+    height = 0.3 * len(styles) + 0.75
+    fig, panels = new_panels(len(measures), height=height, sharey=True)
+    for ax, measure in zip(panels, measures, strict=True):
+        for line, (group, style) in enumerate(styles.items()):
+            values = table.loc[table["group"] == group, measure].astype(float)
+            values = values[np.isfinite(values)]
+            dots = {"s": 16, "color": style["color"], "alpha": 0.6, "linewidth": 0}
+            bar: dict[str, Any] = {"color": "0.15", "linewidth": 1.8, "zorder": 3}
+            ax.scatter(values, np.full(len(values), line), **dots)
+            ax.vlines(values.mean(), line - 0.32, line + 0.32, **bar)
+        ax.set_title(_title(measure))
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+        ax.grid(axis="y")
+    panels[0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
+    return fig
+
+
+@thesis_style()
+def plot_confusions(matrices: Mapping[str, NDArray[np.integer]], classes: Sequence[str]) -> Figure:
+    """
+    Draw confusion matrices next to each other.
+
+    Parameters
+    ----------
+    matrices : mapping of label to int array of shape (k, k)
+        Counts of patches: one row per true class, one column per predicted one.
+    classes : sequence of k str
+        Names of the classes.
+
+    Returns
+    -------
+    Figure
+        Counts, coloured by their fraction of the true class.
+
+    Raises
+    ------
+    ValueError
+        If there is no matrix, or one is not (k, k).
+    """
+    n, k = check_count("number of matrices", len(matrices)), len(classes)
+    height = min(6.0 / n, 0.55 * k + 0.4) + 0.6
+    fig, panels = new_panels(n, n_columns=n, height=height, layout="compressed", sharey=True)
+    for ax, (name, matrix) in zip(panels, matrices.items(), strict=True):
+        check_same_shape("classes", (k, k), name, matrix.shape)
+        percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        drawn = ax.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+        for (row, column), count in np.ndenumerate(matrix):
+            color = "white" if percent[row, column] > 50 else "0.15"
+            ax.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=8)
+        ax.set(title=textwrap.fill(name, 9 * k), xlabel="predicted class")
+        ax.set_xticks(range(k), classes, rotation=35, ha="right", rotation_mode="anchor")
+        ax.set_yticks(range(k), classes)
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+    panels[0].set_ylabel("true class")
+    fig.colorbar(drawn, ax=panels, label="fraction of the true class (%)", pad=0.02)
+    return fig

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from saltvolumes._checks import check_range, check_same_shape
 from saltvolumes.volume import vertical_dim
 from thesis_lib.plotting import _panels
-from thesis_lib.plotting._layout import PAGE_WIDTH, add_legend, new_panels, two_lines
+from thesis_lib.plotting._layout import PAGE_WIDTH, add_bar, add_legend, new_panels, two_lines
 from thesis_lib.plotting._panels import PREDICTION, TRUTH, Mask, draw_section
 from thesis_lib.plotting._style import BLUE, RED, SIGNED, thesis_style
 
@@ -49,8 +49,7 @@ def plot_section(section: xr.DataArray, *, salt: Mask | None = None, title: str 
     image = draw_section(ax, section, title=title, truth=salt)
     if salt is not None:
         add_legend(fig, [TRUTH])
-    label = two_lines(_panels.amplitude_label(section))  # many sections are low
-    fig.colorbar(image, ax=ax, label=label, extend="both", pad=0.02)
+    add_bar(fig, image, ax, _panels.amplitude_label(section))
     return fig
 
 
@@ -74,10 +73,10 @@ def plot_inspection(section: xr.Dataset, amplitudes: NDArray[np.floating]) -> Fi
     fig, (left, right) = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 3.2), width_ratios=[2, 1])
     amplitude = section["amplitude"]
     image = draw_section(left, amplitude - amplitude.mean(), truth=section.get("salt"))
-    label = two_lines(_panels.amplitude_label(amplitude))
-    fig.colorbar(image, ax=left, label=f"{label}, about its mean", extend="both", pad=0.02)
+    label = _panels.amplitude_label(amplitude)
+    add_bar(fig, image, left, f"{label}, about its mean")
     right.hist(amplitudes, bins=100, color=BLUE, log=True)
-    right.set(xlabel=label, ylabel="samples")
+    right.set(xlabel=two_lines(label), ylabel="samples")
     right.grid(axis="y")
     if "salt" in section:
         add_legend(fig, [TRUTH])
@@ -90,9 +89,8 @@ def _open_sections(
     """Open one panel for each section, as high as the tallest, with room for words and bars."""
     tallest = max((_panels.frame(section).ratio for section in sections), default=1.0)
     height = 0.8 * PAGE_WIDTH / n_columns * tallest + room  # inches
-    options: dict[str, Any] = {"layout": "compressed" if share else "constrained"}
-    options |= {"n_columns": n_columns, "sharex": share, "sharey": share}
-    return new_panels(len(sections), height=height, **options)
+    options = {"layout": "compressed" if share else "constrained", "sharex": share, "sharey": share}
+    return new_panels(len(sections), n_columns=n_columns, height=height, **options)
 
 
 @thesis_style()
@@ -187,8 +185,7 @@ def plot_predictions(
     for ax, (title, probability) in zip(axes, panels.items(), strict=True):
         image = draw_section(ax, section, title=title, truth=truth, prediction=probability)
     add_legend(fig, [TRUTH, PREDICTION])
-    label = two_lines(_panels.amplitude_label(section))
-    fig.colorbar(image, ax=axes, label=label, extend="both", pad=0.02, shrink=0.6)
+    add_bar(fig, image, axes, _panels.amplitude_label(section), shrink=0.6)
     return fig
 
 

@@ -38,19 +38,6 @@ class History:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def column(self, name: str) -> list[float]:
-        """
-        Values of one column, epoch by epoch.
-
-        Raises
-        ------
-        ValueError
-            If there is no such column.
-        """
-        if any(name not in row for row in self.rows):
-            raise ValueError(f"Invalid column {name!r}. Must be one of: {', '.join(self.rows[0])}.")
-        return [row[name] for row in self.rows]
-
 
 class RunFolder:
     """

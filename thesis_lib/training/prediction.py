@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from saltvolumes._checks import check_choice, check_count, check_sizes
+from saltvolumes._checks import check_count, check_sizes
 from saltvolumes.volume import AXES, BLOCK_LINES, is_large
 from thesis_lib._networks import check_images, evaluating, first_weight
 from thesis_lib.patching import (
-    TAPERS,
     Floats,
     PatchGrid,
     Stitcher,
@@ -36,6 +35,7 @@ from thesis_lib.training.slabs import SlabStore
 # Sections that are read, predicted and stored together. Batches never mix slabs, so that a result
 # depends on the volume and these numbers, not on chunks, workers or where a killed run stopped.
 SLAB_LINES = BLOCK_LINES
+TAPER = "hann"  # blends overlapping patches
 STITCHED = 2**22  # samples of the sections that are stitched together, and share batches
 
 Slab = tuple[str, int]  # direction, and first line
@@ -51,7 +51,6 @@ def predict_volume(
     stride: int | tuple[int, int],
     axes: Sequence[str] = AXES,
     batch_size: int = 64,
-    window: str = "hann",
     precision: str = "auto",
     progress: bool = False,
     store: SlabStore | None = None,
@@ -83,8 +82,6 @@ def predict_volume(
         Directions: ``"inline"`` means sections at a fixed inline.
     batch_size : int
         Patches that the network sees at once, from as many sections of a slab as it takes.
-    window : {"flat", "hann", "gauss"}
-        Taper that blends overlapping patches.
     precision : {"auto", "bf16-mixed", "32-true"}
         Arithmetic of the network; ``"auto"`` is bf16 on GPUs with bf16 and CPUs with AMX.
     progress : bool
@@ -118,7 +115,6 @@ def predict_volume(
         "patch": check_sizes("patch", patch, 2),
         "stride": check_sizes("stride", stride, 2),
         "batch_size": check_count("batch_size", batch_size),
-        "window": check_choice("window", window, TAPERS),
         "precision": pick_precision(precision, first_weight(model).device),
     }
     if store is None and (client is not None or is_large(amplitude)):
@@ -252,7 +248,6 @@ class _Work:
     patch: tuple[int, int]
     stride: tuple[int, int]
     batch_size: int
-    window: str
     precision: str
 
     def write(self, slab: Slab) -> Slab:
@@ -294,7 +289,7 @@ class _Work:
         return sections
 
     def _stitch(self, sections: Floats, varying: NDArray[np.bool_]) -> Floats:
-        stitcher = Stitcher(self._cut(sections), self.window)
+        stitcher = Stitcher(self._cut(sections), TAPER)
         windows, varies = [*stitcher.grid], varying.ravel()
         for index in np.flatnonzero(~varies):
             stitcher.add(windows[index], self._constant)

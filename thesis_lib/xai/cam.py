@@ -15,6 +15,9 @@ from thesis_lib._networks import check_images
 from thesis_lib.xai._hooks import frozen, match_network
 from thesis_lib.xai.measures import correlation, find_band
 
+GROUPS = 20  # of pixels that are deleted or inserted together
+MEAN_PX = 31  # odd side of the square whose mean a deleted pixel becomes
+
 
 @dataclass(frozen=True)
 class Cam:
@@ -26,20 +29,12 @@ class Cam:
     maps : Tensor of shape (n, 1, H, W)
         Sum over the blocks, up-sampled to the patch.
     blocks : tuple of Tensors of shape (n, 1, h, w)
-        Map of each block at its own resolution.
-    logits : Tensor of shape (n,)
-        Of the class: the sum of the means of ``blocks``, and ``bias``.
-    bias : float
-        Of the class.
-    class_index : int
-        The class.
+        Map of each block at its own resolution. The sum of their means and the bias of the head is
+        the logit of the class.
     """
 
     maps: Tensor
     blocks: tuple[Tensor, ...]
-    logits: Tensor
-    bias: float
-    class_index: int
 
 
 @dataclass(frozen=True)
@@ -49,9 +44,9 @@ class Curves:
 
     Attributes
     ----------
-    fractions : Tensor of shape (steps + 1,)
+    fractions : Tensor of shape (21,)
         Fraction of pixels deleted or inserted, from 0 to 1.
-    deletion, insertion : Tensors of shape (n, steps + 1)
+    deletion, insertion : Tensors of shape (n, 21)
         Probability of the class as pixels are deleted or inserted, largest values first.
     deletion_area, insertion_area : Tensors of shape (n,)
         Areas under the curves. A map that finds what decides has a small and a large one.
@@ -104,7 +99,6 @@ def cam(model: nn.Module, patches: Tensor, class_index: int) -> Cam:
     with frozen(model), torch.no_grad():
         features = compute_features(patches.to(head.weight.dtype))
         weights = head.weight[class_index].to(patches.dtype)
-        bias = 0.0 if head.bias is None else float(head.bias[class_index])
         sizes = [maps.shape[1] for maps in features]
         if sum(sizes) != head.in_features:
             raise ValueError(
@@ -117,14 +111,7 @@ def cam(model: nn.Module, patches: Tensor, class_index: int) -> Cam:
         )
         size = tuple(patches.shape[2:])
         large = [F.interpolate(block, size=size, mode="bilinear") for block in blocks]
-        means = [block.mean(dim=(1, 2, 3)) for block in blocks]
-        return Cam(
-            maps=torch.stack(large).sum(dim=0),
-            blocks=blocks,
-            logits=torch.stack(means).sum(dim=0) + bias,
-            bias=bias,
-            class_index=class_index,
-        )
+        return Cam(torch.stack(large).sum(dim=0), blocks)
 
 
 @torch.inference_mode(False)  # a copy made in it could not be explained
@@ -172,20 +159,12 @@ def randomize_cascade(
     return found
 
 
-def trace_curves(
-    model: nn.Module,
-    patches: Tensor,
-    maps: Tensor,
-    class_index: int,
-    *,
-    steps: int = 20,
-    window_px: int = 31,
-) -> Curves:
+def trace_curves(model: nn.Module, patches: Tensor, maps: Tensor, class_index: int) -> Curves:
     """
     Probability of a class as pixels are deleted from a patch, or inserted, by the order of a map.
 
-    A deleted pixel becomes the mean of its surroundings [1]_: zeros would add edges that no seismic
-    image has.
+    A deleted pixel becomes the mean of the 31 x 31 pixels about it that lie on the patch [1]_:
+    zeros would add edges that no seismic image has. The pixels go in 20 groups.
 
     Parameters
     ----------
@@ -193,10 +172,6 @@ def trace_curves(
         As for `cam`.
     maps : Tensor of shape (n, 1, H, W)
         Pixels go in order of falling value; ties from top left to bottom right.
-    steps : int
-        Groups of pixels, at least 1.
-    window_px : int
-        Odd side of the square over which the mean is taken, without what lies off the patch.
 
     Returns
     -------
@@ -205,8 +180,7 @@ def trace_curves(
     Raises
     ------
     TypeError, ValueError
-        If a count is not a whole number or too small, the window is even, shapes differ, or there
-        is no such class.
+        If shapes differ, or there is no such class.
 
     References
     ----------
@@ -214,15 +188,12 @@ def trace_curves(
        models. https://arxiv.org/abs/1806.07421
     """
     _, head = _split_classifier(model, class_index)
-    check_count("steps", steps)
-    if check_count("window_px", window_px) % 2 == 0:
-        raise ValueError(f"Invalid window_px {window_px}. Must be odd.")
     check_same_shape("maps", maps.shape, "patches", patches.shape)
     images = check_images("patches", patches).to(head.weight)
-    mean = F.avg_pool2d(images, window_px, 1, window_px // 2, count_include_pad=False)
+    mean = F.avg_pool2d(images, MEAN_PX, 1, MEAN_PX // 2, count_include_pad=False)
     order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1).reshape(maps.shape).to(images.device)
-    fractions = torch.linspace(0, 1, steps + 1, device=images.device)
+    fractions = torch.linspace(0, 1, GROUPS + 1, device=images.device)
     counts = [round(fraction * rank[0].numel()) for fraction in fractions.tolist()]
     curves = []
     with frozen(model), torch.no_grad():

@@ -6,8 +6,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saltvolumes._checks import check_count
-
 MEMORY = 10  # pairs of steps and gradient changes that approximate the curvature
 TRIALS = 20  # evaluations that one line search may take
 DECREASE, FLATNESS = 1e-4, 0.9  # of the weak Wolfe conditions
@@ -58,11 +56,6 @@ def lbfgs(evaluate: Evaluate, start: Tensor, *, steps: int, tolerance: float) ->
         At the start and after every step, until no problem is left. Points of problems that have
         ended stay as they are.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If ``steps`` is not a whole number of at least 1.
-
     References
     ----------
     .. [1] Liu and Nocedal (1989). On the limited memory BFGS method.
@@ -70,7 +63,6 @@ def lbfgs(evaluate: Evaluate, start: Tensor, *, steps: int, tolerance: float) ->
     .. [2] Lewis and Overton (2013). Nonsmooth optimization via quasi-Newton methods.
        https://doi.org/10.1007/s10107-012-0514-2
     """
-    check_count("steps", steps)
     points, rows = start, torch.arange(len(start), device=start.device)
     now, evaluations = evaluate(points, rows), torch.ones_like(rows)
     residual, curvature = now.residual, _Curvature(start)

@@ -11,6 +11,10 @@ from thesis_lib._networks import check_images, full_precision
 from thesis_lib.metrics import Mask, perimeter
 
 WINDOW = 11  # pixels of the window of SSIM
+BAND = 0.99  # fraction of the power of data that lies in their band
+CLOSE_PX = 2.0  # largest distance between perimeters that agree
+RIM_PX = 2  # width of the band on either side of a contour
+SPECK = 0.01  # fraction of an image that a salt body fills at least
 FLOOR = 1e-12  # fraction of an image's power below which a frequency counts as empty: -120 dB
 
 
@@ -167,16 +171,14 @@ def _taper(images: Tensor) -> tuple[Tensor, Tensor]:
     return tapered, power > FLOOR * x.square().sum((1, 2))
 
 
-def band_limit(data: Tensor, *, fraction: float = 0.99) -> float:
+def band_limit(data: Tensor) -> float:
     """
-    Frequency below which the power of data lies, the top of their band.
+    Frequency below which 99 % of the power of data lies, the top of their band.
 
     Parameters
     ----------
     data : Tensor of shape (n, 1, H, W)
-        Patches.
-    fraction : float
-        Of the power within 0.5 cycles per pixel, in (0, 1].
+        Patches. Power above 0.5 cycles per pixel does not count.
 
     Returns
     -------
@@ -186,12 +188,11 @@ def band_limit(data: Tensor, *, fraction: float = 0.99) -> float:
     Raises
     ------
     ValueError
-        As `spectrum`, or if the fraction is out of its range.
+        As `spectrum`.
     """
-    check_range("fraction", fraction, low=0, high=1, exclusive=True)
     frequencies, power = spectrum(data)
     energy = (power.mean(dim=0) * frequencies).cumsum(dim=0)  # rings grow with their radius
-    reached = energy >= fraction * energy[-1] * (1 - FLOOR)
+    reached = energy >= BAND * energy[-1] * (1 - FLOOR)
     return float(frequencies[reached][0])
 
 
@@ -307,15 +308,13 @@ def nearest_distance(features: Tensor, data: Tensor) -> tuple[Tensor, Tensor]:
     return nearest.values / scale, nearest.indices
 
 
-def boundary_f1(prediction: Mask, truth: Mask, *, tolerance_px: float = 2.0) -> float:
+def boundary_f1(prediction: Mask, truth: Mask) -> float:
     """
-    F1 score of the pixels of two perimeters that lie close to the other perimeter [1]_.
+    F1 score of the pixels of two perimeters that lie within 2 pixels of the other perimeter [1]_.
 
     Parameters
     ----------
     prediction, truth : bool arrays of shape (H, W)
-    tolerance_px : float
-        Largest distance that counts as close, in pixels.
 
     Returns
     -------
@@ -325,7 +324,7 @@ def boundary_f1(prediction: Mask, truth: Mask, *, tolerance_px: float = 2.0) -> 
     Raises
     ------
     TypeError, ValueError
-        If the masks are not boolean arrays of one shape, or the tolerance is negative.
+        If the masks are not boolean arrays of one shape.
 
     References
     ----------
@@ -334,33 +333,31 @@ def boundary_f1(prediction: Mask, truth: Mask, *, tolerance_px: float = 2.0) -> 
     """
     borders = perimeter(prediction), perimeter(truth)
     check_same_shape("prediction", prediction.shape, "truth", truth.shape)
-    check_range("tolerance_px", tolerance_px, low=0)
-    if not (borders[0].any() and borders[1].any()):
-        return float(not (borders[0].any() or borders[1].any()))
+    first, second = (border.any() for border in borders)
+    if not (first and second):
+        return float(first == second)
     precision, recall = (
-        np.mean(ndimage.distance_transform_edt(~other)[border] <= tolerance_px)
+        np.mean(ndimage.distance_transform_edt(~other)[border] <= CLOSE_PX)
         for border, other in (borders, borders[::-1])
     )
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
-def contour_sharpness(images: Tensor, probability: Tensor, *, width_px: int = 2) -> Tensor:
+def contour_sharpness(images: Tensor, probability: Tensor) -> Tensor:
     r"""
     How much the salt boundary that a segmenter found stands out in each image.
 
-    Mean slope in a band along the contour of probability 0.5, over the mean slope of the whole
+    Mean slope within 2 pixels of the contour of probability 0.5, over the mean slope of the whole
     image; a pixel's slope is the root mean square of the differences to its neighbours on either
     side, both axes added. An even slope scores 1, noise without an edge about 1, and a step that
-    crosses an image of W columns and is its only slope W / (2 ``width_px``), the maximum for such a
-    contour. A factor on an image and a constant added do not matter.
+    crosses an image of W columns and is its only slope W / 4, the maximum for such a contour. A
+    factor on an image and a constant added do not matter.
 
     Parameters
     ----------
     images : Tensor of shape (n, 1, H, W)
     probability : Tensor of shape (n, 1, H, W)
         Of salt, from a segmenter that was not used to make the images.
-    width_px : int
-        Pixels of the band on each side of the contour.
 
     Returns
     -------
@@ -369,34 +366,31 @@ def contour_sharpness(images: Tensor, probability: Tensor, *, width_px: int = 2)
 
     Raises
     ------
-    TypeError
-        If the width is not a whole number.
     ValueError
-        If shapes differ or are not (n, 1, H, W) with H and W at least 2, a probability is outside
-        of [0, 1], or the width is below 1.
+        If shapes differ or are not (n, 1, H, W) with H and W at least 2, or a probability is
+        outside of [0, 1].
     """
     images, probability = _check_pair(images, probability, "probability")
     if min(images.shape[2:]) < 2:
         raise ValueError(f"Invalid images of shape {tuple(images.shape)}. Must be at least 2 x 2.")
-    band = find_band(_find_salt(probability), width_px=width_px)
+    band = find_band(_find_salt(probability), width_px=RIM_PX)
     slopes = (_square_slopes(images) + _square_slopes(images.mT).mT).sqrt()
     along = (slopes * band).sum(dim=(1, 2, 3)) / band.sum(dim=(1, 2, 3)).clamp_min(1)
     everywhere = slopes.mean(dim=(1, 2, 3))
     return torch.where(everywhere > 0, along / everywhere, 0)
 
 
-def count_bodies(probability: Tensor, *, min_fraction: float = 0.01) -> Tensor:
+def count_bodies(probability: Tensor) -> Tensor:
     """
     Number of salt bodies that a segmenter sees in each image.
 
-    A body is a set of pixels of probability above 0.5 that touch at sides or corners.
+    A body is a set of pixels of probability above 0.5 that touch at sides or corners, and fill 1 %
+    of the image at least: smaller ones are specks.
 
     Parameters
     ----------
     probability : Tensor of shape (n, 1, H, W)
         Of salt.
-    min_fraction : float
-        Of the image that a body fills at least, in [0, 1]; smaller bodies are specks.
 
     Returns
     -------
@@ -405,14 +399,13 @@ def count_bodies(probability: Tensor, *, min_fraction: float = 0.01) -> Tensor:
     Raises
     ------
     ValueError
-        If the shape is not (n, 1, H, W), a probability is outside of [0, 1], or the fraction is.
+        If the shape is not (n, 1, H, W), or a probability is outside of [0, 1].
     """
     probability = check_images("probability", probability)
-    check_range("min_fraction", min_fraction, low=0, high=1)
     salt = _find_salt(probability)[:, 0].cpu().numpy()
     labels = [ndimage.label(mask, np.ones((3, 3)))[0] for mask in salt]
     sizes = [np.bincount(label.ravel())[1:] for label in labels]  # without the background, 0
-    counts = [int((size >= min_fraction * salt[0].size).sum()) for size in sizes]
+    counts = [int((size >= SPECK * salt[0].size).sum()) for size in sizes]
     return torch.tensor(counts, device=probability.device)
 
 
