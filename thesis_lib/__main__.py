@@ -1,5 +1,7 @@
 """Command line: ``python -m thesis_lib``, installed as ``thesis``."""
 
+import json
+import logging
 import os
 from collections.abc import Mapping
 from inspect import signature
@@ -14,6 +16,8 @@ from saltvolumes.datasets import read_checksum
 from saltvolumes.saving import WRITTEN_ENDINGS
 from saltvolumes.volume import LATERAL
 from thesis_lib import __version__, chapters
+from thesis_lib._json import DAMAGE
+from thesis_lib.patching import find_axes
 
 _OPENING = signature(saltvolumes.open_volume)
 _pairs: dict[str, Any] = {"nargs": 2, "multiple": True, "metavar": "NAME VALUE"}
@@ -38,6 +42,20 @@ def _read_options(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     return {name: chapters.parse_value(text, kinds.get(name, Any)) for name, text in pairs}
 
 
+class _Once(logging.Filter):
+    """Lets a message pass once, however often a file is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        is_new = text not in self.said
+        self.said.add(text)
+        return is_new
+
+
 class _Commands(click.Group):
     """Turns the errors that a user can mend into one line and an exit status."""
 
@@ -56,6 +74,9 @@ class _Commands(click.Group):
 @click.version_option(__version__)
 def app() -> None:
     """Run the chapters of the companion, and put their results where they belong."""
+    handler = logging.StreamHandler()
+    handler.addFilter(_Once())
+    logging.basicConfig(handlers=[handler], format="%(message)s", level=logging.WARNING)
 
 
 @app.command()
@@ -174,7 +195,9 @@ def train(volume: Path, root: Path, reading: dict[str, Any], **settings: Any) ->
     thesis train survey.sgy -o mask salt.sgy
     thesis segment survey.sgy predicted.sgy --network runs/KEY
     """
-    from thesis_lib.study import surveys  # slow to import, and most other commands do without
+    patch = settings["patch"]
+    find_axes([saltvolumes.open_volume(volume, **reading)], (patch, patch))
+    from thesis_lib.study import surveys  # slow to import, and these errors should come at once
 
     outcome = surveys.train(volume, root, reading=reading, **settings)
     click.echo(_format_scores(outcome.scores))
@@ -204,12 +227,23 @@ def segment(volume: Path, output: Path, network: Path, **options: Any) -> None:
     check_output("OUTPUT", output, endings=WRITTEN_ENDINGS, inputs=[volume], force=options["force"])
     if not network.exists():
         raise ValueError(f"No network {network}. Must be a folder of runs, or .safetensors.")
+    find_axes([saltvolumes.open_volume(volume, **options["reading"])], _read_patch(network))
     from thesis_lib.study import surveys  # slow to import, and these errors should come at once
 
     scores = surveys.segment(volume, output, network, **options)
     click.echo(f"Wrote {output}: {scores['salt_fraction']:.1%} of the samples are salt")
     if "dice" in scores:
         click.echo(_format_scores(scores))
+
+
+def _read_patch(network: Path) -> list[int]:
+    """Patch of a network, of any size where its settings cannot be read: that is said later."""
+    folder = network if network.is_dir() else network.parent
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return [int(size) for size in settings["fields"]["patch"]]
+    except (OSError, *DAMAGE):
+        return [1, 1]
 
 
 def _format_scores(scores: Mapping[str, Any]) -> str:

@@ -3,13 +3,12 @@
 import itertools
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
@@ -22,9 +21,12 @@ from saltvolumes._checks import (
 from saltvolumes.lines import find_runs
 from saltvolumes.volume import AXES, LATERAL, vertical_dim
 
+if TYPE_CHECKING:  # torch is slow to import, and whether a patch fits is asked before
+    from torch import Tensor
+
 Floats = NDArray[np.float32]
 Window = tuple[slice, ...]
-Patches = TypeVar("Patches", NDArray[np.floating[Any]], torch.Tensor)
+Patches = TypeVar("Patches", NDArray[np.floating[Any]], "Tensor")
 
 TAPERS = ("flat", "hann", "gauss")
 MAX_CONTINUED = 8  # times that a section is continued by reflection to fit a patch
@@ -274,6 +276,28 @@ def _continue(part: xr.Dataset, sizes: Mapping[str, int]) -> xr.Dataset:
     return part
 
 
+def find_axes(volumes: Iterable[xr.Dataset], patch: Sequence[int]) -> tuple[str, ...]:
+    """
+    Find the directions in which patches fit the sections of all volumes.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    volumes, fitting, reason = list(volumes), [], None
+    for axis in AXES:
+        try:
+            for volume in volumes:
+                split_sections(volume, axis, patch)
+            fitting.append(axis)
+        except ValueError as error:
+            reason = error
+    if not fitting and reason is not None:
+        raise reason
+    return tuple(fitting)
+
+
 def section_dims(volume: xr.Dataset, axis: str) -> tuple[str, str, str]:
     """
     Axes of the sections in one direction: line, vertical, lateral.
@@ -311,6 +335,8 @@ def zscore(patches: Patches) -> Patches:
         If there is no axis after the first, or a sample is NaN, infinite or masked. Patches with
         missing traces are to be left out or filled before.
     """
+    import torch
+
     xp: Any
     if isinstance(patches, torch.Tensor):
         xp, is_floating = torch, patches.is_floating_point()
@@ -377,6 +403,8 @@ class Stitcher:
     """
 
     def __init__(self, grid: PatchGrid, window: str = "flat") -> None:
+        import torch
+
         check_choice("window", window, TAPERS)
         self.grid = grid
         self._mean = np.zeros(grid.shape, dtype=np.float32)
@@ -401,6 +429,8 @@ class Stitcher:
             If the window is not one of the grid's, or the values have another shape than its
             patches.
         """
+        import torch
+
         if window not in self.grid:
             raise ValueError(f"Invalid window {window}. Must be one of the windows of {self.grid}.")
         check_same_shape("values", np.shape(values), "patch", self.grid.patch)

@@ -13,11 +13,10 @@ from torch import nn
 from saltvolumes import open_volume, save_volume
 from saltvolumes._checks import check_output
 from saltvolumes.saving import WRITTEN_ENDINGS
-from saltvolumes.volume import AXES
 from thesis_lib._sources import hash_sources
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Survey
-from thesis_lib.patching import split_sections
+from thesis_lib.patching import find_axes
 from thesis_lib.study.segmentation import (
     THRESHOLD,
     Score,
@@ -79,25 +78,10 @@ def train(
         TrainConfig(epochs=epochs),
         patch=(patch, patch),
         stride=(patch // 2, patch // 2),
-        axes=_find_axes((*survey.train(seed), *survey.test()), (patch, patch)),
+        axes=find_axes((*survey.train(seed), *survey.test()), (patch, patch)),
         n_patches=n_patches,
     )
     return run_all([Score(network, velocity_m_s=velocity_m_s)], root=root)[0]
-
-
-def _find_axes(volumes: Sequence[xr.Dataset], patch: tuple[int, int]) -> tuple[str, ...]:
-    """Directions in which patches fit the sections of all volumes."""
-    fitting, errors = [], list[ValueError]()
-    for axis in AXES:
-        try:
-            for volume in volumes:
-                split_sections(volume, axis, patch)
-            fitting.append(axis)
-        except ValueError as error:
-            errors.append(error)
-    if not fitting:
-        raise errors[-1]
-    return tuple(fitting)
 
 
 def read_network(path: Path) -> tuple[SaltUNet, Train]:
