@@ -80,6 +80,7 @@ def unpack(path: str | Path, to: str | Path) -> Path:
                     archive.extractall(folder, filter="data")
                     while archive.fileobj and archive.fileobj.read(_CHUNK_BYTES):
                         pass  # up to the checksum of what is compressed
+            folder.touch()  # a tar may hold an older time for it, and it would seem out of date
     return to
 
 

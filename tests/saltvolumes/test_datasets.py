@@ -184,12 +184,14 @@ def test_open_salt_model_as_downloaded(tmp_path, monkeypatch):
         open_source("seg-eage-salt", write_salt_model(tmp_path / "c.tar.gz", bytes(240)))
 
 
-@pytest.mark.parametrize("release", [1, 2])
-def test_open_landmass_as_downloaded(tmp_path, release):
-    """One archive holds both releases, and each data set opens its own."""
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_open_landmass_as_downloaded(tmp_path, kind):
+    """One archive holds both releases; what another system put into it is no second copy."""
     write_folder(tmp_path / "made")
-    path = shutil.make_archive(str(tmp_path / "LANDMASS"), "zip", tmp_path / "made")
-    assert_complete(open_source(f"landmass-{release}", path), release)
+    (tmp_path / "made" / "__MACOSX" / "LANDMASS1").mkdir(parents=True)
+    path = shutil.make_archive(str(tmp_path / "LANDMASS"), kind, tmp_path / "made")
+    for release in (1, 2):
+        assert_complete(open_source(f"landmass-{release}", path), release)
 
 
 def test_book_lists_every_source(repository):

@@ -210,21 +210,25 @@ def test_only_whole_traces_of_nan_are_missing(path, cube, where, bad):
 
 def test_a_second_file_is_the_mask(tmp_path, cube):
     """Labels are compared sample by sample; traces that the mask lacks are missing in all."""
-    amplitude = write_segy(tmp_path / "image.sgy", cube)
-    mask = write_segy(tmp_path / "mask.segy", np.round(cube / 50), code=1, missing=[(0, 0)])
-    volume = open_volume(amplitude, mask=mask, salt_label=2)
-    expected = np.round(cube / 50) == 2
-    expected[0, 0] = False
+    image = write_segy(tmp_path / "image.sgy", cube)
+    labels = np.round(cube / 50)
+    traces = {"code": 1, "missing": [(0, 0)], "line_bytes": (9, 21)}
+    mask = write_segy(tmp_path / "mask.segy", labels, **traces)
+    with pytest.raises(DataError, match=r"mask.segy has no 3-D geometry"):
+        open_volume(image, mask=mask, salt_label=2)
+    with pytest.raises(ValueError, match=r"Invalid mask_bytes \(9,\)"):
+        open_volume(image, mask=mask, mask_bytes=(9,))
+    volume = open_volume(image, mask=mask, mask_bytes=(9, 21), salt_label=2)
+    labels[0, 0] = cube[0, 0] = np.nan
     assert volume.salt.chunks
     assert volume.amplitude.chunks
-    assert (volume.salt.values == expected).all()
+    assert (volume.salt.values == (labels == 2)).all()
     assert np.argwhere(find_missing(volume)).tolist() == [[0, 0]]
     assert volume.attrs["n_missing_traces"] == 1
-    cube[0, 0] = np.nan
     assert np.array_equal(volume.amplitude, cube, equal_nan=True)
-    write_segy(mask, cube % 2, inlines=(20, 22, 24))
+    write_segy(mask, labels, inlines=(20, 22, 24))
     with pytest.raises(DataError, match=r"inline: 3 from 20 to 24. Must be .* 3 from 10 to 14"):
-        open_volume(amplitude, mask=mask)
+        open_volume(image, mask=mask)
 
 
 @pytest.mark.real_data

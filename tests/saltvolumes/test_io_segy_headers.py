@@ -225,18 +225,6 @@ def test_a_trailer_that_is_not_there_is_not_cut_off(path, cube, stated):
     assert np.array_equal(open_volume(path).amplitude, cube)
 
 
-def test_a_mask_may_have_its_lines_in_other_bytes(path, cube, tmp_path):
-    """The bytes of the mask's line numbers are given by themselves."""
-    mask = write_segy(tmp_path / "mask.sgy", (cube > 50).astype(np.float32), line_bytes=(9, 21))
-    write_segy(path, cube)
-    with pytest.raises(DataError, match=r"mask.sgy has no 3-D geometry"):
-        open_volume(path, mask=mask)
-    volume = open_volume(path, mask=mask, mask_bytes=(9, 21))
-    assert np.array_equal(volume.salt, cube > 50)
-    with pytest.raises(ValueError, match=r"Invalid mask_bytes \(9,\)"):
-        open_volume(path, mask=mask, mask_bytes=(9,))
-
-
 def test_lines_far_apart_are_reported(path, caplog):
     """Inlines 1 to 10 and 100 to 109 are not neighbours, which is said."""
     numbers = [*range(1, 11), *range(100, 110)]

@@ -79,16 +79,6 @@ def test_folder(tmp_path, release, root):
     assert_complete(open_landmass(tmp_path / root.format(release), release=release), release)
 
 
-@pytest.mark.parametrize("release", [1, 2])
-@pytest.mark.parametrize("kind", ["zip", "gztar"])
-def test_archive_as_downloaded(tmp_path, release, kind):
-    """An archive is unpacked next to itself; what another system put into it is no second copy."""
-    write_folder(tmp_path / "made")
-    (tmp_path / "made" / "__MACOSX" / "LANDMASS1").mkdir(parents=True)
-    path = shutil.make_archive(str(tmp_path / "L"), kind, tmp_path / "made")
-    assert_complete(open_landmass(path, release=release), release)
-
-
 @pytest.mark.parametrize(("release", "n_images"), [(1, 5), (2, 3)])
 def test_hdf5_mirror(tmp_path, monkeypatch, release, n_images):
     """The HDF5 mirror, read a few images at a time, holds the same as the folders."""
