@@ -9,8 +9,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from scipy.io.matlab import MatReadError
-
 
 class DataError(ValueError):
     """A file does not hold what it should; the message is one line for users."""
@@ -19,7 +17,7 @@ class DataError(ValueError):
 # What libraries raise for damaged files: they have no error of their own.
 _DAMAGE = (
     *(ValueError, OSError, RuntimeError, KeyError, TypeError, AttributeError, IndexError),
-    *(EOFError, MemoryError, SystemError, ArithmeticError, MatReadError, tokenize.TokenError),
+    *(EOFError, MemoryError, SystemError, ArithmeticError, tokenize.TokenError),
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
 )
 

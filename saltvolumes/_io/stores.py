@@ -11,7 +11,6 @@ import dask.array as da
 import h5py
 import numpy as np
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
 
 from saltvolumes.errors import DataError, as_data_error
@@ -114,6 +113,8 @@ def open_store(path: Path, dims: Sequence[str] | None) -> Contents:
             masks = (group[key] for key in LIVE if key in group.variables)
             live = next((mask for mask in masks if mask.ndim == 2), live)
         if ending == ".zarr":
+            import zarr  # slow to import
+
             tree = zarr.open_group(path, mode="r")
             _report_chunks(path, {name: tree[name] for name in stored})
         cubes = {name: _open_array(path, name, array, dims) for name, array in stored.items()}
@@ -146,6 +147,8 @@ def _open_groups(path: Path, ending: str) -> dict[str, xr.Dataset]:
 
 def _find_plain(path: Path) -> dict[str, Any]:
     """Arrays of a Zarr store without names of axes: the store itself, or those at its top."""
+    import zarr
+
     top = zarr.open(path, mode="r")
     arrays = {"amplitude": top} if isinstance(top, zarr.Array) else dict(top.arrays())
     named = (
