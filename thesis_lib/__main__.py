@@ -15,8 +15,8 @@ from saltvolumes._checks import check_output
 from saltvolumes.datasets import read_checksum
 from saltvolumes.saving import WRITTEN_ENDINGS
 from saltvolumes.volume import LATERAL
-from thesis_lib import __version__, chapters
-from thesis_lib._json import DAMAGE
+from thesis_lib import __version__
+from thesis_lib._json import DAMAGE, parse_value
 from thesis_lib.patching import find_axes
 
 _OPENING = signature(saltvolumes.open_volume)
@@ -39,7 +39,7 @@ _velocity = click.option(
 def _read_options(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """Arguments of `open_volume` as they were typed."""
     kinds = {name: item.annotation for name, item in _OPENING.parameters.items()}
-    return {name: chapters.parse_value(text, kinds.get(name, Any)) for name, text in pairs}
+    return {name: parse_value(text, kinds.get(name, Any)) for name, text in pairs}
 
 
 class _Once(logging.Filter):
@@ -62,9 +62,16 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (ValueError, TypeError, OSError, chapters.ChapterError) as error:
+        except (ValueError, TypeError, OSError) as error:
             click.echo(f"thesis: {error}", err=True)
-            ctx.exit(1 if isinstance(error, chapters.ChapterError) else 2)
+            ctx.exit(2)
+        except RuntimeError as error:
+            from thesis_lib.chapters import ChapterError  # chapters are slow to import
+
+            if not isinstance(error, ChapterError):
+                raise
+            click.echo(f"thesis: {error}", err=True)
+            ctx.exit(1)
 
 
 @click.group(
@@ -113,6 +120,8 @@ def run(
         raise ValueError("Name one CHAPTER or give --all.")
     if every and overrides:
         raise ValueError("Parameters (-p) belong to one CHAPTER, not to --all.")
+    from thesis_lib import chapters
+
     root = chapters.project_root()
     values = chapters.parse_overrides(chapter, overrides, root) if chapter else {}
     names = [chapters.find_chapter(chapter, root).stem] if chapter else chapters.list_chapters(root)
@@ -128,6 +137,8 @@ def run(
 @click.argument("chapter", required=False)
 def pair(chapter: str | None) -> None:
     """Store notebooks/CHAPTER.ipynb (all without CHAPTER) from a smoke run of its .py."""
+    from thesis_lib import chapters
+
     for name in [chapter] if chapter else chapters.list_chapters(chapters.project_root()):
         click.echo(f"Stored {chapters.pair(name)}")
 
@@ -137,6 +148,8 @@ def pair(chapter: str | None) -> None:
 @click.option("--root", "source", type=Path, help="Take the chapters from here, say published/.")
 def stage(profile: str, source: Path | None) -> None:
     """Copy executed chapters and their results into the book."""
+    from thesis_lib import chapters
+
     for page in chapters.stage(source or Path("results") / profile):
         click.echo(f"Staged {page}")
 
@@ -145,6 +158,8 @@ def stage(profile: str, source: Path | None) -> None:
 @_profile
 def publish(profile: str) -> None:
     """Replace published/ by the results of a profile."""
+    from thesis_lib import chapters
+
     click.echo(f"Published {chapters.publish(profile)}")
 
 
@@ -227,7 +242,8 @@ def segment(volume: Path, output: Path, network: Path, **options: Any) -> None:
     check_output("OUTPUT", output, endings=WRITTEN_ENDINGS, inputs=[volume], force=options["force"])
     if not network.exists():
         raise ValueError(f"No network {network}. Must be a folder of runs, or .safetensors.")
-    find_axes([saltvolumes.open_volume(volume, **options["reading"])], _read_patch(network))
+    if patch := _read_patch(network):
+        find_axes([saltvolumes.open_volume(volume, **options["reading"])], patch)
     from thesis_lib.study import surveys  # slow to import, and these errors should come at once
 
     scores = surveys.segment(volume, output, network, **options)
@@ -237,13 +253,13 @@ def segment(volume: Path, output: Path, network: Path, **options: Any) -> None:
 
 
 def _read_patch(network: Path) -> list[int]:
-    """Patch of a network, of any size where its settings cannot be read: that is said later."""
+    """Patch of a network, empty where its settings cannot be read: that is said later."""
     folder = network if network.is_dir() else network.parent
     try:
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return [int(size) for size in settings["fields"]["patch"]]
     except (OSError, *DAMAGE):
-        return [1, 1]
+        return []
 
 
 def _format_scores(scores: Mapping[str, Any]) -> str:

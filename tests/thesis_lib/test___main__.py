@@ -1,6 +1,9 @@
 """Tests of the command line: what it passes on, and what it reports of bad input."""
 
+import os
 import shlex
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -243,3 +246,21 @@ def test_inspect_reports_what_a_file_holds_and_leaves_open():
     depth = call("inspect survey.sgy -o vertical depth")
     assert "depth: 0 to 300 m" in depth.output
     assert "?" not in depth.output
+
+
+def test_a_patch_too_large_is_said_before_torch_is_imported(tmp_path, repository):
+    """What a volume is too small for is an error within seconds: torch alone takes longer."""
+    volume = make_volume((16, 18, 32), seed=0)
+    saltvolumes.save_volume(volume, tmp_path / "small.nc")
+    code = (
+        "import sys\nfrom thesis_lib.__main__ import app\n"
+        "try:\n    app(['train', 'small.nc', '--patch', '512'])\n"
+        "finally:\n    assert 'torch' not in sys.modules"
+    )
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("thesis: Invalid ")
+    assert "\n" not in done.stderr.strip()

@@ -8,6 +8,7 @@ import pytest
 from tiny_project import BODY, CHAPTER, SMOKE, make_project, open_chapter
 
 from thesis_lib import chapters
+from thesis_lib._json import parse_value
 
 
 def test_cell_gives_types_and_smoke_values(project):
@@ -120,8 +121,8 @@ def test_override_then_profile_then_cell(project, overrides, folder):
 def test_value_that_is_not_yaml(text):
     """A value that is not YAML is refused where no text is allowed, and else taken as it is."""
     with pytest.raises(ValueError, match=rf"Invalid value '{re.escape(text)}'"):
-        chapters.parse_value(text, list[int])
-    assert chapters.parse_value(text, str | None) == text
+        parse_value(text, list[int])
+    assert parse_value(text, str | None) == text
 
 
 def test_project_root(project, monkeypatch):

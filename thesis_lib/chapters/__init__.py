@@ -13,7 +13,6 @@ from thesis_lib.chapters.parameters import find_chapter as find_chapter
 from thesis_lib.chapters.parameters import list_chapters as list_chapters
 from thesis_lib.chapters.parameters import load_profile as load_profile
 from thesis_lib.chapters.parameters import parse_overrides as parse_overrides
-from thesis_lib.chapters.parameters import parse_value as parse_value
 from thesis_lib.chapters.parameters import project_root as project_root
 from thesis_lib.chapters.parameters import read_parameters as read_parameters
 from thesis_lib.chapters.parameters import resolve_parameters as resolve_parameters

@@ -4,7 +4,6 @@ import ast
 import difflib
 import inspect
 import math
-import re
 import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,18 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import jupytext
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    TypeAdapter,
-    ValidationError,
-    create_model,
-    field_validator,
-)
+from pydantic import BaseModel, TypeAdapter, ValidationError, create_model, field_validator
 
 from saltvolumes._checks import check_choice
-from thesis_lib._json import DAMAGE, format_json, in_one_line
+from thesis_lib._json import DAMAGE, format_json, in_one_line, load_yaml, parse_value
 
 RESULTS = "results_dir"
 TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict[str, Any]}
@@ -40,15 +31,6 @@ class Parameters(BaseModel, strict=True, validate_default=True, protected_namesp
         if isinstance(value, float) and math.isnan(value):
             raise ValueError
         return value
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads ``1e-3`` as text; here it is a number, as everybody means it."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("+-0123456789")
-)
 
 
 def project_root() -> Path:
@@ -149,7 +131,7 @@ def load_profile(profile: str, root: Path) -> dict[str, dict[str, Any]]:
     check_choice("profile", profile, list_profiles(root))
     path = root / "notebooks" / "params" / f"{profile}.yml"
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = load_yaml(path.read_text(encoding="utf-8"))
         found: dict[str, Any] = _PROFILE.validate_python(content)
     except DAMAGE as error:
         raise ValueError(
@@ -271,54 +253,11 @@ def check_values(values: Mapping[str, Any], parameters: type[Parameters]) -> dic
         ) from error
 
 
-def parse_value(text: str, kind: Any = Any) -> Any:
-    """
-    Read a value as a command line gives it: YAML, or any text where a text is allowed.
-
-    Parameters
-    ----------
-    text : str
-        What was typed.
-    kind : type
-        Annotation of what the value is for.
-
-    Raises
-    ------
-    ValueError
-        If it is not YAML, and a text is not allowed.
-
-    Examples
-    --------
-    >>> parse_value('["bce", "dice"]'), parse_value("1e-3"), parse_value("synthetic")
-    (['bce', 'dice'], 0.001, 'synthetic')
-    >>> parse_value("/data/Survey #2: [F3].sgy", str), parse_value("null", str | None)
-    ('/data/Survey #2: [F3].sgy', None)
-    """
-    takes_text = kind is not Any and _fits(text, kind)
-    try:
-        value = yaml.load(text, _Loader)
-    except DAMAGE as error:  # dates that do not exist, say
-        if takes_text:
-            return text
-        raise ValueError(f"Invalid value {text!r}. Must be a YAML literal.") from error
-    is_quoted = text.strip()[:1] in ("'", '"')
-    if takes_text and not (_fits(value, kind) and (is_quoted or not isinstance(value, str))):
-        return text
-    return value
-
-
 def parse_overrides(chapter: str, pairs: Iterable[tuple[str, str]], root: Path) -> dict[str, Any]:
     """Values of parameters of a chapter as a command line gives them, see `parse_value`."""
     known = read_parameters(find_chapter(chapter, root)).model_fields
     kinds = {name: item.annotation for name, item in known.items()}
     return {name: parse_value(text, kinds.get(name, Any)) for name, text in pairs}
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    with suppress(ValidationError):
-        TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
-        return True
-    return False
 
 
 def _find_changes(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
