@@ -72,10 +72,10 @@ def test_images_are_those_of_invert(inverted, network, block):
 
 
 def test_adam_is_a_setting(network, root):
-    """The optimiser reaches xai.invert."""
-    task = replace(TASK, block="block2", optimizer="adam")
-    found = run(task, root).load_tensors("images")["images"]
-    expected = invert_directly(network, "block2", optimizer="adam").images
+    """Adam and its rate reach xai.invert."""
+    settings = {"optimizer": "adam", "lr": 0.02}
+    found = run(replace(TASK, block="block2", **settings), root).load_tensors("images")["images"]
+    expected = invert_directly(network, "block2", **settings).images
     torch.testing.assert_close(found, expected, **ROUNDING)
 
 
@@ -155,6 +155,7 @@ BARE = LabelledPatches(np.ones((2, 32, 32)), [0, 1], CLASSES)
         ({"n_patches": 0}, "Invalid n_patches 0"),
         ({"steps": 0}, "Invalid steps 0"),
         ({"tolerance": -0.1}, "Invalid tolerance -0.1"),
+        ({"lr": float("nan")}, "Invalid lr nan"),
         ({"ni_seeds": (-1,)}, "Invalid ni_seeds -1"),
     ],
 )

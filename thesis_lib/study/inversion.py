@@ -47,7 +47,7 @@ class Invert(Task):
         Number of patches, half of them salt, see `pick_patches`.
     ni_seeds : tuple of int
         One image per patch and seed.
-    steps, tolerance, optimizer
+    steps, tolerance, optimizer, lr
         As in :func:`thesis_lib.xai.invert`; ``"adam"`` shows what a fixed number of steps does.
     precision : {"auto", "bf16-mixed", "32-true"}
         ``"auto"`` becomes what it means on this machine. In bf16 fewer images get to a small
@@ -68,6 +68,7 @@ class Invert(Task):
     steps: int = 300
     tolerance: float = 0.01
     optimizer: str = "lbfgs"
+    lr: float = 0.05
     precision: str = "32-true"
     title_format = (
         "Invert {0.block} by {0.optimizer}, {0.network.initialisation}, seed {0.network.seed}"
@@ -78,6 +79,7 @@ class Invert(Task):
         check_explanation(self, ni_seeds=self.ni_seeds)
         check_count("n_patches", self.n_patches)
         check_range("tolerance", self.tolerance, low=0)
+        check_range("lr", self.lr, low=0, exclusive=True)
 
     def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:
         """
@@ -114,6 +116,7 @@ class Invert(Task):
             steps=self.steps,
             tolerance=self.tolerance,
             optimizer=self.optimizer,
+            lr=self.lr,
             precision=self.precision,
         )
         origins = list(found.patches)

@@ -118,8 +118,7 @@ class Train(Task):
             seed=self.seed,
         )
         model, loss = build_model(self), LOSSES[self.loss]
-        history = fit(model, batches, loss, self.train, validate=validate, folder=folder)
-        last = history.rows[-1]
+        last = fit(model, batches, loss, self.train, validate=validate, folder=folder).rows[-1]
         scores = {name: last[name] for name in ("train_loss", "validation_dice") if name in last}
         held_out = () if watched is None else (watched,)
         return scores | {"data": _hash_data(training=volumes, validation=held_out)}
