@@ -5,7 +5,6 @@ Both sides run in turn in one process, so that whatever else a machine does meet
 their time over ours, the median over the rounds with its quartiles.
 """
 
-import os
 import platform
 import re
 import statistics
@@ -18,6 +17,7 @@ from typing import Any
 
 import click
 import torch
+from dask.system import CPU_COUNT
 from works import Work, large_segy, list_files, list_losses, list_networks, list_volumes
 
 from thesis_lib._json import write_json
@@ -79,7 +79,7 @@ def describe_machine() -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": names[0] if names else platform.machine(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "n_cores": len(os.sched_getaffinity(0)),
+        "n_cores": CPU_COUNT,
         "n_threads": torch.get_num_threads(),
         "libraries": {name: version(name) for name in LIBRARIES},
     }

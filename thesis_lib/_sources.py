@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PACKAGES = ("thesis_lib", "saltearth", "saltvolumes")
 ENGINE = "thesis_lib.study.tasks"  # finds and stores results, and changes none of them
@@ -64,7 +64,7 @@ def _follow(roots: Iterable[type]) -> dict[str, str]:
             continue
         module, _, name = path.rpartition(".")
         definition = _read_module(module).definitions[name]
-        found[path] = ast.unparse(definition)
+        found[path] = _dump(definition)
         waiting += _list_names(definition, module)
     return found
 
@@ -140,6 +140,18 @@ def _defined_names(node: ast.stmt, known: Iterable[str]) -> set[str]:
         return names & {*known}
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return {part.id for name in targets for part in ast.walk(name) if isinstance(part, ast.Name)}
+
+
+def _dump(value: Any) -> str:
+    """Write a syntax tree in the same way under every version of Python."""
+    if isinstance(value, ast.AST):
+        parts = (
+            f"{name}={_dump(part)}"
+            for name, part in ast.iter_fields(value)
+            if part not in (None, [])
+        )
+        return f"{type(value).__name__}({', '.join(parts)})"
+    return f"[{', '.join(map(_dump, value))}]" if isinstance(value, list) else repr(value)
 
 
 def _strip(node: ast.AST) -> None:

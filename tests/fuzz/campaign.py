@@ -15,6 +15,7 @@ from pathlib import Path
 
 import dask
 import torch
+from dask.system import CPU_COUNT
 from judging import FINDINGS, KINDS, ROOT, Area
 from workers import Plan, Tried, try_all
 
@@ -116,7 +117,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--input", type=int, help="try this one alone")
     parser.add_argument("--inputs", type=int, default=10**9, help="at most so many")
     parser.add_argument("--area", help="only areas with this in their names; other inputs then")
-    parser.add_argument("--workers", type=int, default=min(len(os.sched_getaffinity(0)), 8))
+    parser.add_argument("--workers", type=int, default=min(CPU_COUNT, 8))
     given = parser.parse_args(words)
     torch.set_num_threads(1)
     dask.config.set(scheduler="synchronous")  # threads do not outlive a fork

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from dask.system import CPU_COUNT
 from filelock import FileLock, Timeout
 from myst_nb import glue
 
@@ -269,7 +270,7 @@ def _describe_environment(root: Path) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else device,
         "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "n_cores": len(os.sched_getaffinity(0)),
+        "n_cores": CPU_COUNT,
         "python": platform.python_version(),
         "system": platform.system(),
         **_describe_commit(root),
