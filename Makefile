@@ -69,7 +69,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto
 NBVAL := $(TEST) -p no:randomly --dist loadfile --nbval
 
 test: install  ## Unit tests, then the chapters against their stored smoke outputs
-	$(TEST) --dist loadscope
+	$(TEST) --dist loadscope --no-loadscope-reorder
 	$(NBVAL) notebooks/01*.ipynb notebooks/02*.ipynb
 	$(NBVAL) notebooks/03*.ipynb  # goes on from 02, and the others from it
 	$(NBVAL) notebooks/04*.ipynb notebooks/05*.ipynb notebooks/06*.ipynb

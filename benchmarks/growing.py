@@ -53,7 +53,7 @@ def predict_volumes() -> Iterator[Point]:
 def segment_files() -> Iterator[Point]:
     """Seconds and peak memory of a segmentation from SEG-Y to SEG-Y, by the size of the file."""
     script = Path(__file__).with_name("volume_memory.py")
-    for gigabytes in (0.2, 0.8, 3.2):
+    for gigabytes in (0.1, 0.4, 1.6):
         command = [sys.executable, str(script), str(gigabytes), "segment", "--encoder", "resnet18"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         size, before, peak, seconds = map(int, done.stdout.splitlines()[-1].split())

@@ -9,6 +9,31 @@ import numpy as np
 import pytest
 from segy_files import make_cube
 
+# Modules that tests share have no doctests, and collecting them would import them twice.
+collect_ignore = [
+    str(path)
+    for path in Path(__file__).parent.rglob("*.py")
+    if not path.name.startswith(("test_", "conftest", "__init__"))
+]
+
+
+# The modules with the longest tests, which start first: one left for the end keeps a core idle.
+LONGEST = (
+    "test_study_large.py",
+    "test_patches_batches.py",
+    "test_study_segmentation.py",
+    "test___main__.py",
+    "test_chapter_explanation.py",
+    "test_notebook_comparison.py",
+    "test_training.py",
+    "test_training_slabs.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest modules before all others."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)  # stable
+
 
 @pytest.fixture(scope="session")
 def repository() -> Path:

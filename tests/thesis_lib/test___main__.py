@@ -216,7 +216,7 @@ def test_from_a_volume_to_a_mask_in_two_commands():
     saltvolumes.save_volume(volume, "survey.sgy")
     saltvolumes.save_volume(volume, "salt.sgy", variable="salt")
     reading = "-o vertical depth -o mask salt.sgy"
-    sizes = "--patch 8 --patches 16 --epochs 1 --split inline"
+    sizes = "--patch 16 --patches 16 --epochs 1 --split inline"
     trained = call(f"train survey.sgy {reading} {sizes}")
     assert trained.exit_code == 0, trained.stderr
     assert "Surface Dice" in trained.output

@@ -111,49 +111,47 @@ def test_workers_change_no_score(outcomes, tmp_path):
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        spread = run_all(STUDY, root=tmp_path, client=client, progress=False)
+        spread = run_all(STUDY[:2], root=tmp_path, client=client, progress=False)
     assert all(outcome.computed for outcome in spread)
-    pd.testing.assert_frame_equal(make_table(spread), make_table(outcomes), rtol=1e-5)
-    for there, here in zip(spread, outcomes, strict=True):
+    pd.testing.assert_frame_equal(make_table(spread), make_table(outcomes[:2]), rtol=1e-5)
+    for there, here in zip(spread, outcomes, strict=False):
         assert there.folder.name == here.folder.name
         histories = (o.parents["network"].history.drop(columns="seconds") for o in (there, here))
         pd.testing.assert_frame_equal(*histories, rtol=1e-4)
 
 
 KILLED = """
-import sys
-from test_study_segmentation import SCORE
+import os, signal, sys
+import torch
+from explained_networks import TINY
 from thesis_lib.study import run_all
 from thesis_lib.training import fitting
-import torch
 torch.set_num_threads(1)
 original = fitting._Trainer.train_epoch
 def train_epoch(self, epoch, bar):
-    if epoch == 1 and sys.argv[2] == "kill":
-        import os, signal
+    if epoch == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return original(self, epoch, bar)
 fitting._Trainer.train_epoch = train_epoch
-(outcome,) = run_all([SCORE], root=sys.argv[1], progress=False)
+run_all([TINY], root=sys.argv[1], progress=False)
 """
 
 
-def test_a_killed_study_ends_as_if_left_alone(tmp_path, repository):
+def test_a_killed_study_ends_as_if_left_alone(outcomes, tmp_path, repository):
     """Killed in its second epoch and started again, a run ends with the scores of another."""
-
-    def start(root, how):
-        tests = repository / "tests" / "thesis_lib"
-        environment = {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{repository}"}
-        command = [sys.executable, "-c", KILLED, str(tmp_path / root), how]
-        return subprocess.run(command, env=environment, capture_output=True, check=False).returncode
-
-    assert start("killed", "kill") == -9
-    assert not list((tmp_path / "killed").glob("*/scores.json"))
-    assert start("killed", "resume") == start("whole", "resume") == 0
-    names = [f"{task.key}/scores.json" for task in (SCORE, TRAIN)]
-    for name in names:
-        resumed, whole = ((tmp_path / root / name).read_text() for root in ("killed", "whole"))
-        assert resumed == whole
+    tests = repository / "tests" / "thesis_lib"
+    environment = {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{repository}"}
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    killed = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert killed.returncode == -9
+    assert not list(tmp_path.glob("*/scores.json"))
+    assert list(tmp_path.glob("*/resume.safetensors"))
+    (resumed,) = run_all([SCORE], root=tmp_path, progress=False)
+    (whole,) = (outcome for outcome in outcomes if outcome.task == SCORE)
+    for one, other in ((resumed, whole), (resumed.parents["network"], whole.parents["network"])):
+        assert (one.folder / "scores.json").read_text() == (
+            other.folder / "scores.json"
+        ).read_text()
 
 
 # Transfer to sections of another volume
