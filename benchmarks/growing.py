@@ -5,6 +5,7 @@ Each series varies one thing and keeps the others. The page *Growing* shows the 
 they mean for a survey that no machine here can hold.
 """
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,17 +66,24 @@ def train_patches() -> Iterator[Point]:
     """Seconds of an epoch, by the number of its patches."""
     volume = make_volume((96, 96, 96), seed=0)
     for n_patches in (64, 128, 256):
-        batches = PatchBatches(volume, patch=64, stride=32, n_patches=n_patches, seed=0)
+        batches = PatchBatches(
+            volume, patch=64, stride=32, batch_size=16, n_patches=n_patches, seed=0
+        )
         seconds = time_call(partial(_train, batches, "dice"))
         yield {"series": "training", "x": n_patches, "seconds": seconds}
 
 
 def train_losses() -> Iterator[Point]:
     """Seconds of an epoch of 64 patches, by the loss."""
-    volume = make_volume((96, 96, 96), seed=0)
-    batches = PatchBatches(volume, patch=64, stride=32, n_patches=64, seed=0)
+    batches = _cut_batches(64)
     for loss in LOSSES:
         yield {"series": "loss", "x": loss, "seconds": time_call(partial(_train, batches, loss))}
+
+
+def _cut_batches(n_patches: int) -> PatchBatches:
+    volume = make_volume((96, 96, 96), seed=0)
+    cut: dict[str, Any] = {"patch": 64, "stride": 32, "batch_size": 16}
+    return PatchBatches(volume, **cut, n_patches=n_patches, seed=0)
 
 
 def _train(batches: PatchBatches, loss: str) -> None:
@@ -110,23 +118,28 @@ def count_work() -> dict[str, float]:
     return {"predict_flop": n_forward, "train_flop": n_forward + n_backward}
 
 
+SERIES = {
+    "prediction": predict_volumes,
+    "sparse file": segment_files,
+    "training": train_patches,
+    "loss": train_losses,
+    "workers": train_by_workers,
+}
+
+
 @click.command()
+@click.option("--only", type=click.Choice(list(SERIES)), multiple=True, help="Keep the others.")
 @click.option("--to", "path", type=Path, default=ROOT / "results" / "growing.json")
-def grow(path: Path) -> None:
+def grow(only: tuple[str, ...], path: Path) -> None:
     """Print a line for each point, and keep all of them as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    points: list[Point] = []
+    known = json.loads(path.read_text(encoding="utf-8"))["points"] if only else []
+    points = [point for point in known if point["series"] not in only]
     content = {"machine": describe_machine(), "work": count_work(), "points": points}
-    for series in (
-        predict_volumes,
-        segment_files,
-        train_patches,
-        train_losses,
-        train_by_workers,
-    ):
-        for point in series():
+    for name in only or SERIES:
+        for point in SERIES[name]():
             points.append(point)
-            click.echo("  ".join(f"{name} {value}" for name, value in point.items()))
+            click.echo("  ".join(f"{key} {value}" for key, value in point.items()))
             write_json(path, content, sort_keys=False)
 
 

@@ -241,7 +241,7 @@ def list_networks(device: torch.device) -> Iterator[Work]:
     """Training, activation maximization and inversion."""
     volume = make_volume((96, 192, 192), seed=0)
     batches = PatchBatches(
-        volume, patch=128, stride=32, axes=["inline"], batch_size=16, n_patches=160, seed=0
+        volume, patch=128, stride=32, axes=["inline"], batch_size=16, n_patches=64, seed=0
     )
     accelerator = "cpu" if device.type == "cpu" else "cuda"
     for precision, target in (("auto", 1.4), ("32-true", 1.25)):
@@ -249,27 +249,27 @@ def list_networks(device: torch.device) -> Iterator[Work]:
         ours = partial(fit, SaltUNet(), batches, LOSSES["bce"], config, progress=False)
         peer = "smp, plain fp32 loop" + ("" if precision == "auto" else ", equal precision")
         theirs = partial(_train_plainly, _smp_unet(device), batches, device)
-        floor = partial(_step_only, SaltUNet().to(device), 10, device)
-        work, bound = "training epoch of 10 steps, 16x128^2", "forward and backward in fp32"
-        yield Work(work, peer, ours, theirs, target, bound, floor, 3)
+        floor = partial(_step_only, SaltUNet().to(device), 4, device)
+        work, bound = "training epoch of 4 steps, 16x128^2", "forward and backward in fp32"
+        yield Work(work, peer, ours, theirs, target, bound, floor, 2)
     model = SaltClassifier(2).to(device)
     sections = volume["amplitude"].values[::24, :128, :128]
     patches = zscore(torch.from_numpy(sections).mT)[:, None].to(device)
     update_bn([patches], model)  # random weights have no statistics of their own
-    ascent: dict[str, Any] = {"steps": 16, "progress": False}
+    ascent: dict[str, Any] = {"steps": 4, "progress": False}
     once = partial(maximize, model, class_logit(1), (128, 128), seeds=range(16), **ascent)
     alone = [
         partial(maximize, model, class_logit(1), (128, 128), seeds=[k], **ascent) for k in range(16)
     ]
     yield Work(
-        "AM of 16 images of 128^2, 16 steps",
+        "AM of 16 images of 128^2, 4 steps",
         "one at a time",
         once,
         lambda: [f() for f in alone],
         3,
         "the same passes of one batch",
-        partial(_ascend_only, model, 16, device),
-        3,
+        partial(_ascend_only, model, 4, device),
+        1,
     )
     ours = partial(invert, model, "block4", patches, seeds=[0], progress=False)
     theirs = partial(_invert_plainly, model, patches)
@@ -281,7 +281,7 @@ def list_networks(device: torch.device) -> Iterator[Work]:
         2,
         "20 passes, forward and backward",
         partial(_ascend_only, model, 5, device),
-        2,
+        1,
     )
 
 
