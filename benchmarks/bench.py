@@ -5,6 +5,7 @@ Both sides run in turn in one process, so that whatever else a machine does meet
 their time over ours, the median over the rounds with its quartiles.
 """
 
+import json
 import platform
 import re
 import statistics
@@ -86,12 +87,13 @@ def describe_machine() -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--only", default="", help="Rows whose work or peer matches this expression.")
+@click.option("--only", default="", help="Rows that match; keep the others.")
 @click.option("--to", "path", type=Path, default=ROOT / "results" / "bench.json", show_default=True)
 def bench(only: str, path: Path) -> None:
     """Print a row for each work and peer, and keep all of them as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
+    known = json.loads(path.read_text(encoding="utf-8"))["rows"] if only else []
+    rows = [row for row in known if not re.search(only, f"{row['work']} {row['peer']}")]
     kinds = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     for device in map(torch.device, kinds):
         for work in list_works(device):
