@@ -78,6 +78,16 @@ def plot_growth(points: pd.DataFrame) -> Figure:
     _draw_bars(axes[1, 1], points, "loss")
     _draw_bars(axes[1, 2], points, "workers")
     axes[1, 2].set_ylabel("processes")
+    titles = (
+        "predict",
+        "segment a file",
+        "segment a file",
+        "train",
+        "train",
+        "train four networks",
+    )
+    for ax, title in zip(axes.flat, titles, strict=True):
+        ax.set_title(title)
     return fig
 
 
