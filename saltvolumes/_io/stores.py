@@ -1,8 +1,10 @@
 """Volumes in Zarr and NetCDF: read by blocks, written by CF conventions."""
 
 import logging
+import struct
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ ZARR_FORMAT = 2  # 3 has no consolidated metadata, without which xarray's defaul
 CHUNKS = (BLOCK_LINES, BLOCK_LINES, 1024)
 LIVE = ("trace_mask", "live_mask")  # names of arrays that state where there are traces
 NETCDF_3 = b"CDF"
+HEAP = b"GCOL\x01\0\0\0"  # global heap of HDF5: texts and lists of names, near the start
+HEAPS_WITHIN = 2**30  # bytes of a file that are searched for heaps
 MAX_RATIO = 10**5  # of the samples that a store declares to its bytes; compressed zeros reach 1e4
 _READERS: dict[str, dict[str, Any]] = {
     ".zarr": {"engine": "zarr", "backend_kwargs": {"consolidated": False}},
@@ -137,12 +141,29 @@ def _open_groups(path: Path, ending: str) -> dict[str, xr.Dataset]:
             if file.read(3) == NETCDF_3:
                 kept: dict[str, Any] = {"engine": "scipy", "backend_kwargs": {"mmap": False}}
                 return {"/": xr.load_dataset(path, decode_times=False, **kept)}
+        _check_heaps(path)
         h5py.File(path).close()  # h5netcdf leaves half an object of a file that is not HDF5
     reading: dict[str, Any] = {"cache": False, "decode_times": False, **_READERS[ending]}
     top = xr.open_dataset(path, **reading)
     if any(array.ndim == 3 for array in top.variables.values()):
         return {"/": top}
     return xr.open_groups(path, **reading)
+
+
+def _check_heaps(path: Path) -> None:
+    """Refuse HDF5 with a heap object of no size, which the library of HDF5 never gets past."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        start = content.find(HEAP, 0, HEAPS_WITHIN)
+        while start >= 0:
+            (n_bytes,) = struct.unpack_from("<Q", content, start + 8)
+            at, stop = start + 16, min(start + n_bytes, len(content))
+            while at + 16 <= stop:
+                index, size = struct.unpack_from("<H6xQ", content, at)
+                step = 16 + -(-size // 8) * 8 if index else size  # object 0 is what is free
+                if step == 0:
+                    raise DataError(f"Cannot read {path}: damaged, a heap object has no size.")
+                at += step
+            start = content.find(HEAP, start + 4, HEAPS_WITHIN)
 
 
 def _find_plain(path: Path) -> dict[str, Any]:

@@ -247,3 +247,15 @@ def test_stores_of_other_names_open_by_dims(tmp_path):
             open_volume(tmp_path / name)
         volume = open_volume(tmp_path / name, dims=DIMS, sample_interval=4.0)
         assert np.array_equal(volume.amplitude, SAMPLES)
+
+
+def test_a_heap_without_end_is_refused(tmp_path):
+    """The library of HDF5 would never return from a heap object of no size."""
+    path = write(tmp_path / "damaged.nc")
+    content = bytearray(path.read_bytes())
+    start = content.find(b"GCOL")
+    assert start >= 0
+    content[start + 16 : start + 32] = bytes(16)  # the first object: index 0, size 0
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="damaged, a heap object has no size"):
+        open_volume(path)
