@@ -113,7 +113,10 @@ def build_volume(
         raise TypeError(f"Invalid salt of type {variables['salt'].dtype}. Must be boolean.")
     for name in variables.keys() - {"salt"}:
         variables[name] = variables[name].astype(np.float32, copy=False)
-    volume = xr.Dataset(variables, coords=coords, attrs=dict(attrs or {}))
+    try:
+        volume = xr.Dataset(variables, coords=coords, attrs=dict(attrs or {}))
+    except ValueError as error:
+        raise ValueError(f"Invalid volume: {error}. Must have one size per axis.") from error
     if "content_hash" not in volume.attrs:
         volume.attrs["content_hash"] = content_hash(volume)
     return volume

@@ -135,3 +135,10 @@ def test_spacing_of_uneven_and_single_lines(arguments):
     assert spacing_m(volume.isel(crossline=[1, 3])) == (25.0, 25.0, 20.0)
     assert spacing_m(volume.isel(inline=[1])) == (12.5, 12.5, 20.0)
     assert spacing_m(volume.isel(depth=[1])) is None
+
+
+def test_one_size_per_axis():
+    """As many line numbers as lines; the error is the project's own."""
+    axes = {"inline": [1, 2], "crossline": [1, 2, 3], "vertical": [0.0, 4.0]}
+    with pytest.raises(ValueError, match=r"Invalid volume: .*crossline.* one size per axis"):
+        build_volume(np.zeros((2, 4, 2), np.float32), **axes)
