@@ -64,12 +64,8 @@ def segment_files() -> Iterator[Point]:
 
 def train_patches() -> Iterator[Point]:
     """Seconds of an epoch, by the number of its patches."""
-    volume = make_volume((96, 96, 96), seed=0)
     for n_patches in (64, 128, 256):
-        batches = PatchBatches(
-            volume, patch=64, stride=32, batch_size=16, n_patches=n_patches, seed=0
-        )
-        seconds = time_call(partial(_train, batches, "dice"))
+        seconds = time_call(partial(_train, _cut_batches(n_patches), "dice"))
         yield {"series": "training", "x": n_patches, "seconds": seconds}
 
 

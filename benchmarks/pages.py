@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from thesis_lib.plotting import thesis_style
+from thesis_lib.plotting._layout import PAGE_WIDTH
+from thesis_lib.plotting._style import BLUE, ORANGE
 
 ROOT = Path(__file__).resolve().parents[1]
-BLUE, ORANGE = "#3f90da", "#ffa90e"
-PAGE_WIDTH = 7.0  # inches
 PATCH, OVERLAP, N_DIRECTIONS = 64, 0.5, 2  # of a prediction, as `thesis segment` does it
 SURVEY_SAMPLES = 1e12 / 4  # 1 TB of float32
 GPU_FLOPS = 50e12  # assumed: what one GPU sustains on a U-Net in bf16, a fraction of its peak
@@ -41,11 +41,20 @@ def show_speed(content: dict[str, Any], results: Path) -> None:
 
 
 def show_growth(content: dict[str, Any], results: Path) -> None:
-    """Write ``growing.png``, ``growing.csv``, ``growing_machine.csv`` and ``projection.csv``."""
+    """Write ``growing.png``, ``growing.csv``, ``growing_machine.csv`` and both ``projection`` tables."""
     points = pd.DataFrame(content["points"])
     plot_growth(points).savefig(results / "growing.png", dpi=150)
     _write_table(_list_points(points), results / "growing.csv")
-    _write_table(project_survey(content["work"]), results / "projection.csv")
+    work = content["work"]
+    _write_table(project_survey(work), results / "projection.csv")
+    assumed = {
+        "Size of the survey (TB)": 4 * SURVEY_SAMPLES / 1e12,
+        "Arithmetic of the network for a patch, counted (GFLOP)": content["work"]["predict_flop"]
+        / 1e9,
+        "What a GPU sustains on it, assumed (TFLOP/s)": GPU_FLOPS / 1e12,
+        "What the file system delivers to all together, assumed (GB/s)": READ_BYTES / 1e9,
+    }
+    _write_table(pd.DataFrame(assumed.items()), results / "projection_assumed.csv", header=False)
     _write_machine(content["machine"], results / "growing_machine.csv")
 
 
@@ -140,8 +149,8 @@ def project_survey(work: dict[str, float]) -> pd.DataFrame:
     return pd.DataFrame(columns | {"In all (h)": hours, "GPU hours": hours * n_gpus})
 
 
-def _write_table(table: pd.DataFrame, path: Path) -> None:
-    table.map(_three_digits).to_csv(path, index=False)
+def _write_table(table: pd.DataFrame, path: Path, *, header: bool = True) -> None:
+    table.map(_three_digits).to_csv(path, index=False, header=header)
 
 
 def _three_digits(value: Any) -> Any:

@@ -63,7 +63,7 @@ def write_json(path: Path, content: Any, *, sort_keys: bool = True) -> None:
 
 
 def load_yaml(text: str) -> Any:
-    """Read YAML; what is raised where it is none is in `DAMAGE`."""
+    """Read YAML; text that is not YAML raises one of `DAMAGE`."""
     return yaml.load(text, _Loader)
 
 

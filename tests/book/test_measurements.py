@@ -32,6 +32,8 @@ def test_growth(tmp_path: Path) -> None:
     pages.show_growth(content, tmp_path)
     rows = (tmp_path / "growing.csv").read_text().splitlines()
     assert len(rows) == 1 + len(content["points"])
+    assumed = (tmp_path / "projection_assumed.csv").read_text().splitlines()
+    assert f"Size of the survey (TB),{4 * pages.SURVEY_SAMPLES / 1e12:.3g}" in assumed
     assert (tmp_path / "growing.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -165,7 +165,7 @@ def write_salt_model(path, grid):
 
 
 def test_open_salt_model_as_downloaded(tmp_path, monkeypatch):
-    """A bare grid, x fastest, depth slowest; of another size or without velocities it is none."""
+    """A bare grid, x fastest, depth slowest; another size or other values are refused."""
     source = DATA_SOURCES["seg-eage-salt"]
     small = replace(source, reading={**source.reading, "shape": (4, 3, 5)})
     monkeypatch.setattr(datasets, "DATA_SOURCES", {source.name: small})

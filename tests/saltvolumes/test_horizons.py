@@ -202,7 +202,7 @@ def test_horizons_that_cross_are_refused(open_between, n_crossed, by, advised):
 
 
 def test_line_numbers_are_whole_within_a_hundredth(open_between):
-    """Line 3.00001 is line 3; a tenth off, it is none."""
+    """Line 3.00001 is line 3; a number that is a tenth off is no line."""
     tops, bases = np.full(100, 8.0), np.full(100, 20.0)
     assert open_between(tops, bases, 0.00001).salt.mean() == 0.3
     with pytest.raises(DataError, match=r"top.txt has no pick on lines of the volume"):

@@ -83,7 +83,7 @@ def test_task_of_a_notebook_is_refused():
     ],
 )
 def test_damaged_results_are_refused(tmp_path, name, text, message):
-    """A damaged file is named, a computing time that is none too, and nothing is computed."""
+    """A damaged file, or a computing time that is no number, is named and nothing is computed."""
     (outcome,) = run_all([Throw(1)], root=tmp_path)
     (outcome.folder / f"{name}.json").write_text(text)
     with pytest.raises(ValueError, match=rf"{name}\.json: {message}\. Delete the folder .* again"):
