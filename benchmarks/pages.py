@@ -41,7 +41,7 @@ def show_speed(content: dict[str, Any], results: Path) -> None:
 
 
 def show_growth(content: dict[str, Any], results: Path) -> None:
-    """Write ``growing.png``, ``growing.csv``, ``growing_machine.csv`` and both ``projection`` tables."""
+    """Write ``growing.png``, ``growing*.csv`` and ``projection*.csv``."""
     points = pd.DataFrame(content["points"])
     plot_growth(points).savefig(results / "growing.png", dpi=150)
     _write_table(_list_points(points), results / "growing.csv")
@@ -49,8 +49,7 @@ def show_growth(content: dict[str, Any], results: Path) -> None:
     _write_table(project_survey(work), results / "projection.csv")
     assumed = {
         "Size of the survey (TB)": 4 * SURVEY_SAMPLES / 1e12,
-        "Arithmetic of the network for a patch, counted (GFLOP)": content["work"]["predict_flop"]
-        / 1e9,
+        "Arithmetic for a patch, counted (GFLOP)": content["work"]["predict_flop"] / 1e9,
         "What a GPU sustains on it, assumed (TFLOP/s)": GPU_FLOPS / 1e12,
         "What the file system delivers to all together, assumed (GB/s)": READ_BYTES / 1e9,
     }

@@ -20,6 +20,7 @@ import numpy as np
 
 from saltvolumes import open_volume
 from thesis_lib._json import write_json
+from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Earths, PatchBatches
 from thesis_lib.study import Train, run_all, surveys
 from thesis_lib.study.segmentation import build_model
@@ -101,6 +102,8 @@ def measure(gigabytes: float, work: str, encoder: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.sgy"
         write_sparse(path, int(gigabytes * 1e9))
+        if work != "patches":
+            SaltUNet(encoder)  # the libraries that a network brings are no part of the work
         before, start = read_memory_mb("VmRSS"), perf_counter()
         {"patches": draw_patches, "train": train, "segment": segment}[work](path, encoder)
         seconds, n_mb = perf_counter() - start, path.stat().st_size // 10**6

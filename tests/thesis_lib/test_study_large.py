@@ -123,12 +123,11 @@ def test_the_store_of_another_volume_or_network_has_another_key(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
 def test_a_large_file_is_segmented_in_little_memory(repository):
-    """A process that segments and scores a file of 300 MB holds it once at most, and batches."""
+    """A process that segments and scores a file of 300 MB holds less than half of its results."""
     script = Path(repository) / "benchmarks" / "volume_memory.py"
     words = [sys.executable, script, "0.3", "segment", "--encoder", "test_resnet"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     run = subprocess.run(words, capture_output=True, check=True, text=True, env=environment)
     file_mb, before_mb, peak_mb, _ = map(int, run.stdout.splitlines()[-1].split())
-    # Amplitudes, two directions, their mean and difference are five times as large as the file;
-    # batches, blocks and libraries take as much for a file of any size.
-    assert peak_mb - before_mb < 600 + file_mb
+    # Amplitudes, two directions, their mean and difference are five times as large as the file.
+    assert peak_mb - before_mb < 2.5 * file_mb
