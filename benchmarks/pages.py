@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PATCH, OVERLAP, N_DIRECTIONS = 64, 0.5, 2  # of a prediction, as `thesis segment` does it
 SURVEY_SAMPLES = 1e12 / 4  # 1 TB of float32
 GPU_FLOPS = 50e12  # assumed: what one GPU sustains on a U-Net in bf16, a fraction of its peak
-READ_BYTES = 2e9  # assumed: bytes per second that a shared file system delivers to all together
+N_TRANSFERS = 7  # read twice, both directions written and read again, and their mean written
+DISK_BYTES = (2e9, 20e9, 200e9)  # assumed: bytes per second of a shared file system, slow to fast
 
 
 def show_speed(content: dict[str, Any], results: Path) -> None:
@@ -51,7 +52,7 @@ def show_growth(content: dict[str, Any], results: Path) -> None:
         "Size of the survey (TB)": 4 * SURVEY_SAMPLES / 1e12,
         "Arithmetic for a patch, counted (GFLOP)": content["work"]["predict_flop"] / 1e9,
         "What a GPU sustains on it, assumed (TFLOP/s)": GPU_FLOPS / 1e12,
-        "What the file system delivers to all together, assumed (GB/s)": READ_BYTES / 1e9,
+        "How often the file system moves the survey": N_TRANSFERS,
     }
     _write_table(pd.DataFrame(assumed.items()), results / "projection_assumed.csv", header=False)
     _write_machine(content["machine"], results / "growing_machine.csv")
@@ -132,7 +133,7 @@ def _list_points(points: pd.DataFrame) -> pd.DataFrame:
 
 def project_survey(work: dict[str, float]) -> pd.DataFrame:
     """
-    Hours that a survey of 1 TB takes on 8 to 512 GPUs: arithmetic, or reading where that is slower.
+    Hours that a survey of 1 TB takes on 8 to 512 GPUs: computing, or disks where they are slower.
 
     Parameters
     ----------
@@ -140,12 +141,13 @@ def project_survey(work: dict[str, float]) -> pd.DataFrame:
         ``predict_flop``, the counted arithmetic of the network for one patch.
     """
     patches = N_DIRECTIONS * SURVEY_SAMPLES / (PATCH * (1 - OVERLAP)) ** 2
-    computing_h = patches * work["predict_flop"] / GPU_FLOPS / 3600
-    reading_h = N_DIRECTIONS * 4 * SURVEY_SAMPLES / READ_BYTES / 3600
     n_gpus = 8 * 2 ** np.arange(7)
-    hours = np.maximum(computing_h / n_gpus, reading_h)
-    columns = {"GPUs": n_gpus, "Computing (h)": computing_h / n_gpus, "Reading (h)": reading_h}
-    return pd.DataFrame(columns | {"In all (h)": hours, "GPU hours": hours * n_gpus})
+    computing_h = patches * work["predict_flop"] / GPU_FLOPS / 3600 / n_gpus
+    columns = {"GPUs": n_gpus, "Computing (h)": computing_h}
+    for rate in DISK_BYTES:
+        moving_h = N_TRANSFERS * 4 * SURVEY_SAMPLES / rate / 3600
+        columns[f"In all at {rate / 1e9:g} GB/s (h)"] = np.maximum(computing_h, moving_h)
+    return pd.DataFrame(columns)
 
 
 def _write_table(table: pd.DataFrame, path: Path, *, header: bool = True) -> None:

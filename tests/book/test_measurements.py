@@ -42,6 +42,8 @@ def test_projection() -> None:
     table = pages.project_survey({"predict_flop": 1e9})
     patches = 2 * 2.5e11 / 32**2
     assert table["Computing (h)"][0] == pytest.approx(patches * 1e9 / 50e12 / 8 / 3600)
-    assert table["Reading (h)"][0] == pytest.approx(2 * 1e12 / 2e9 / 3600)
-    assert (table["In all (h)"] >= table["Reading (h)"]).all()
-    assert (table["GPU hours"] == table["In all (h)"] * table["GPUs"]).all()
+    assert table["Computing (h)"][1] == pytest.approx(table["Computing (h)"][0] / 2)
+    slow, fast = (table[f"In all at {rate} GB/s (h)"] for rate in (2, 200))
+    assert slow.tolist() == pytest.approx([7e12 / 2e9 / 3600] * len(table))
+    assert fast[0] == table["Computing (h)"][0]
+    assert fast.iloc[-1] == pytest.approx(7e12 / 200e9 / 3600)
