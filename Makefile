@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# What the book runs: smoke, laptop or gpu (notebooks/params/*.yml)
+# What the book runs: smoke, laptop, study or gpu (notebooks/params/*.yml)
 PROFILE ?= laptop
 # How long to fuzz, from which seed (drawn where empty), and one input of it to try again
 MINUTES ?= 5
@@ -25,7 +25,7 @@ export PYTHONUTF8 := 1
 .PHONY: help install lock format check test smoke book html pages publish site bench fuzz ci clean
 
 help:  ## List the targets
-	@echo "usage: make TARGET [PROFILE=smoke|laptop|gpu] [PYTHON=3.12]"
+	@echo "usage: make TARGET [PROFILE=smoke|laptop|study|gpu] [PYTHON=3.12]"
 	@echo
 	@sed -nE 's/^([a-z]+):.*  ## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 

@@ -78,7 +78,7 @@ ours, scratch, untrained = loaded
 # salt and background:
 
 # %%
-unseen = tasks[0].patches.test()
+unseen = tasks[0].patches.test(tasks[0].seed)
 fractions = unseen.fractions
 mixed = np.flatnonzero((fractions > 0.1) & (fractions < 0.9))
 rng = np.random.default_rng(0)

@@ -125,7 +125,7 @@ else:
 
 # %%
 split = {
-    name: (part.train(encoder.seed), part.test())
+    name: (part.train(encoder.seed), part.test(encoder.seed))
     for name, part in parts.items()
 }
 train, test = next(iter(split.values()))

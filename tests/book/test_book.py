@@ -153,7 +153,7 @@ def test_every_chapter_says_where_its_numbers_come_from(chapters):
         assert find_title(page).text.rstrip("#").endswith("?")
         (banner,) = find_article(page).select(".admonition.provenance")
         assert banner.find_previous(re.compile("h[1-6]")) is find_title(page)
-        assert re.search(r"profile (smoke|laptop|gpu|custom)", banner.text), name
+        assert re.search(r"profile (smoke|laptop|study|gpu|custom)", banner.text), name
         assert "Seeds" in banner.text, name
         command = banner.find("pre")
         assert command is not None, name

@@ -82,7 +82,12 @@ MEASURES = pd.DataFrame(  # a network with an image without a contour, and two p
 def make_effects(**columns: object) -> pd.DataFrame:
     """One claim with two rivals."""
     effects = {"mean": [0.02, 0.03], "low": [0.01, 0.02], "high": [0.03, 0.04]}
-    claim = {"statement": "Dice is best", "verdict": "reproduced", "rival": ["BCE", "Hausdorff"]}
+    claim = {
+        "statement": "Dice is best",
+        "verdict": "supported",
+        "margin": 0.005,
+        "rival": ["BCE", "Hausdorff"],
+    }
     return pd.DataFrame({**claim, **effects, **columns})
 
 

@@ -14,24 +14,24 @@ def test_patches_come_from_the_volumes():
     """Training patches are those of a seed, test ones the same for all; labels by the fraction."""
     data = Earths({"gulf": (20.0,)}, shape=(16, 32, 32))
     source = SaltPatches(data, (16, 16), (8, 8), ("inline",), 0.3, n_train=60, n_test=30)
-    train, test = source.train(0), source.test()
+    train, test = source.train(0), source.test(0)
     assert (len(train), len(test), train.images.shape[1:]) == (60, 30, (16, 16))
     assert train.content_hash != source.train(1).content_hash
-    assert test.content_hash == source.test().content_hash
+    assert test.content_hash == source.test(0).content_hash
     np.testing.assert_array_equal(train.labels, train.fractions > 0.3)
-    assert np.isin(test.images, data.test(1)[0]["amplitude"]).all()
+    assert np.isin(test.images, data.test(0, 1)[0]["amplitude"]).all()
     cut = {"patch": 16, "stride": 8, "axes": ("inline",), "batch_size": 60, "n_patches": 60}
     images, masks = next(PatchBatches(data.train(0), **cut, seed=0).epoch(0))
     assert torch.equal(train.tensors(), images)  # as any training sees them
     np.testing.assert_array_equal(train.masks, masks[:, 0].bool())
     with pytest.raises(ValueError, match=r"Invalid n_patches 999\. Must be from 1 to 144\."):
-        replace(source, n_test=999).test()  # some would be cut twice
+        replace(source, n_test=999).test(0)  # some would be cut twice
 
 
 def test_classes_of_earths_are_tested_on_other_earths():
     """Training and test patches of the four classes share no earth."""
     source = EarthClasses("gulf", (16, 48, 96), patch=24, n_per_class=3)
-    train, test = source.train(0), source.test()
+    train, test = source.train(0), source.test(0)
     assert np.bincount(train.labels).tolist() == np.bincount(test.labels).tolist() == [3] * 4
     assert np.isin(test.images, train.images).mean() < 0.01  # by chance
 
@@ -67,7 +67,7 @@ def test_bad_settings_are_refused_at_once(source, changes, message):
 def test_block_of_landmass_is_held_out(real_data):
     """The images of a block are tested on, its neighbours dropped, and content is the key."""
     block = LandmassBlock(str(real_data / "landmass_layout"), block=1, n_dropped=20)
-    train, test = block.train(0), block.test()
+    train, test = block.train(0), block.test(0)
     assert np.bincount(test.labels).tolist() == [40] * 4
     assert len(train) == 800 - 4 * (40 + 2 * 20)
     assert _identify(block) != _identify(replace(block, block=2))

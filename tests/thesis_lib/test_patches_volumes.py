@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +54,14 @@ def lines(volumes):
 
 
 def test_earths_of_a_study_never_meet():
-    """Training, validation and test earths are all different; another seed trains on others."""
-    assert len(hashes([*SMALL.train(0), SMALL.validation(), *SMALL.test(2)])) == 5
-    assert replace(SMALL, watched=False).validation() is None
-    assert not hashes(SMALL.train(0)) & hashes(SMALL.train(1))
+    """Training, validation and test earths are all different, and so are those of two seeds."""
+    earths = [
+        earth
+        for seed in (0, 1)
+        for earth in (*SMALL.train(seed), SMALL.validation(seed), *SMALL.test(seed, 2))
+    ]
+    assert len(hashes(earths)) == len(earths) == 10
+    assert replace(SMALL, watched=False).validation(0) is None
     assert SMALL.train(0)[0] is SMALL.train(0)[0]  # made once
 
 
@@ -77,10 +82,11 @@ def test_training_earths_take_presets_and_spacings_in_turn():
 
 
 @pytest.mark.parametrize("seed", [VALIDATION_EARTH // 2, TEST_EARTH, -1])
-def test_training_earths_stay_below_the_held_out_ones(seed):
-    """A seed whose training earths would be held-out ones is refused."""
-    with pytest.raises(ValueError, match=r"Invalid seed .* from 0 to 499999"):
-        SMALL.train(seed)
+def test_earths_of_a_seed_stay_in_their_range(seed):
+    """A seed whose training or test earths would serve for something else is refused."""
+    for make in (SMALL.train, partial(SMALL.test, n_volumes=2)):
+        with pytest.raises(ValueError, match=r"Invalid seed .* from 0 to 499999"):
+            make(seed)
 
 
 @pytest.mark.parametrize(

@@ -268,7 +268,7 @@ ODD = [*samples.BLOCKS[:-1], ("logits", 1, 34, 32)]
         ("frames of 'AM': 1 given. Must be 2", "image_grid", [TWO], {"framed": {"AM": [True]}}),
         (r"AM \(2, 9, 7\), masks \(1, 9, 7\)", "image_grid", [TWO], {"masks": ONE["AM"] > 0}),
         ("Invalid number of panels 0", "histories", [{}], {"ylabel": "loss"}),
-        ("Invalid verdict 'maybe'. Must be one of: 'reproduced'", "effects", [UNDECIDED], {}),
+        ("Invalid verdict 'maybe'. Must be one of: 'supported'", "effects", [UNDECIDED], {}),
         ("must have same first dimension", "cam_tests", [samples.FRACTIONS, SHORT, {}, {}], {}),
         ("Invalid number of matrices 0", "confusions", [{}, samples.CLASSES], {}),
         (r"classes \(2, 2\), one \(4, 4\)", "confusions", [{"one": samples.COUNTS}, "ab"], {}),

@@ -75,7 +75,7 @@ def test_table_puts_our_mean_next_to_the_thesis() -> None:
 
 @pytest.mark.parametrize(
     ("verdict", "color"),
-    [("reproduced", samples.BLUE), ("not reproduced", samples.RED), ("inconclusive", samples.GRAY)],
+    [("supported", samples.BLUE), ("contradicted", samples.RED), ("undecided", samples.GRAY)],
 )
 def test_effects_are_coloured_by_verdict(verdict: str, color: str) -> None:
     """Dots and intervals have the colour of the verdict; of too few seeds there is no interval."""

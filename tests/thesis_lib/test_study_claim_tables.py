@@ -18,9 +18,11 @@ from thesis_lib.study.claim_tables import (
 from thesis_lib.study.claims import Claim, decide, read_claims
 from thesis_lib.study.tables import NAMES
 
-DICE = Claim("c", "Dice wins.", "Table 1", "losses", "dice", "best", "dice", ("mse", "bce"))
+DICE = Claim("c", "Dice wins.", "Table 1", "losses", "dice", "best", "dice", 0.01, ("mse", "bce"))
 BLOCKS = [f"segmentation block{n}" for n in (1, 2, 3)]
-BELOW = Claim("b", "Little.", "4", "inversion", "modification", "below", BLOCKS[0], margin=0.25)
+BELOW = Claim(
+    "b", "Little.", "4", "inversion", "modification", "below", BLOCKS[0], 0.05, bound=0.25
+)
 BOTH = replace(BELOW, others=(BLOCKS[1],))
 EFFECT = "Effect [95 % bounds]"
 
@@ -71,14 +73,9 @@ NEAR = f"0.2000 [{0.2 - HALF:.4f}, {0.2 + HALF:.4f}] (claimed: "
     [
         (DICE, {"dice": [0.9] * 3, "mse": [0.80, 0.81, 0.82], "bce": [0.85] * 3}, "BCE: +0.0500 ["),
         (replace(DICE, others=("mse",)), {"dice": [0.9], "mse": [0.8]}, "MSE: +0.1000"),
-        (
-            replace(DICE, others=("mse",), margin=0.05),
-            {"dice": [0.9], "mse": [0.8]},
-            "MSE: +0.1000 (claimed: above 0.05)",
-        ),
         (BELOW, {FIRST: [0.1, 0.2, 0.3]}, f"Segmentation, block 1: {NEAR}below 0.25)"),
         (
-            replace(BELOW, rule="above", margin=0.5),
+            replace(BELOW, rule="above", bound=0.5),
             {FIRST: [0.1, 0.2, 0.3]},
             f"Segmentation, block 1: {NEAR}above 0.5)",
         ),
@@ -96,7 +93,7 @@ def test_effects_are_one_row_a_rival():
     """The forest plot gets every rival once, as a category in order of depth."""
     effects = effect_table([make_decision(DICE, dice=[0.9], mse=[0.8], bce=[0.7])])
     assert effects["rival"].tolist() == ["MSE", "BCE"]
-    claim = replace(BELOW, rule="rises", others=tuple(BLOCKS[1:]), margin=0.0)
+    claim = replace(BELOW, rule="rises", others=tuple(BLOCKS[1:]), bound=None)
     values = {name.replace(" ", "_"): [0.1 * n] for n, name in enumerate(BLOCKS)}
     rivals = effect_table([make_decision(claim, **values)])["rival"].cat.remove_unused_categories()
     assert [*rivals.cat.categories] == ["Segmentation, block 2", "Segmentation, block 3"]
@@ -115,7 +112,7 @@ def test_undecided_claims_are_not_run(tmp_path):
     decision = make_decision(DICE, dice=[0.9], mse=[0.8], bce=[0.7])
     folders = [tmp_path / "01_b", make_results(tmp_path, "02_a", decision)]
     found = collect_decisions([DICE, BELOW], folders)
-    assert (found["c"][0].verdict, found["c"][1]) == ("inconclusive", "02_a")
+    assert (found["c"][0].verdict, found["c"][1]) == ("undecided", "02_a")
     assert (found["b"][0].verdict, found["b"][1]) == ("not run", "")
 
 
@@ -125,14 +122,16 @@ def test_all_claims_stand_in_one_table(tmp_path):
     decisions = [make_decision(claim, **SCORES) for claim in (DICE, check)]
     tables = summarise_claims([DICE, check, BELOW], [make_results(tmp_path, "02_a", *decisions)])
     claims = tables["claims"].set_index("Claim")
-    assert claims.loc["Dice wins.", "Verdict"] == "**reproduced**: all are below dice"
+    assert claims.loc["Dice wins.", "Verdict"] == "**supported**: all are below dice"
     assert claims["Chapter"].tolist() == ["{doc}`2 <chapters/02_a>`", "–"]
-    assert claims.loc["Little.", "Measure and rule"] == "Modification (1 - SSIM): below 0.25"
+    assert (
+        claims.loc["Little.", "Measure and rule"] == "Modification (1 - SSIM): below 0.25, δ = 0.05"
+    )
     assert claims.loc["Little.", ["Verdict", EFFECT]].tolist() == ["**not run**", "–"]
     assert tables["checks"]["Source"].tolist() == ["not in the thesis"]
     assert tables["verdicts"].to_numpy().tolist() == [
-        ["Losses", 1, 0, 0, 0],
-        ["Network inversion", 0, 0, 0, 1],
+        ["Losses", 1, 0, 0, 0, 0],
+        ["Network inversion", 0, 0, 0, 0, 1],
     ]
 
 

@@ -40,7 +40,7 @@ def make_table(outcomes):
 def test_scores_know_their_data(outcomes, root):
     """Scores name their volumes by what they served for, and are means over those tested."""
     assert set(outcomes[0].parents["network"].scores["data"]) == {"training", "validation"}
-    assert outcomes[0].scores["data"] == {"test": DATA.test(1)[0].attrs["content_hash"]}
+    assert outcomes[0].scores["data"] == {"test": DATA.test(0, 1)[0].attrs["content_hash"]}
     assert len({str(o.parents["network"].scores["data"]) for o in outcomes}) == 2  # one per seed
     (outcome,) = run_all([Score(TRAIN, n_earths=2)], root=root, progress=False)
     dice = [scores["dice"] for scores in outcome.scores["volumes"]]
@@ -84,7 +84,7 @@ def test_earths_are_not_made_to_find_a_run(root, monkeypatch):
 def test_weights_and_sections_belong_together(outcomes):
     """The weights on disk predict the sections on disk."""
     trained = outcomes[0].parents["network"]
-    predicted = predict(load_model(trained), DATA.test(1)[0], TRAIN)
+    predicted = predict(load_model(trained), DATA.test(0, 1)[0], TRAIN)
     kept = load_sections(outcomes[0])
     for axis in ("inline", "crossline"):
         expected = predicted["probability"].isel({axis: 8}).T

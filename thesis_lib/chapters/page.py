@@ -131,10 +131,10 @@ class Page:
             As :func:`thesis_lib.study.decide` takes them.
         """
         from thesis_lib.study.claim_tables import format_claims
-        from thesis_lib.study.claims import decide, read_claims
+        from thesis_lib.study.claims import decide, gate_claims, read_claims
 
         claims = read_claims(task=task)
-        self._decisions[task] = [decide(claim, scores, **options) for claim in claims]
+        self._decisions[task] = gate_claims([decide(claim, scores, **options) for claim in claims])
         decisions = list(chain.from_iterable(self._decisions.values()))
         self.save(claims=decisions)  # for the page of all claims
         self.save(claims=format_claims(decisions))  # for readers

@@ -13,6 +13,7 @@ from thesis_lib.chapters.running import write_notebook
 _NOTES = {
     "smoke": "a check that everything works, on a tiny budget: its numbers are no results",
     "laptop": "reduced sizes, one seed",
+    "study": "what decides claims on two cores",
     "gpu": "the full size",
     "custom": "parameters set by hand",
 }

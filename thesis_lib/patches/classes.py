@@ -31,10 +31,9 @@ class SaltPatches:
     threshold : float
         Fraction of salt above which a patch is salt, in [0, 1].
     n_train, n_test : int
-        Patches from the training volumes of each seed, and from the test volumes, the same ones
-        for every seed.
+        Patches from the training volumes of each seed, and from its test volumes.
     n_earths : int
-        Number of unseen earths.
+        Number of unseen earths of each seed.
 
     Raises
     ------
@@ -63,9 +62,9 @@ class SaltPatches:
         """Patches to train on."""
         return self._cut(self.data.train(seed), self.n_train, seed)
 
-    def test(self) -> LabelledPatches:
+    def test(self, seed: int) -> LabelledPatches:
         """Unseen patches."""
-        return self._cut(self.data.test(self.n_earths), self.n_test, 0)
+        return self._cut(self.data.test(seed, self.n_earths), self.n_test, seed)
 
     def _cut(self, volumes: Volumes, n_patches: int, seed: int) -> LabelledPatches:
         """Patches as recorded, those of the first epoch of a training, none twice."""
@@ -111,7 +110,7 @@ class EarthClasses:
         """Patches to train on."""
         return self._make(self.first)
 
-    def test(self) -> LabelledPatches:
+    def test(self, seed: int) -> LabelledPatches:  # noqa: ARG002
         """Patches of other earths."""
         return self._make(self.first + 1)
 
@@ -157,7 +156,7 @@ class LandmassBlock:
         """Images outside the block, and not near it."""
         return self._split()[0]
 
-    def test(self) -> LabelledPatches:
+    def test(self, seed: int) -> LabelledPatches:  # noqa: ARG002
         """Images of the block."""
         return self._split()[1]
 

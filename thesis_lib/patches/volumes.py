@@ -24,9 +24,8 @@ from saltvolumes._files import write_text
 from saltvolumes.lines import find_runs
 from saltvolumes.volume import LATERAL
 
-# Seeds of the synthetic earths: a training earth belongs to one seed of a study, the validation and
-# test earths are the same for all of them. The three ranges never meet. Settings were chosen with
-# the earths from 2,000,000 on, so those are scored no more.
+# Seeds of the synthetic earths: each belongs to one seed of a study. The three ranges never meet.
+# Settings were chosen with the earths from 2,000,000 on, so those are scored no more.
 VALIDATION_EARTH = 1_000_000
 TEST_EARTH = 3_000_000
 LATERAL_M = 25.0  # between the lines of an earth
@@ -98,27 +97,32 @@ class Earths:
 
     def train(self, seed: int) -> Volumes:
         """Earths that the networks of a seed are trained on."""
-        check_count("seed", seed, low=0, high=VALIDATION_EARTH // self.n_train - 1)
+        first = _first_earth(seed, self.n_train)
         spacings = {name: cycle(values) for name, values in self.presets.items()}
         names = islice(cycle(self.presets), self.n_train)
-        first = seed * self.n_train
         return tuple(
             self._make(name, first + number, next(spacings[name]))
             for number, name in enumerate(names)
         )
 
-    def validation(self) -> xr.Dataset | None:
-        """Earth that is watched during training, the same for every seed."""
-        return self.open(VALIDATION_EARTH) if self.watched else None
+    def validation(self, seed: int) -> xr.Dataset | None:
+        """Earth that is watched during the training of a seed."""
+        return self.open(VALIDATION_EARTH + _first_earth(seed, 1)) if self.watched else None
 
-    def test(self, n_volumes: int) -> Volumes:
-        """Earths that no network is trained on, the same for every seed."""
-        check_count("n_volumes", n_volumes)
-        return tuple(self.open(TEST_EARTH + number) for number in range(n_volumes))
+    def test(self, seed: int, n_volumes: int) -> Volumes:
+        """Earths that the networks of a seed are scored on, and no network is trained on."""
+        first = TEST_EARTH + _first_earth(seed, n_volumes)
+        return tuple(self.open(first + number) for number in range(n_volumes))
 
     def _make(self, name: str, earth: int, spacing_m: float) -> xr.Dataset:
         preset = replace(PRESETS[name], **self.changes)
         return _make_earth(preset, earth, self.shape, spacing_m)
+
+
+def _first_earth(seed: int, n_each: int) -> int:
+    """Number of the first earth of a seed, where each seed has some of its own."""
+    check_count("n_volumes", n_each)
+    return n_each * check_count("seed", seed, low=0, high=VALIDATION_EARTH // n_each - 1)
 
 
 @lru_cache(maxsize=16)  # all losses of a seed, and ablations that change no earth, read the same
@@ -213,13 +217,13 @@ class Survey:
             )
         return self._cut_blocks(free)
 
-    def validation(self) -> xr.Dataset | None:
-        """Lines that are watched during training."""
+    def validation(self, seed: int = 0) -> xr.Dataset | None:  # noqa: ARG002
+        """Lines that are watched during training, the same for every seed."""
         _, watched = self._held_out()
         return select_lines(self.open(), self.split_axis, watched) if watched else None
 
-    def test(self, n_volumes: int = 1) -> Volumes:  # noqa: ARG002
-        """One volume for each run of neighbouring lines that are scored."""
+    def test(self, seed: int = 0, n_volumes: int = 1) -> Volumes:  # noqa: ARG002
+        """One volume for each run of neighbouring lines that are scored, for every seed alike."""
         scored, _ = self._held_out()
         parts = self._cut_blocks(self._are_among(scored))
         if not any((part["salt"] & part["amplitude"].notnull()).any() for part in parts):

@@ -12,7 +12,7 @@ from matplotlib.rcsetup import cycler
 
 STYLE = Path(__file__).parents[1] / "thesis.mplstyle"
 
-BLUE, ORANGE, RED, GRAY = "#3f90da", "#ffa90e", "#bd1f01", "#717581"  # from petroff10
+BLUE, ORANGE, RED, GRAY, PURPLE = "#3f90da", "#ffa90e", "#bd1f01", "#717581", "#832db6"  # petroff10
 SIGNED = "RdBu_r"
 _MARKERS = list("os^Dvp*XPh")  # one for each colour of the style
 

@@ -18,6 +18,7 @@ from thesis_lib.plotting._style import (
     BLUE,
     GRAY,
     ORANGE,
+    PURPLE,
     RED,
     list_names,
     series_styles,
@@ -47,7 +48,9 @@ _LIMITS = {  # what measures can be: intervals that assume a normal distribution
     "restart_correlation": (-1.0, 1.0),
     "spectral_distance_db": (0.0, np.inf),
 }
-VERDICT_COLORS = {"reproduced": BLUE, "not reproduced": RED, "inconclusive": GRAY}
+VERDICT_COLORS = {"supported": BLUE, "contradicted": RED, "tied": PURPLE} | dict.fromkeys(
+    ("supported, fails its check", "undecided", "saturated"), GRAY
+)
 _CLAIM_WIDTH, _TITLE_WIDTH, _NAME_WIDTH = 27, 23, 16  # characters
 
 
@@ -95,15 +98,16 @@ def plot_effects(effects: pd.DataFrame) -> Figure:
     ----------
     effects : DataFrame
         One row for every claim and each of its rivals, measured or not: ``statement``,
-        ``verdict``, ``rival``, ``mean``, ``low`` and ``high``: the mean of d over seeds, above 0
-        where it speaks for the claim, and its bounds. Bounds that are NaN (too few seeds) are left
-        out; a mean that is NaN is marked by a cross, as *no value*. Rivals are in the order of
-        their categories; the claimed loss has an empty line.
+        ``verdict``, ``rival``, ``margin``, ``mean``, ``low`` and ``high``: the mean of d over
+        seeds, above 0 where it speaks for the claim, and its bounds. Bounds that are NaN (too few
+        seeds) are left out; a mean that is NaN is marked by a cross, as *no value*. Rivals are in
+        the order of their categories; the claimed loss has an empty line.
 
     Returns
     -------
     Figure
-        Three panels per row, coloured by verdict. Its layout depends on claims and rivals alone.
+        Three panels per row, coloured by verdict, with a grey band of the width of the margin on
+        both sides of 0. Its layout depends on claims and rivals alone.
 
     Raises
     ------
@@ -129,6 +133,8 @@ def _draw_effects(ax: Axes, rows: pd.DataFrame, rivals: list[str]) -> None:
     color = VERDICT_COLORS[verdict]
     lines = pd.Index(rivals).get_indexer(pd.Index(rows["rival"]))
     mean, low, high = rows[["mean", "low", "high"]].to_numpy(dtype=np.float64).T
+    margin = rows["margin"].iloc[0]
+    ax.axvspan(-margin, margin, color="0.93", linewidth=0, zorder=0)
     ax.axvline(0, color="0.4", linewidth=0.8)
     ax.hlines(lines, low, high, color=color, linewidth=1.6)
     ax.scatter(mean, lines, s=22, color=color, zorder=3)

@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
-from thesis_lib.study.claims import Claim, Decision, subtracted_margin
+from thesis_lib.study.claims import (
+    CONTRADICTED,
+    FAILS,
+    SATURATED,
+    SUPPORTED,
+    TIED,
+    VERDICTS,
+    Claim,
+    Decision,
+    gate_claims,
+)
 from thesis_lib.study.tables import NAMES, NOT_RUN
 
 CLAIMS = "claims.json"  # what a chapter decided
@@ -19,7 +29,6 @@ ENTRY_NAMES |= {
     for initialisation, name in NAMES["initialisations"].items()
     for depth, words in NAMES["depths"].items()
 }
-_VERDICTS = ("reproduced", "not reproduced", "inconclusive", NOT_RUN)
 _EFFECT = "Effect [95 % bounds]"
 
 
@@ -35,18 +44,26 @@ def effect_table(decisions: Sequence[Decision]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``statement``, ``verdict``, ``rival`` (a category, in the order of the thesis'
-        table and of the blocks), ``mean``, ``low``, ``high``.
+        Columns ``statement``, ``verdict``, ``margin``, ``rival`` (a category, in the order of the
+        thesis' table and of the blocks), ``mean``, ``low``, ``high``.
     """
     rows = [
-        {"statement": decision.claim.statement, "verdict": decision.verdict, **asdict(effect)}
+        asdict(decision.claim) | {"verdict": decision.verdict} | asdict(effect)
         for decision in decisions
         for effect in decision.effects
     ]
-    table = pd.DataFrame(rows, columns=["statement", "verdict", "rival", "mean", "low", "high"])
+    columns = ["statement", "verdict", "margin", "rival", "mean", "low", "high"]
+    table = pd.DataFrame(rows, columns=columns)
     rivals = pd.Categorical(table["rival"], categories=list(ENTRY_NAMES))
     table["rival"] = rivals.rename_categories(ENTRY_NAMES)
     return table
+
+
+def count_verdicts(decisions: Iterable[Decision]) -> dict[str, int]:
+    """Numbers of the thesis' claims, not of checks, with each verdict; all others are open."""
+    verdicts = [decision.verdict for decision in decisions if decision.claim.checks is None]
+    counts = {f"n_{name}": verdicts.count(name) for name in (SUPPORTED, TIED, CONTRADICTED)}
+    return counts | {"n_open": len(verdicts) - sum(counts.values())}
 
 
 def format_claims(decisions: Iterable[Decision]) -> pd.DataFrame:
@@ -57,8 +74,8 @@ def format_claims(decisions: Iterable[Decision]) -> pd.DataFrame:
     -------
     DataFrame of str
         The effect is that of the closest rival: the smallest mean d, or for *beats* the largest,
-        with its one-sided 95 % bounds where there are at least two seeds, and with what the claim
-        asks of it where that is not 0. For *above* and *below* it is the score itself.
+        with its one-sided 95 % bounds where there are at least two seeds. For *above* and *below*
+        it is the score itself, with the bound that is claimed.
     """
     return pd.DataFrame(
         {
@@ -79,13 +96,10 @@ def _format_effect(decision: Decision) -> str:
         return "–"
     closest = max if claim.rule == "beats" else min
     effect = closest(effects, key=lambda effect: effect.mean)
-    margin = subtracted_margin(claim)
-    values = np.array([effect.mean, effect.low, effect.high]) + margin
-    if claim.rule == "below":
-        values = -values[[0, 2, 1]]
-    sign = "" if claim.rule in ("above", "below") else "+"
-    side = "below" if claim.rule == "below" else "above"
-    claimed = f" (claimed: {side} {claim.margin:g})" if margin else ""
+    values, sign, claimed = np.array([effect.mean, effect.low, effect.high]), "+", ""
+    if claim.bound is not None:
+        values = claim.bound + (values if claim.rule == "above" else -values[[0, 2, 1]])
+        sign, claimed = "", f" (claimed: {claim.rule} {claim.bound:g})"
     mean, low, high = (f"{value:{sign}.4f}" for value in values)
     bounds = "" if np.isnan(effect.low) else f" [{low}, {high}]"
     return f"{ENTRY_NAMES[effect.rival]}: {mean}{bounds}{claimed}"
@@ -146,8 +160,8 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
         ``claims``: those of the thesis. ``checks``: those that check them. Both link to the
         chapters. ``verdicts``: how many claims of the thesis have which verdict.
     """
-    found = list(collect_decisions(claims, folders).values())
-    decisions = [decision for decision, _ in found]
+    found = collect_decisions(claims, folders)
+    decisions = gate_claims([decision for decision, _ in found.values()])
     table = pd.DataFrame(
         {
             "Claim": [claim.statement for claim in claims],
@@ -157,14 +171,16 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
                 f"**{each.verdict}**: {each.reason}".removesuffix(": ") for each in decisions
             ],
             _EFFECT: [_format_effect(decision) for decision in decisions],
-            "Chapter": [_link(chapter) for _, chapter in found],
+            "Chapter": [_link(chapter) for _, chapter in found.values()],
         }
     )
     own = np.array([claim.checks is None for claim in claims])
     tasks = np.array([NAMES["tasks"][claim.task] for claim in claims])[own]
     verdicts = np.array([decision.verdict for decision in decisions])[own]
+    rare = {FAILS, SATURATED, NOT_RUN} - {*verdicts}
+    columns = [verdict for verdict in (*VERDICTS, NOT_RUN) if verdict not in rare]
     counts = pd.crosstab(tasks, verdicts).reindex(
-        index=pd.unique(tasks), columns=_VERDICTS, fill_value=0
+        index=pd.unique(tasks), columns=columns, fill_value=0
     )
     return {
         "claims": table[own],
@@ -175,10 +191,10 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
 
 def _format_rule(claim: Claim) -> str:
     ending = "er" if claim.others else "est"
-    words = {"best": f"high{ending}", "worst": f"low{ending}", "beats": "gain"}
-    between = "" if claim.rule in ("above", "below") else "by "
-    margin = f" {between}{claim.margin:g}" if claim.margin else ""
-    return f"{MEASURE_NAMES[claim.measure]}: {words.get(claim.rule, claim.rule)}{margin}"
+    words = {"best": f"high{ending}", "worst": f"low{ending}", "beats": "some gain"}
+    bound = "" if claim.bound is None else f" {claim.bound:g}"
+    rule = f"{words.get(claim.rule, claim.rule)}{bound}"
+    return f"{MEASURE_NAMES[claim.measure]}: {rule}, δ = {claim.margin:g}"
 
 
 def _link(chapter: str) -> str:

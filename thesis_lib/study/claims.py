@@ -1,8 +1,8 @@
 """The thesis' statements as claims that scores decide about."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter
-from scipy.special import stdtrit  # scipy.stats takes long to import
+from scipy.special import stdtr, stdtrit  # scipy.stats takes long to import
 
 from saltvolumes._checks import check_choice, check_range
 from thesis_lib._json import DAMAGE, in_one_line
@@ -21,8 +21,13 @@ RULES = ("best", "worst", "beats", "rises", "above", "below")
 LEVEL = 0.05  # of each one-sided test
 # JSON has no NaN.
 Number = Annotated[float, BeforeValidator(lambda value: np.nan if value is None else value)]
-ZERO = ""  # an entry whose score is 0, for claims about a number
-MIN_SEEDS = 3  # fewer leave every claim inconclusive
+BOUND = ""  # an entry whose score is the claim's bound, for claims about a number
+MIN_SEEDS = 3  # fewer leave every claim undecided
+SUPPORTED, TIED, CONTRADICTED = "supported", "tied", "contradicted"
+UNDECIDED, SATURATED, FAILS = "undecided", "saturated", "supported, fails its check"
+VERDICTS = (SUPPORTED, FAILS, TIED, CONTRADICTED, UNDECIDED, SATURATED)
+
+Differences = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -40,20 +45,28 @@ class Claim:
     measure: str
     rule: str
     subject: str
+    margin: float
     others: tuple[str, ...] = ()
-    margin: float = 0.0
+    bound: float | None = None
     checks: str | None = None
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:
         check_choice(f"rule of claim {self.id}", self.rule, RULES)
-        check_range(f"margin of claim {self.id}", self.margin)
+        check_range(f"margin of claim {self.id}", self.margin, low=0, exclusive=True)
+        if (self.bound is not None) != (self.rule in ("above", "below")):
+            raise ValueError(
+                f"Invalid bound {self.bound} of claim {self.id}. Must be a number for the rules "
+                f"above and below, and left out for {self.rule!r} and the others."
+            )
+        if self.bound is not None:
+            check_range(f"bound of claim {self.id}", self.bound)
 
 
 @dataclass(frozen=True)
 class Effect:
     r"""
-    Mean difference over seeds that a claim is about.
+    Mean difference over seeds that a claim is about, without the margin.
 
     Parameters
     ----------
@@ -62,11 +75,16 @@ class Effect:
         *above* and *below*, which compare with a number, the entry itself.
     mean, low, high : float
         Mean of d and its one-sided 95 % bounds; d is turned so that above 0 speaks for the claim.
-        NaN without a seed; of the bounds, with fewer than two.
+        NaN without a seed; of the bounds, with fewer than two seeds.
     low_corrected, high_corrected : float
         The bounds after Bonferroni's correction for the number of differences.
+    p_value : float
+        Of the one-sided t-test that d is above 0; NaN where d has no spread.
     n_seeds : int
         Number of seeds for which both sides are known.
+    saturated : bool
+        Whether d is the same for all seeds, or a side is 0 for all of them, or 1: at the end of
+        its range a score says nothing of the spread.
     """
 
     rival: str
@@ -75,7 +93,9 @@ class Effect:
     high: Number
     low_corrected: Number
     high_corrected: Number
+    p_value: Number
     n_seeds: int
+    saturated: bool
 
 
 @dataclass(frozen=True)
@@ -86,6 +106,14 @@ class Decision:
     verdict: str
     reason: str
     effects: tuple[Effect, ...] = ()
+
+    @property
+    def p_value(self) -> float:
+        """Of the claim as a whole, uncorrected for other claims; NaN where an effect has none."""
+        p_values = np.array([effect.p_value for effect in self.effects] or [np.nan])
+        if self.claim.rule == "beats":
+            return float(min(p_values.min() * p_values.size, 1.0))  # Bonferroni
+        return float(p_values.max())
 
 
 def read_claims(
@@ -98,7 +126,7 @@ def read_claims(
     ------
     ValueError
         If the file is not YAML, a claim has an unknown field or lacks one, a rule is unknown, a
-        margin is not finite, or two claims have the same id.
+        margin is not above 0, a bound is missing or in excess, or two claims have the same id.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -113,30 +141,45 @@ def read_claims(
     return [claim for claim in claims if task in (None, claim.task)]
 
 
+def t_bounds(d: Differences, level: float) -> tuple[float, float]:
+    """One-sided lower and upper t-bounds of the mean of differences d, each at ``1 - level``."""
+    half = stdtrit(d.size - 1, 1.0 - level) * d.std(ddof=1) / np.sqrt(d.size)
+    return float(d.mean() - half), float(d.mean() + half)
+
+
 def decide(
-    claim: Claim, scores: pd.DataFrame, *, entries: Sequence[str] = (), by: str = "entry"
+    claim: Claim,
+    scores: pd.DataFrame,
+    *,
+    entries: Sequence[str] = (),
+    by: str = "entry",
+    bounds: Callable[[Differences, float], tuple[float, float]] = t_bounds,
 ) -> Decision:
     r"""
     Decide about a claim.
 
     An entry is what networks are compared by: a loss, an initialisation, a block. With
-    :math:`x_s` the score of the claimed entry for seed s, :math:`y_s` that of another and
-    :math:`\delta` the claim's margin, every rule is about the mean of differences :math:`d_s`:
+    :math:`x_s` the score of the claimed entry for seed s and :math:`y_s` that of another, every
+    rule is about the mean of differences :math:`d_s`:
 
-    - *best* about :math:`x_s - y_s - \delta`, *worst* about :math:`y_s - x_s - \delta`, for every
-      other entry;
+    - *best* about :math:`x_s - y_s`, *worst* about :math:`y_s - x_s`, for every other entry;
     - *rises* about the same as *worst* for every entry and the one that follows it;
-    - *above* about :math:`x_s - \delta`, *below* about :math:`\delta - x_s`, for the claimed entry
-      and each of the others;
+    - *above* about :math:`x_s - b`, *below* about :math:`b - x_s`, with b the claim's bound, for
+      the claimed entry and each of the others;
     - *beats* about :math:`y_s - x_s`, where one entry is enough.
 
-    With t-intervals over seeds, a claim is reproduced if every lower bound is above 0 (an
-    intersection-union test, which needs no correction), and not reproduced if some upper bound,
-    corrected for the number of differences, is below 0. The rule *beats* is reproduced if some
-    corrected lower bound is above 0, and not reproduced if all upper bounds are below the margin.
-    All else is inconclusive. A difference with fewer than three seeds decides nothing. A claim
-    about all entries is reproduced (or, for *beats*, not reproduced) only where all of them were
-    run, with three seeds each; one entry that was can refute it (or, for *beats*, prove it).
+    With one-sided 95 % bounds over seeds and :math:`\delta` the claim's margin, a claim is
+
+    - *supported* if every lower bound is above 0 (an intersection-union test, which needs no
+      correction); for *beats*, if some corrected lower bound is;
+    - else *tied* if every lower bound is above :math:`-\delta`; *beats* knows no tie;
+    - *contradicted* if some upper bound, corrected for the number of differences, is below
+      :math:`-\delta`; for *beats*, if every upper bound is below :math:`\delta`;
+    - else *undecided*.
+
+    A difference with fewer than three seeds decides nothing, and neither does a *saturated* one. A
+    claim about all entries is supported or tied (for *beats*, contradicted) only where all of them
+    were run; one entry that was can contradict it (for *beats*, support it).
 
     Parameters
     ----------
@@ -151,6 +194,9 @@ def decide(
         does not name the others.
     by : str
         Name of the column of entries.
+    bounds : callable
+        Returns the one-sided lower and upper bound of the mean of at least two differences at
+        ``1 - level``; takes the differences and the level.
 
     Returns
     -------
@@ -163,41 +209,70 @@ def decide(
         If the measure is not a column of scores, these contain duplicates of an entry and seed, or
         there is nothing to compare the claimed entry with.
     """
-    check_choice(f"measure of claim {claim.id}", claim.measure, list(scores.columns))
-    pairs, margin = _list_pairs(claim, entries), subtracted_margin(claim)
-    claimed = [entry for entry in dict.fromkeys(chain.from_iterable(pairs.values())) if entry]
-    table = scores.pivot(index="seed", columns=by, values=claim.measure).astype(float)
-    missing = [entry for entry in claimed if entry not in table]
-    table = table.reindex(columns=claimed)
-    sides = table.assign(**{ZERO: 0.0})
+    table, pairs = compare_entries(claim, scores, entries=entries, by=by)
     effects = tuple(  # fewer runs correct no less: pairs count whether run or not
-        _effect(rival, sides[upper] - sides[lower] - margin, n_pairs=len(pairs))
-        for rival, (upper, lower) in pairs.items()
+        _measure_effect(rival, table[list(pair)].to_numpy(), len(pairs), bounds)
+        for rival, pair in pairs.items()
     )
-    run = [effect for effect in effects if not {*missing} & {*pairs[effect.rival]}]
+    known = {*scores[by], BOUND}
+    missing = [str(entry) for entry in table if entry not in known]
+    run = [effect for effect in effects if known.issuperset(pairs[effect.rival])]
     return Decision(claim, *_judge(claim, run, missing, table), effects)
+
+
+def compare_entries(
+    claim: Claim, scores: pd.DataFrame, *, entries: Sequence[str] = (), by: str = "entry"
+) -> tuple[pd.DataFrame, dict[str, tuple[str, str]]]:
+    """
+    Lay scores out for the comparisons of a claim; parameters and errors are those of `decide`.
+
+    Returns
+    -------
+    table : DataFrame
+        The measure, one row per seed and one column per entry that is compared (NaN where it was
+        not run), and `BOUND`, where the claim has one.
+    pairs : dict of str to tuple of str
+        By rival, the two columns of which the first has to be larger for the claim to hold.
+    """
+    check_choice(f"measure of claim {claim.id}", claim.measure, list(scores.columns))
+    pairs = _list_pairs(claim, entries)
+    table = scores.pivot(index="seed", columns=by, values=claim.measure).astype(float)
+    table = table.reindex(columns=[*dict.fromkeys(chain.from_iterable(pairs.values()))])
+    return table.assign(**{BOUND: claim.bound} if BOUND in table else {}), pairs
+
+
+def gate_claims(decisions: Sequence[Decision]) -> list[Decision]:
+    """Mark supported claims that a check among the same decisions contradicts."""
+    failed = {each.claim.checks: each for each in decisions if each.verdict == CONTRADICTED}
+    return [
+        replace(each, verdict=FAILS, reason=f"{each.reason}, but: {failed[each.claim.id].reason}")
+        if each.verdict == SUPPORTED and each.claim.id in failed
+        else each
+        for each in decisions
+    ]
 
 
 def _judge(
     claim: Claim, effects: Sequence[Effect], missing: Sequence[str], table: pd.DataFrame
 ) -> tuple[str, str]:
     """Verdict and reason, from the effects of pairs that were run."""
-    not_run = ("inconclusive", f"not run: {', '.join(missing)}")
+    not_run = (UNDECIDED, f"not run: {', '.join(missing)}")
     if not effects:
         return not_run
-    if table.isna().all(axis=None):
-        return "inconclusive", f"not measured: {claim.measure} is not known here"
+    if table.drop(columns=BOUND, errors="ignore").isna().all(axis=None):
+        return UNDECIDED, f"not measured: {claim.measure} is not known here"
     weakest = min(effect.n_seeds for effect in effects)
-    too_few = ("inconclusive", f"{_count_seeds(weakest, len(table))}, fewer than {MIN_SEEDS}")
-    counting = [effect for effect in effects if effect.n_seeds >= MIN_SEEDS]
-    if not counting:
-        return too_few
-    verdict, reason = _verdict(claim, counting)
-    universal = "not reproduced" if claim.rule == "beats" else "reproduced"
-    if verdict == universal and missing:
-        return not_run
-    if verdict in (universal, "inconclusive") and weakest < MIN_SEEDS:
-        return too_few
+    saturated = [effect.rival for effect in effects if effect.saturated]
+    counting = [e for e in effects if e.n_seeds >= MIN_SEEDS and not e.saturated]
+    verdict, reason = _find_zone(claim, counting) if counting else (UNDECIDED, "")
+    decided_by_one = SUPPORTED if claim.rule == "beats" else CONTRADICTED
+    if verdict != decided_by_one:
+        if verdict != UNDECIDED and missing:
+            return not_run
+        if weakest < MIN_SEEDS:
+            return UNDECIDED, f"{_count_seeds(weakest, len(table))}, fewer than {MIN_SEEDS}"
+        if saturated:
+            return SATURATED, f"no spread over seeds to judge by: {', '.join(saturated)}"
     n_seeds = min(effect.n_seeds for effect in counting)
     if n_seeds < len(table):
         reason += f" ({_count_seeds(n_seeds, len(table))} measured)"
@@ -213,9 +288,9 @@ def _list_pairs(claim: Claim, entries: Sequence[str]) -> dict[str, tuple[str, st
     """By rival, the two entries of which the first has to be larger for the claim to hold."""
     subject, named = claim.subject, (claim.subject, *claim.others)
     if claim.rule == "above":
-        return {entry: (entry, ZERO) for entry in named}
+        return {entry: (entry, BOUND) for entry in named}
     if claim.rule == "below":
-        return {entry: (ZERO, entry) for entry in named}
+        return {entry: (BOUND, entry) for entry in named}
     others = claim.others or [entry for entry in entries if entry != subject]
     if not others or (claim.rule == "rises" and not claim.others):
         raise ValueError(
@@ -229,50 +304,53 @@ def _list_pairs(claim: Claim, entries: Sequence[str]) -> dict[str, tuple[str, st
     return {entry: (entry, subject) for entry in others}
 
 
-def subtracted_margin(claim: Claim) -> float:
-    """Part of the margin that is in d, with its sign; none for *beats*."""
-    return {"beats": 0.0, "below": -claim.margin}.get(claim.rule, claim.margin)
-
-
-def _effect(rival: str, differences: "pd.Series[float]", *, n_pairs: int) -> Effect:
+def _measure_effect(
+    rival: str,
+    sides: Differences,  # (n_seeds, 2)
+    n_pairs: int,
+    bounds: Callable[[Differences, float], tuple[float, float]],
+) -> Effect:
     """Mean and bounds of one d of each seed."""
-    d = differences.dropna().to_numpy()
-    bounds = (*_bounds(d, level=LEVEL), *_bounds(d, level=LEVEL / n_pairs))
-    return Effect(rival, float(d.mean()) if d.size else np.nan, *bounds, n_seeds=d.size)
-
-
-def _bounds(d: np.ndarray[Any, Any], *, level: float) -> tuple[float, float]:
-    """One-sided lower and upper t-bounds of the mean of d, each at ``1 - level``."""
+    no_bounds = (np.nan, np.nan, np.nan, np.nan)
+    sides = sides[np.isfinite(sides).all(axis=1)]
+    d = sides[:, 0] - sides[:, 1]
     if d.size < 2:
-        return np.nan, np.nan
-    half = stdtrit(d.size - 1, 1.0 - level) * d.std(ddof=1) / np.sqrt(d.size)
-    return float(d.mean() - half), float(d.mean() + half)
+        mean = float(d.mean()) if d.size else np.nan
+        return Effect(rival, mean, *no_bounds, no_bounds[0], d.size, saturated=False)
+    at_end = any((sides == end).all(axis=0).any() for end in (0.0, 1.0))
+    is_constant = np.allclose(d, d[0], rtol=1e-9, atol=1e-12)
+    limits = (*bounds(d, LEVEL), *bounds(d, LEVEL / n_pairs))
+    t = np.nan if is_constant else d.mean() / (d.std(ddof=1) / np.sqrt(d.size))
+    p_value = float(stdtr(d.size - 1, -t))
+    return Effect(rival, float(d.mean()), *limits, p_value, d.size, bool(at_end or is_constant))
 
 
-def _verdict(claim: Claim, effects: Sequence[Effect]) -> tuple[str, str]:
-    open_reason = "no difference beyond the spread of the seeds"
+def _find_zone(claim: Claim, effects: Sequence[Effect]) -> tuple[str, str]:
+    """Verdict and reason, where all effects count."""
+    margin = f"{claim.margin:g}"
     if claim.rule == "beats":
         winner = max(effects, key=lambda effect: effect.low_corrected)
         if winner.low_corrected > 0:
-            return "reproduced", f"{winner.rival} is better than {claim.subject}"
+            return SUPPORTED, f"{winner.rival} is better than {claim.subject}"
         if all(effect.high < claim.margin for effect in effects):
-            return "not reproduced", f"none gains {claim.margin:g} on {claim.subject}"
-        return "inconclusive", open_reason
-    relation = _relation(claim)
-    if all(effect.low > 0 for effect in effects):
+            return CONTRADICTED, f"none gains {margin} on {claim.subject}"
+        return UNDECIDED, f"the spread of the seeds allows a gain of {margin} and none"
+    relation, lowest = _describe_relation(claim), min(effects, key=lambda effect: effect.low)
+    if lowest.low > 0:
         who = f"{effects[0].rival} is" if len(effects) == 1 else "all are"
-        return "reproduced", f"{who} {relation}"
+        return SUPPORTED, f"{who} {relation}"
+    if lowest.low > -claim.margin:
+        return TIED, f"{lowest.rival} may not be {relation}, but misses that by less than {margin}"
     loser = min(effects, key=lambda effect: effect.high_corrected)
-    if loser.high_corrected < 0:
-        return "not reproduced", f"{loser.rival} is not {relation}"
-    return "inconclusive", open_reason
+    if loser.high_corrected < -claim.margin:
+        return CONTRADICTED, f"{loser.rival} is not {relation} and misses that by over {margin}"
+    return UNDECIDED, f"the spread of the seeds allows {lowest.rival} on either side"
 
 
-def _relation(claim: Claim) -> str:
+def _describe_relation(claim: Claim) -> str:
     """How each rival has to lie for the claim to hold."""
-    by = f" by {claim.margin:g}" if claim.margin else ""
     return {
-        "best": f"below {claim.subject}{by}",
-        "worst": f"above {claim.subject}{by}",
-        "rises": f"above the one before it{by}",
-    }.get(claim.rule, f"{claim.rule} {claim.margin:g}")
+        "best": f"below {claim.subject}",
+        "worst": f"above {claim.subject}",
+        "rises": "above the one before it",
+    }.get(claim.rule, f"{claim.rule} {claim.bound}")

@@ -120,7 +120,7 @@ class Classify(Task):
             ``weights.safetensors``, ``history.csv`` (unless untrained) and ``predictions.csv``
             are in the folder.
         """
-        train, test = self.patches.train(self.seed), self.patches.test()
+        train, test = self.patches.train(self.seed), self.patches.test(self.seed)
         _check_classes(train, test)
         model = self._build(len(train.classes), parents)
         factors = {"": self.encoder_lr_ratio, "head.": 1.0} if self.segmentation else {}

@@ -105,7 +105,9 @@ class Invert(Task):
             z-scored patches, and ``history`` (n, steps + 1), the residual at the start and after
             each step, until the last image is done.
         """
-        patches = pick_patches(self.network.patches.test(), n_patches=self.n_patches)
+        patches = pick_patches(
+            self.network.patches.test(self.network.seed), n_patches=self.n_patches
+        )
         model = load_network(parents["network"], self.precision)
         data = patches.tensors().to(pick_device())
         found = invert(

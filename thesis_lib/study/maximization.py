@@ -108,7 +108,7 @@ class Maximize(Task):
             them, ``history`` (n, steps), the logit before each step, of the moved image, and
             ``snapshots.STEP``.
         """
-        data = self.network.patches.test()
+        data = self.network.patches.test(self.network.seed)
         rows = _find_rows(parents["network"].scores["classes"], self.classes, data)
         model = load_network(parents["network"], self.precision)
         found = maximize(
@@ -169,7 +169,7 @@ def measure_data(
     ValueError
         If there are fewer than three patches of a class, or than asked for.
     """
-    data = network.task.patches.test()
+    data = network.task.patches.test(network.task.seed)
     rows = _find_rows(network.scores["classes"], np.unique(data.labels).tolist(), data, low=3)
     rng = np.random.default_rng(seed)
     drawn = [

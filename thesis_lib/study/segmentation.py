@@ -17,7 +17,7 @@ from thesis_lib.losses import LOSSES
 from thesis_lib.metrics import dice_score, score_volume
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Augmentation, Earths, PatchBatches
-from thesis_lib.patches.volumes import TEST_EARTH, Data
+from thesis_lib.patches.volumes import Data
 from thesis_lib.patching import (
     check_axes,
     check_patches,
@@ -41,7 +41,7 @@ class Train(Task):
     Parameters
     ----------
     seed : int
-        Seed of weights, patch order and augmentation, and of synthetic training earths.
+        Seed of weights, patch order and augmentation, and of all synthetic earths.
     loss : str
         Key of :data:`thesis_lib.losses.LOSSES`.
     data : Earths or Survey
@@ -92,7 +92,7 @@ class Train(Task):
 
     def check(self) -> None:
         """Refuse a volume to watch that no patch fits into."""
-        if (volume := self.data.validation()) is not None:
+        if (volume := self.data.validation(self.seed)) is not None:
             _check_patches(self, volume, _pick_axis(volume, self))
 
     def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:  # noqa: ARG002
@@ -105,7 +105,7 @@ class Train(Task):
             ``train_loss`` and, where a volume is watched, ``validation_dice`` of the last epoch;
             ``history.csv`` and ``weights.safetensors`` are in the folder.
         """
-        volumes, watched = self.data.train(self.seed), self.data.validation()
+        volumes, watched = self.data.train(self.seed), self.data.validation(self.seed)
         validate = None if watched is None else _make_validator(self, watched)
         batches = PatchBatches(
             volumes,
@@ -134,7 +134,7 @@ class Score(Task):
     network : Train
         The network.
     n_earths : int
-        Number of unseen earths; a survey has its test lines.
+        Number of unseen earths, of the network's seed; a survey has its test lines.
     tolerance_m : float
         Tolerance of the surface Dice, in m.
     velocity_m_s : float or None
@@ -156,7 +156,7 @@ class Score(Task):
 
     def check(self) -> None:
         """Refuse test volumes that no patch fits into."""
-        for volume in self.network.data.test(self.n_earths):
+        for volume in self.network.data.test(self.network.seed, self.n_earths):
             for axis in self.network.axes:
                 _check_patches(self.network, volume, axis)
 
@@ -171,7 +171,7 @@ class Score(Task):
             middle sections of the first volume are kept in ``sections.nc``, for figures.
         """
         model = load_model(parents["network"])
-        volumes = self.network.data.test(self.n_earths)
+        volumes = self.network.data.test(self.network.seed, self.n_earths)
         scores = []
         for index, volume in enumerate(volumes):
             large = is_large(volume["amplitude"])
@@ -198,7 +198,7 @@ class ScoreSections(Task):
     network : Train
         The network.
     target : Earths or Survey
-        Scored and never trained on. Of earths, the first unseen one.
+        Scored and never trained on. Of earths, the first unseen one of the network's seed.
     axis : {"inline", "crossline"}
         Direction of the sections; ``"crossline"`` means sections at a fixed crossline.
     n_sections : int
@@ -230,7 +230,10 @@ class ScoreSections(Task):
             If it has no mask, no section with salt, or sections smaller than a patch.
         """
         name = getattr(self.target, "path", "earth")
-        volume = self.target.open(TEST_EARTH if isinstance(self.target, Earths) else 0)
+        if isinstance(self.target, Earths):
+            (volume,) = self.target.test(self.network.seed, 1)
+        else:
+            volume = self.target.open()
         if "salt" not in volume:
             raise ValueError(f"Invalid target {name} without a mask. Must have one.")
         others = [dim for dim in volume["salt"].dims if dim != self.axis]
