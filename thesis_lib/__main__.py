@@ -102,12 +102,19 @@ def app() -> None:
     envvar="THESIS_SCHEDULER",
     help="Address of a Dask scheduler whose workers share the runs: tcp://HOST:8786.",
 )
+@click.option(
+    "--minutes",
+    envvar="THESIS_MINUTES",
+    type=click.FloatRange(min=0),
+    help="Start no network of the loss study later than this; chapter 2 shows what has finished.",
+)
 def run(
     chapter: str | None,
     every: bool,
     profile: str,
     overrides: tuple[tuple[str, str], ...],
     scheduler: str | None,
+    minutes: float | None,
 ) -> None:
     r"""
     Run a CHAPTER, by name or number, or --all of them.
@@ -127,6 +134,8 @@ def run(
     names = [chapters.find_chapter(chapter, root).stem] if chapter else chapters.list_chapters(root)
     if scheduler:
         os.environ["THESIS_SCHEDULER"] = scheduler  # for the kernels of the chapters
+    if minutes is not None:
+        os.environ["THESIS_MINUTES"] = str(minutes)
     for number, name in enumerate(names, start=1):
         click.echo(f"Chapter {number} of {len(names)}: {name}, profile {profile}")
         folder = chapters.run(name, profile=profile, overrides=values)
@@ -145,22 +154,29 @@ def pair(chapter: str | None) -> None:
 
 @app.command()
 @_profile
-@click.option("--root", "source", type=Path, help="Take the chapters from here, say published/.")
-def stage(profile: str, source: Path | None) -> None:
+@click.option(
+    "--root",
+    "sources",
+    type=Path,
+    multiple=True,
+    help="Take the chapters from here, say published/; of several, the last that has one counts.",
+)
+def stage(profile: str, sources: tuple[Path, ...]) -> None:
     """Copy executed chapters and their results into the book."""
     from thesis_lib import chapters
 
-    for page in chapters.stage(source or Path("results") / profile):
+    for page in chapters.stage(*(sources or [Path("results") / profile])):
         click.echo(f"Staged {page}")
 
 
 @app.command()
+@click.argument("chapter", required=False)
 @_profile
-def publish(profile: str) -> None:
-    """Replace published/ by the results of a profile."""
+def publish(chapter: str | None, profile: str) -> None:
+    """Replace CHAPTER (all without it) in published/ by the results of a profile."""
     from thesis_lib import chapters
 
-    click.echo(f"Published {chapters.publish(profile)}")
+    click.echo(f"Published {chapters.publish(profile, chapter)}")
 
 
 @app.command()

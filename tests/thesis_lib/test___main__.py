@@ -106,7 +106,7 @@ def test_stage_publish_and_pair(project, monkeypatch):
         (Path("results/laptop"),),
         (Path("published"),),
     ]
-    asked.publish.assert_called_once_with("smoke")
+    asked.publish.assert_called_once_with("smoke", None)
     assert [found.args for found in asked.pair.call_args_list] == [(CHAPTER,), ("1",)]
 
 

@@ -68,6 +68,19 @@ def test_publish_replaces(project):
     assert chapters.stage("published", root=project)
 
 
+def test_chapters_come_from_the_last_folder_that_has_them(project):
+    """A chapter that was published alone is shown, unless a newer run of it is named after it."""
+    finish_chapter(project, "laptop")
+    chapters.publish("laptop", "1", root=project)
+    openings = []
+    for _ in range(2):
+        (page,) = chapters.stage("published", "results/smoke", root=project)
+        openings.append(nbformat.read(page, as_version=4).cells[0].source)
+        finish_chapter(project)
+    assert "Computed with profile *laptop*" in openings[0]
+    assert "Computed with profile *smoke*" in openings[1]
+
+
 def test_origin_of_stored_results(project):
     """Results kept in the book come with when, on what and by which command; or there are none."""
     origin = chapters.describe_origin(finish_chapter(project, count=9))

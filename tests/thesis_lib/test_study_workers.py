@@ -37,6 +37,18 @@ def test_clusters_do_not_meet():
         assert servers[0].port != servers[1].port
 
 
+def test_workers_stop_when_time_is_up(tmp_path):
+    """What workers have finished by then is returned; the rest goes on where it stopped."""
+    walks = grid(Walk(0), seed=[1, 2, 3, 4, 5, 6])
+    with open_workers(2) as client:
+        found = run_all(walks, root=tmp_path, client=client, minutes=2.5 / 60, progress=False)
+    assert len(found) < len(walks)
+    with open_workers(2) as client:
+        again = run_all(walks, root=tmp_path, client=client, progress=False)
+    assert [outcome.task for outcome in again] == walks
+    assert {outcome.task.key for outcome in found} <= {o.task.key for o in again if not o.computed}
+
+
 def test_a_killed_worker_of_a_cluster_costs_its_last_step(tmp_path, monkeypatch, capsys):
     """A cluster that exists already shares the runs; what a killed worker had done is kept."""
     local = {"dashboard_address": "127.0.0.1:0", "memory_limit": 0}

@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # the study is slow to import, and the command line does with
     from thesis_lib.study.tasks import Outcome, Task
 
 RUN_INFO = "run.json"
+RECORDS = "runs"  # folder of records, in the results of a chapter and in published/
+MINUTES = "THESIS_MINUTES"  # environment variable: no run starts after so many minutes
 _LOCKS: dict[Path, FileLock] = {}  # of folders that this process writes to; it may open them again
 
 
@@ -55,12 +57,21 @@ class Page:
     info: dict[str, Any]
     _lineage: "dict[str, Outcome]" = field(default_factory=dict, init=False)
     _decisions: "dict[str, list[Decision]]" = field(default_factory=dict, init=False)
+    _asked: "dict[str, Task]" = field(default_factory=dict, init=False)
 
     def run(
-        self, tasks: "Iterable[Task]", n_workers: int = 1, *, progress: bool = True
+        self,
+        tasks: "Iterable[Task]",
+        n_workers: int = 1,
+        *,
+        progress: bool = True,
+        partial: bool = False,
     ) -> "list[Outcome]":
         """
         Find or compute the results of tasks in the folder that the parameter ``runs_dir`` names.
+
+        Results that this folder lacks are taken from the records in ``published/runs``, where
+        these have them.
 
         Parameters
         ----------
@@ -70,18 +81,33 @@ class Page:
             Processes that share the runs.
         progress : bool
             Whether to print one line per task.
+        partial : bool
+            Whether the chapter can do without some: where the environment variable
+            ``THESIS_MINUTES`` is set, no run starts later than so many minutes after the chapter.
 
         Returns
         -------
         list of Outcome
             In the order of the tasks.
         """
+        from thesis_lib.study.records import read_records
         from thesis_lib.study.tasks import run_all
         from thesis_lib.study.workers import open_workers
 
+        tasks = list(tasks)
+        minutes = float(os.environ.get(MINUTES, "inf")) if partial else np.inf
+        left = max(minutes - self._elapsed_s() / 60, 0.0)
         folder = self.find(self.info["parameters"].get("runs_dir", "runs"))
-        with open_workers(n_workers) as client:
-            outcomes = run_all(tasks, root=folder, client=client, progress=progress)
+        with open_workers(n_workers if left else 1) as client:
+            outcomes = run_all(
+                tasks,
+                root=folder,
+                client=client,
+                progress=progress,
+                records=read_records(self.root / "published" / RECORDS),
+                minutes=left,
+            )
+        self._asked |= {task.key: task for task in tasks}
         for outcome in outcomes:
             self._lineage |= {found.task.key: found for found in outcome.lineage()}
         return outcomes
@@ -98,9 +124,11 @@ class Page:
         ----------
         **contents : DataFrame, Series, Dataset, list of Task or object
             A table becomes ``NAME.csv``, with its index only where that has a name; a dataset
-            ``NAME.nc``; tasks, for another chapter to go on from, and all else ``NAME.json``.
+            ``NAME.nc``; tasks, for another chapter to go on from, and all else ``NAME.json``; runs
+            become records in a folder ``NAME``, see :mod:`thesis_lib.study.records`.
         """
-        from thesis_lib.study.tasks import Task, write_tasks
+        from thesis_lib.study.records import write_records
+        from thesis_lib.study.tasks import Outcome, Task, write_tasks
 
         for name, content in contents.items():
             path = self.results / name
@@ -111,6 +139,8 @@ class Page:
                 content.to_netcdf(path.with_suffix(".nc"), engine="h5netcdf")
             elif isinstance(content, list) and all(isinstance(item, Task) for item in content):
                 write_tasks(path.with_suffix(".json"), content)
+            elif isinstance(content, list) and all(isinstance(item, Outcome) for item in content):
+                write_records(path, content)
             else:
                 write_json(path.with_suffix(".json"), content)
 
@@ -155,15 +185,20 @@ class Page:
         seeds : iterable of int
             More seeds that the results depend on.
         """
+        from thesis_lib.study.records import RECORD
+
         found = self._lineage.values()
         hashes: dict[str, dict[str, None]] = {}  # a dict in place of a set keeps the order
         for part in (*(outcome.scores.get("data", {}) for outcome in found), data or {}):
             for name, text in part.items():
                 hashes.setdefault(name, {}).update(dict.fromkeys(text.split()))
         known = {outcome.task.seed for outcome in found if hasattr(outcome.task, "seed")}
-        elapsed = datetime.now(UTC) - datetime.fromisoformat(self.info["started"])
+        finished = [self._lineage[key] for key in self._asked if key in self._lineage]
+        n_recorded = sum((outcome.folder / RECORD).exists() for outcome in finished)
+        runs = {"asked": len(self._asked), "finished": len(finished), "recorded": n_recorded}
         self.info |= {
-            "duration_s": round(elapsed.total_seconds(), 1),
+            "duration_s": round(self._elapsed_s(), 1),
+            "runs": runs,
             "data": {name: " ".join(parts) for name, parts in hashes.items()},
             "seeds": sorted(known.union(seeds)),
             **({"compute_s": round(sum(f.seconds for f in found), 1)} if found else {}),
@@ -175,6 +210,10 @@ class Page:
             self.results.rename(partial)
         self.results = folder
         _LOCKS[folder].release(force=True)
+
+    def _elapsed_s(self) -> float:
+        elapsed = datetime.now(UTC) - datetime.fromisoformat(self.info["started"])
+        return elapsed.total_seconds()
 
 
 def open_page(chapter: str, namespace: Mapping[str, Any], *, root: Path | None = None) -> Page:

@@ -1,13 +1,14 @@
 """Put executed chapters and their results where the book and the repository keep them."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-from thesis_lib.chapters.page import RUN_INFO, read_run_info
-from thesis_lib.chapters.parameters import list_chapters, project_root
+from thesis_lib.chapters.page import RECORDS, RUN_INFO, read_run_info
+from thesis_lib.chapters.parameters import find_chapter, list_chapters, project_root
 from thesis_lib.chapters.running import write_notebook
 
 _NOTES = {
@@ -19,7 +20,7 @@ _NOTES = {
 }
 
 
-def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
+def stage(*sources: Path | str, root: Path | None = None) -> list[Path]:
     """
     Copy executed chapters into the book, each with a banner that states what was run.
 
@@ -28,9 +29,9 @@ def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
 
     Parameters
     ----------
-    source : Path or str
-        Folder that holds one folder per chapter: ``results/laptop``, ``published``. A relative
-        one starts at the project.
+    *sources : Path or str
+        Folders that hold one folder per chapter: ``results/laptop``, ``published``. A relative one
+        starts at the project. Where several have a chapter, the last of them counts.
     root : Path, optional
         Folder of the project; found where left out.
 
@@ -49,7 +50,14 @@ def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
     from thesis_lib.study.claims import read_claims
 
     root = root or project_root()
-    folders = _find_finished(root / source, root)
+    folders = {
+        chapter: max(
+            (root / source / chapter for source in reversed(sources)),
+            key=Path.is_dir,
+        )
+        for chapter in list_chapters(root)
+    }
+    _check_finished(folders)
     tables = summarise_claims(read_claims(), folders.values())
     for name in ("chapters", "results"):
         shutil.rmtree(root / "book" / name, ignore_errors=True)
@@ -61,7 +69,7 @@ def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
         title, _, rest = opening.source.partition("\n")
         opening.source = f"{title}\n\n{format_banner(read_run_info(folder))}\n{rest}"
         write_notebook(notebook, page)
-        ignored = shutil.ignore_patterns("*.ipynb")
+        ignored = shutil.ignore_patterns("*.ipynb", RECORDS)
         shutil.copytree(folder, root / "book" / "results" / chapter, ignore=ignored)
         pages.append(page)
     for name, table in tables.items():
@@ -69,9 +77,11 @@ def stage(source: Path | str, *, root: Path | None = None) -> list[Path]:
     return pages
 
 
-def publish(profile: str, *, root: Path | None = None) -> Path:
+def publish(profile: str, chapter: str | None = None, *, root: Path | None = None) -> Path:
     """
-    Replace all chapters in ``published/`` by those of a profile.
+    Replace chapters in ``published/`` by those of a profile: one of them, or all without a name.
+
+    Records of runs are added to those in ``published/runs``.
 
     Raises
     ------
@@ -79,12 +89,17 @@ def publish(profile: str, *, root: Path | None = None) -> Path:
         If a chapter was not run or did not come to its end.
     """
     root = root or project_root()
-    folders = _find_finished(root / "results" / profile, root)
+    names = [find_chapter(chapter, root).stem] if chapter else list_chapters(root)
+    folders = {name: root / "results" / profile / name for name in names}
+    _check_finished(folders)
     published = root / "published"
-    for old in published.glob("[0-9][0-9]_*"):  # chapters; measurements of speed stay
+    for old in () if chapter else published.glob("[0-9][0-9]_*"):  # of chapters that are no more
         shutil.rmtree(old)
-    for chapter, folder in folders.items():
-        shutil.copytree(folder, published / chapter)
+    for name, folder in folders.items():
+        shutil.rmtree(published / name, ignore_errors=True)
+        shutil.copytree(folder, published / name, ignore=shutil.ignore_patterns(RECORDS))
+        if (folder / RECORDS).is_dir():
+            shutil.copytree(folder / RECORDS, published / RECORDS, dirs_exist_ok=True)
     return published
 
 
@@ -129,24 +144,27 @@ def format_banner(info: dict[str, Any]) -> str:
     commit = f"commit {info['commit'][:10]}" if info["commit"] else "no commit known"
     dirty = " with changes on top" if info["dirty"] else ""
     data = ", ".join(f"{name} `{digest}`" for name, digest in info["data"].items())
+    runs = info.get("runs", {})
+    if runs.get("finished", 0) < runs.get("asked", 0):
+        note += f"; {runs['finished']} of {runs['asked']} runs are finished"
+    recorded = f" {runs['recorded']} results are records." if runs.get("recorded") else ""
     return (
         f"````{{admonition}} Computed with profile *{profile}*: {note}\n"
         f":class: {kind} provenance\n"
         f"{_format_time(info)} on {info['device']} ({info['cpu']}, "
         f"{info['n_cores']} cores), {info['started'][:10]}, {commit}{dirty}. "
-        f"Seeds: {', '.join(map(str, info['seeds'])) or 'none'}. Data: {data or 'none'}.\n\n"
+        f"Seeds: {', '.join(map(str, info['seeds'])) or 'none'}. Data: {data or 'none'}."
+        f"{recorded}\n\n"
         f"Run it again:\n```bash\n{info['command']}\n```\n"
         "````\n"
     )
 
 
-def _find_finished(source: Path, root: Path) -> dict[str, Path]:
-    folders = {chapter: source / chapter for chapter in list_chapters(root)}
+def _check_finished(folders: Mapping[str, Path]) -> None:
     for chapter, folder in folders.items():
         read_run_info(folder)
         if not (folder / f"{chapter}.ipynb").is_file():
             raise FileNotFoundError(f"No {chapter}.ipynb in {folder}. Run the chapter again.")
-    return folders
 
 
 def _format_time(info: dict[str, Any]) -> str:

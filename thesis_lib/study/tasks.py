@@ -185,6 +185,8 @@ def run_all(
     root: str | os.PathLike[str],
     client: Any | None = None,
     progress: bool = True,
+    records: Mapping[str, Outcome] | None = None,
+    minutes: float = math.inf,
 ) -> list[Outcome]:
     """
     Find the results of tasks, and compute those that are not there yet; parents come first.
@@ -204,11 +206,18 @@ def run_all(
         are computed here, one by one.
     progress : bool
         Whether to print one line per task, with the time that the others will take.
+    records : mapping of str to Outcome, optional
+        Results by key that are taken where ``root`` does not have them, without their parents: of
+        :func:`~thesis_lib.study.records.read_records`.
+    minutes : float
+        Start no run after so many minutes. Runs of workers that are under way then are stopped,
+        and go on next time.
 
     Returns
     -------
     list of Outcome
-        In the order of the tasks, whoever computed them.
+        In the order of the tasks, whoever computed them; those that there was no time for are left
+        out.
 
     Raises
     ------
@@ -217,21 +226,30 @@ def run_all(
         was damaged.
     """
     tasks, root = list(tasks), Path(root).resolve()
-    ordered = _order(tasks)
+    keys = [task.key for task in tasks]
+    recorded = {
+        key: found
+        for key, found in (records or {}).items()
+        if key in keys and not (root / key / SCORES).exists()
+    }
+    ordered = _order(task for task in tasks if task.key not in recorded)
     for task in ordered.values():
         if not (root / task.key / SCORES).exists():
             task.check()
     n_workers = 1 if client is None else len(client.nthreads())
-    here = partial(_run_or_load, root)
-    results = _start(ordered, here) if client is None else _run_there(ordered, root, client)
+    end = perf_counter() + 60 * minutes
+    run = partial(_run_here, end=end) if client is None else partial(_run_there, client, end=end)
     outcomes: dict[str, Outcome] = {}
-    for outcome in results:
+    for outcome in run(ordered, root):
         outcomes[outcome.task.key] = outcome
         if progress:
             waiting = [task for key, task in ordered.items() if key not in outcomes]
             left = _format_left(waiting, outcomes.values(), n_workers)
             print(f"[{len(outcomes)}/{len(ordered)}] {_describe(outcome)}{left}", flush=True)
-    return [outcomes[task.key] for task in tasks]
+    if progress and recorded:
+        print(f"{len(recorded)} of {len(tasks)} results are records of earlier runs", flush=True)
+    outcomes = recorded | outcomes
+    return [outcomes[key] for key in keys if key in outcomes]
 
 
 def grid(task: AnyTask, **values: Iterable[Any]) -> list[AnyTask]:
@@ -300,7 +318,7 @@ def read_tasks(path: str | os.PathLike[str]) -> list[Any]:
         raise FileNotFoundError(f"No tasks {path}. Run the chapter that writes them first.")
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return [_build_task(name, values) for entry in content for name, values in entry.items()]
+        return [build_task(name, values) for entry in content for name, values in entry.items()]
     except DAMAGE as error:
         raise ValueError(
             f"Invalid tasks {path}: {in_one_line(error)}. Must be as this version of the library "
@@ -319,7 +337,7 @@ def read_task(folder: Path) -> Any:
     """
     try:
         config = _read_json(folder / CONFIG)
-        return _build_task(config["task"], config["fields"])
+        return build_task(config["task"], config["fields"])
     except DAMAGE as error:
         raise ValueError(
             f"Invalid run {folder}: {in_one_line(error)}. Must be a folder with the {CONFIG} of a "
@@ -344,16 +362,30 @@ def _order(tasks: Iterable[Task]) -> dict[str, Task]:
     return found
 
 
-def _start(tasks: Mapping[str, Task], start: Callable[[Task, Any], Any]) -> Iterator[Any]:
+def _start(tasks: Mapping[str, Task], start: Callable[[Task, Any], Any | None]) -> Iterator[Any]:
     """Yield what ``start`` returns for each task, given what it returned for the parents."""
     started: dict[str, Any] = {}
     for key, task in tasks.items():
-        parents = {name: started[parent.key] for name, parent in task.parents.items()}
-        started[key] = start(task, parents)
-        yield started[key]
+        parents = {name: started.get(parent.key) for name, parent in task.parents.items()}
+        if None not in parents.values() and (result := start(task, parents)) is not None:
+            started[key] = result
+            yield result
 
 
-def _run_there(tasks: Mapping[str, Task], root: Path, client: Any) -> Iterator[Outcome]:
+def _run_here(tasks: Mapping[str, Task], root: Path, *, end: float) -> Iterator[Outcome]:
+    """Outcomes as this process finishes them, those found included."""
+
+    def start(task: Task, parents: Parents) -> Outcome | None:
+        if perf_counter() > end and not (root / task.key / SCORES).exists():
+            return None
+        return _run_or_load(root, task, parents)
+
+    yield from _start(tasks, start)
+
+
+def _run_there(
+    client: Any, tasks: Mapping[str, Task], root: Path, *, end: float
+) -> Iterator[Outcome]:
     """Outcomes as the workers finish them."""
     from dask.distributed import as_completed  # slow to import, and only the few who spread need it
 
@@ -365,8 +397,14 @@ def _run_there(tasks: Mapping[str, Task], root: Path, client: Any) -> Iterator[O
         )
     job = (_run_with_threads, torch.get_num_threads(), root)
     futures = list(_start(tasks, partial(client.submit, *job, pure=False)))
-    for future in as_completed(futures):  # type: ignore[no-untyped-call]
-        yield future.result()
+    left = None if math.isinf(end) else max(end - perf_counter(), 0.0)
+    try:
+        for future in as_completed(futures, timeout=left):  # type: ignore[no-untyped-call]
+            yield future.result()
+    except TimeoutError:
+        if perf_counter() < end:  # that of a run
+            raise
+        client.cancel(futures)
 
 
 def _run_with_threads(n_threads: int, *job: Any) -> Outcome:
@@ -468,7 +506,8 @@ def _identify(value: Any) -> Any:
     return value
 
 
-def _build_task(name: str, values: Any) -> Task:
+def build_task(name: str, values: Any) -> Task:
+    """Build the task of a class by the plain values of its fields; refusals are of `DAMAGE`."""
     kinds = {kind.__name__: kind for kind in _list_subclasses(Task)}
     if name not in kinds:
         raise ValueError(f"unknown task {name!r}")

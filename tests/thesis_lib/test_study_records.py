@@ -1,0 +1,113 @@
+"""Tests of thesis_lib.study.records: results that outlive their runs."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+from tiny_project import Bet, Throw
+
+from thesis_lib.study import grid, run_all, tasks
+from thesis_lib.study.records import RECORD, read_records, write_records
+from thesis_lib.study.segmentation import load_sections
+
+PROBABILITY = np.array([[0.0, 0.25, 1.0], [np.nan, 0.123, 0.999]])
+BETS = grid(Bet(Throw(0)), seed=[0, 1])
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Folder with the records of two bets, whose runs are gone; parents have a history."""
+    outcomes = run_all(BETS, root=tmp_path / "runs", progress=False)
+    for outcome in outcomes:
+        sections = xr.Dataset({"inline_section": (("depth", "crossline"), PROBABILITY)})
+        sections.to_netcdf(outcome.folder / "sections.nc", engine="h5netcdf")
+        (outcome.parents["throw"].folder / "history.csv").write_text("epoch,loss\n1,0.5\n")
+        (outcome.folder / "weights.safetensors").write_bytes(b"large")
+    write_records(tmp_path / "records", outcomes)
+    shutil.rmtree(tmp_path / "runs")
+    return tmp_path / "records"
+
+
+def list_files(folder):
+    """Contents of all files below a folder, by relative path."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_records_take_the_place_of_runs(records, tmp_path, capsys):
+    """Scores, history and sections come back without computing, and parents are not asked for."""
+    again = run_all(BETS, root=tmp_path / "again", records=read_records(records))
+    assert [outcome.scores["won"] for outcome in again] == [2.0, 4.0]
+    assert not any(outcome.computed for outcome in again)
+    assert again[0].parents["throw"].history["loss"].tolist() == [0.5]
+    assert not list((tmp_path / "again").glob("*/scores.json"))
+    assert "2 of 2 results are records of earlier runs" in capsys.readouterr().out
+    section = load_sections(again[0])["inline_section"].values
+    np.testing.assert_allclose(section, PROBABILITY, atol=0.002)
+    assert not list(records.rglob("*.safetensors"))
+
+
+def test_runs_come_before_records(records, tmp_path):
+    """What the folder of runs has is taken from there, and what needs a parent computes it."""
+    found = run_all(BETS[:1], root=tmp_path / "again", progress=False)
+    both = run_all(BETS, root=tmp_path / "again", records=read_records(records), progress=False)
+    assert [outcome.folder for outcome in both] == [found[0].folder, records / BETS[1].key]
+    richer = Bet(BETS[1].throw, stake="a house")
+    (computed,) = run_all([richer], root=tmp_path / "again", records=read_records(records))
+    assert computed.computed
+    assert computed.parents["throw"].computed
+
+
+def test_records_count_whatever_computed_them(records, monkeypatch):
+    """Other code and libraries give tasks other keys; records state theirs and are found."""
+    old = BETS[0].key
+    monkeypatch.setattr(tasks, "version", str.upper)
+    task = Bet(Throw(0))
+    assert task.key != old
+    found = read_records(records)[task.key]
+    assert found.folder.name == old
+    content = json.loads((found.folder / RECORD).read_text())
+    assert content["libraries"]["torch"][0].isdigit()
+    assert len(content["sources"]) == 16
+
+
+def test_records_of_records_are_the_same(records, tmp_path):
+    """Published again, records keep their bytes; those that are there are left alone."""
+    outcomes = run_all(BETS, root=tmp_path / "x", records=read_records(records), progress=False)
+    write_records(tmp_path / "copy", outcomes)
+    assert list_files(tmp_path / "copy") == list_files(records)
+    (records / BETS[0].key / "sections.nc").unlink()
+    write_records(records, outcomes)
+    assert not (records / BETS[0].key / "sections.nc").exists()
+
+
+def test_records_of_other_versions_are_left_out(records):
+    """A task with an unknown field is no longer found, which is no error."""
+    path = records / BETS[0].key / RECORD
+    content = json.loads(path.read_text())
+    content["fields"]["luck"] = 7
+    path.write_text(json.dumps(content))
+    assert [found.task for found in read_records(records).values()] == BETS[1:]
+    assert read_records(records / "nowhere") == {}
+
+
+@pytest.mark.parametrize("damage", ["{", "[1]", {"seconds": None}, {"scores": [1]}])
+@pytest.mark.parametrize("name", ["", "throw/"])
+def test_damaged_records_are_refused(records, name, damage):
+    """A damaged record is named in one line, with what to do."""
+    path = records / BETS[0].key / name / RECORD
+    content = json.loads(path.read_text())
+    path.write_text(damage if isinstance(damage, str) else json.dumps(content | damage))
+    with pytest.raises(ValueError, match=rf"Cannot read .*{RECORD}: .* Delete the folder to"):
+        read_records(records)
+
+
+def test_without_time_nothing_is_computed(tmp_path, records):
+    """With no minutes left, what is there is returned and the rest is left out."""
+    (throw,) = run_all([Throw(1)], root=tmp_path / "runs", progress=False)
+    options = {"root": tmp_path / "runs", "minutes": 0.0, "progress": False}
+    assert run_all(BETS, **options) == []
+    assert [outcome.task for outcome in run_all([Throw(0), Throw(1)], **options)] == [throw.task]
+    assert len(run_all(BETS, **options, records=read_records(records))) == 2
