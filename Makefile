@@ -82,8 +82,9 @@ book: install  ## Run the chapters with PROFILE (default laptop) and build the b
 	@$(MAKE) --no-print-directory html PROFILE=$(PROFILE)
 	@if [ -t 1 ] && [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ]; then $(BIN)/python -m webbrowser "file://$(CURDIR)/$(HTML)/index.html"; fi
 
-site: install  ## The public site: the book from published/
-	$(BIN)/python -m thesis_lib stage --root published
+site: install  ## The public site: the book from published/, the loss study from its records
+	$(BIN)/python -m thesis_lib run 2 --profile study --minutes 0
+	$(BIN)/python -m thesis_lib stage --root published --root results/study
 	@$(MAKE) --no-print-directory pages
 
 publish: install  ## Keep the results of PROFILE in published/ and show them in README

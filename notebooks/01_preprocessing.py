@@ -575,7 +575,7 @@ def lay_out(scores):
 page.save(transfer_table=lay_out(scores), transfer_stored=lay_out(kept))
 
 # %% [markdown]
-# ```{csv-table} Transfer as computed by this page: mean Dice score over the target's sections with one thing left out, its difference to the full network, and the score of every section by its line number. With several seeds: mean ± one standard deviation.
+# ```{csv-table} Transfer as computed by this page: mean Dice score over the target's sections with one thing left out, its difference to the full network, and the score of every section by its line number. With several seeds: mean ± half of its 95 % interval.
 # :file: ../results/01_preprocessing/transfer_table.csv
 # :header-rows: 1
 # :name: tab-transfer

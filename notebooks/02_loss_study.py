@@ -14,13 +14,8 @@
 # %% [markdown]
 # # Which loss finds the salt best?
 #
-# **In short.** Of {glue:text}`n_losses` losses (seeds: {glue:text}`n_seeds`), the highest Dice
-# score on unseen volumes belongs to **{glue:text}`best_dice_loss`** ({glue:text}`best_dice:.4f`)
-# and the highest Perimetric Similarity to **{glue:text}`best_ps_loss`** ({glue:text}`best_ps:.4f`).
-# The order of the losses correlates with that of the thesis at {glue:text}`rank_dice` for Dice
-# and {glue:text}`rank_ps` for PS (Spearman). Of the thesis' claims about losses
-# {glue:text}`n_supported` are supported, {glue:text}`n_tied` tied, {glue:text}`n_contradicted`
-# contradicted, and {glue:text}`n_open` stay open: {numref}`tab-claims` lists them with their effects.
+# **In short.** {glue:text}`answer_1` {glue:text}`answer_2` {glue:text}`answer_3`
+# {glue:text}`answer_4` {glue:text}`answer_5`
 #
 # What can be set: the data (a preset of the synthetic earth or a volume of your own) and how they are
 # split, the losses and seeds that are compared, the budget of each network, and how scores turn
@@ -63,6 +58,7 @@ results_dir: str = "results/smoke/02_loss_study"  # where results go
 
 # %%
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -76,9 +72,16 @@ from thesis_lib.losses import LOSSES
 from thesis_lib.metrics import score_volume
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import PatchBatches, choose_data
-from thesis_lib.study.claim_tables import count_verdicts, effect_table
+from thesis_lib.study import evidence
+from thesis_lib.study.answer import answer_losses, join_names
+from thesis_lib.study.claim_tables import effect_table
 from thesis_lib.study.segmentation import load_sections
-from thesis_lib.study.tables import LOSS_NAMES, format_table1, read_thesis_table
+from thesis_lib.study.tables import (
+    LOSS_NAMES,
+    SCORE_NAMES,
+    format_table1,
+    read_thesis_table,
+)
 from thesis_lib.training import TrainConfig, fit
 
 page = chapters.open_page("02_loss_study", globals())
@@ -338,28 +341,39 @@ with torch.no_grad():
 assert np.isclose(by_hand, by_library, rtol=1e-3)
 
 # %% [markdown]
-# The runs, one line each:
+# The runs, one line each. Those that were published with this book are found as records of their
+# scores; those that were stopped go on.
 
 # %% tags=["nbval-ignore-output"]
-runs = page.run(tasks, n_workers)
-page.save(networks=tasks)
+runs = page.run(tasks, n_workers, partial=True)
+page.save(networks=tasks, runs=runs)
 
 # %% [markdown]
 # ## Table 1
 #
-# Scores compare the stitched prediction of a whole test volume with its mask, in three dimensions.
-# Dice counts samples. PS compares the sizes of the two perimeters and nothing else: it does not see
-# *where* they are. So three scores that do see it are listed with it, in metres: surface Dice, the largest of
-# the distances between the boundaries but for the worst twentieth, and their mean.
+# Scores compare the stitched prediction of a whole test volume with its mask, in three dimensions, and are
+# averaged over the volumes of a seed. Dice counts samples. PS compares the sizes of the two perimeters and
+# nothing else: it does not see *where* they are. So three scores that do see it are listed with it, in
+# metres: surface Dice, the largest of the distances between the boundaries but for the worst twentieth,
+# and their mean.
 
 # %%
 scores = study.tabulate(runs, loss="network.loss", seed="network.seed")
 scores = scores.sort_values(["loss", "seed"], ignore_index=True)
 thesis = read_thesis_table()
-page.save(scores=scores, table1=format_table1(scores, thesis))
 
 # %% [markdown]
-# ```{csv-table} Scores of every loss on the unseen volumes, beside the Table 1 of the thesis. With several seeds: mean ± one standard deviation.
+# The losses that may be the best by a score are all that no rival exceeds beyond the spread of the seeds:
+
+# %%
+judged = ["dice", "perimetric_similarity", "surface_dice"]
+judged = [name for name in judged if scores[name].notna().all()]
+best = {s: evidence.find_best_set(scores, s, by="loss") for s in judged}
+bold = best if scores["seed"].nunique() > 2 else {}
+page.save(scores=scores, table1=format_table1(scores, thesis, bold=bold))
+
+# %% [markdown]
+# ```{csv-table} Scores of every loss on the unseen volumes, beside the Table 1 of the thesis. With several seeds: mean ± half of its 95 % interval; bold: the losses that may be the best (95 % confidence set).
 # :file: ../results/02_loss_study/table1.csv
 # :header-rows: 1
 # :name: tab-table1
@@ -368,16 +382,53 @@ page.save(scores=scores, table1=format_table1(scores, thesis))
 # %% tags=["training"] mystnb={"figure": {"name": "fig-scores", "caption": "Dice and PS of every loss: ours and the thesis'."}, "image": {"alt": "Dot plot with a row per loss: our scores and those of the thesis, for Dice on the left and PS on the right."}}
 fig = plotting.plot_table(scores.replace({"loss": names}), thesis.rename(names))
 # %% [markdown]
+# How often each loss is the first of a seed tells the same in another way:
+
+# %% tags=["training"]
+firsts = {s: evidence.count_first(scores, s, by="loss") for s in judged}
+pd.DataFrame(firsts).rename(index=names, columns=SCORE_NAMES)
+
+# %% [markdown]
 # Other data, other numbers: what can be compared is the order of the losses. Spearman's rank
-# correlation is 1 for the same order, -1 for the reverse one and near 0 for none.
+# correlation is 1 for the same order, -1 for the reverse one and near 0 for none; its interval is
+# that of a bootstrap over seeds.
 
 # %% tags=["training-0.6"]
-both = ["dice", "perimetric_similarity"]
-means = scores.groupby("loss")[both].mean()
-ranks = means.corrwith(thesis.loc[means.index, both], method="spearman")
-ranks = ranks if len(means) > 2 else ranks * np.nan  # two always agree or not
-ranks.rename("rank correlation").to_frame()
+ranks = {
+    SCORE_NAMES[s]: evidence.correlate_ranks(scores, thesis[s], s, by="loss")
+    for s in ("dice", "perimetric_similarity")
+}
+ranks = pd.DataFrame(ranks, index=["rank correlation", "low", "high"]).T
+page.save(ranks=ranks.rename_axis("score"))
+ranks.round(2)
 
+# %% [markdown]
+# Earths differ more than losses do: an order that one earth shows may be reversed by the next
+# ({numref}`fig-earths`), which is why every seed has earths of its own and only differences within a seed
+# count.
+
+# %%
+each = study.tabulate(
+    runs, rows="volumes", loss="network.loss", seed="network.seed"
+)
+each["volume"] = each.groupby(["loss", "seed"]).cumcount()
+by_volume = each.pivot(index="loss", columns=["seed", "volume"], values="dice")
+by_volume = by_volume[by_volume.mean().sort_values().index].rename(names)
+
+# %% [markdown]
+# One panel per loss, with all others behind it, and the volumes in order of their mean score:
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-earths", "caption": "Dice score of every loss on each unseen volume of each seed, in the order of the mean over all losses."}, "image": {"alt": "One small diagram per loss: its Dice score rises from the hardest to the easiest volume, in front of the grey curves of all other losses."}}
+fig = plotting.plot_histories(
+    {
+        name: {"this loss": row[None], "the other losses": by_volume.to_numpy()}
+        for name, row in zip(by_volume.index, by_volume.to_numpy(), strict=True)
+    },
+    xlabel="unseen volume, from hard to easy",
+    ylabel="Dice",
+    background="the other losses",
+    x=np.arange(1, by_volume.shape[1] + 1),
+)
 # %% [markdown]
 # ## Budget and learning rate
 #
@@ -387,43 +438,78 @@ ranks.rename("rank correlation").to_frame()
 
 # %% tags=["nbval-ignore-output"]
 longer = [
-    task
-    for budget in budgets
-    for task in study.grid(
+    study.grid(
         row.change(train=replace(train, epochs=budget * epochs)),
         seed=budget_seeds,
         loss=contested,
     )
+    for budget in budgets
 ]
-budget_runs = page.run(longer, n_workers)
+budget_runs = page.run(chain(*longer), n_workers, partial=True)
 
 # %% [markdown]
 # A row that changes a lot says that its position in Table 1 is owed to the budget:
 
 # %% tags=["training-0.3"]
-by_budget = study.tabulate(
-    budget_runs, loss="network.loss", epochs="network.train.epochs"
-)
+columns = {"loss": "network.loss", "seed": "network.seed"}
+columns |= {"epochs": "network.train.epochs", "lr": "network.train.lr"}
+by_budget = study.tabulate(budget_runs, **columns)
 by_budget.pivot_table("dice", "loss", "epochs").round(4)
 
 # %% [markdown]
-# The same with the learning rate:
+# How flat the curves are: what the last quarter of the epochs adds to the Dice score of the volume that is
+# watched. It selects nothing; a large gain says that a loss was not done.
+
+# %%
+curves = study.tabulate_histories(budget_runs, **columns)
+is_end = curves["epoch"] == curves["epochs"]
+is_before = curves["epoch"] == curves["epochs"] * 3 // 4
+ends, before = (
+    part.groupby(["loss", "epochs"])["validation_dice"].mean()
+    for part in (curves[is_end], curves[is_before])
+)
+
+# %% tags=["training-0.3"]
+(ends - before).unstack().rename(index=names).round(4)
+
+# %% [markdown]
+# The curves themselves, of all seeds:
+
+# %%
+table = curves.pivot(
+    index=["loss", "epochs", "seed"], columns="epoch", values="validation_dice"
+)
+panels = {
+    names[loss]: {f"{n} epochs": each for n, each in part.groupby("epochs")}
+    for loss, part in table.groupby("loss")
+}
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-budgets", "caption": "Dice score on the watched volume against the epoch, for every budget and seed; thick lines are medians."}, "image": {"alt": "One small diagram for each contested loss with curves that rise over the epochs, one colour for each budget."}}
+fig = plotting.plot_histories(
+    {
+        name: {label: part.to_numpy() for label, part in curves.items()}
+        for name, curves in panels.items()
+    },
+    xlabel="epoch",
+    ylabel="validation Dice",
+    x=table.columns.to_numpy(),
+)
+# %% [markdown]
+# The learning rate in the same way:
 
 # %% tags=["nbval-ignore-output"]
 scaled = [
-    task
+    study.grid(row.change(train=replace(train, lr=lr * factor)), loss=contested)
     for factor in lr_factors
-    for task in study.grid(
-        row.change(train=replace(train, lr=lr * factor)), loss=contested
-    )
 ]
-lr_runs = page.run(scaled, n_workers)
+lr_runs = page.run(chain(*scaled), n_workers, partial=True)
 
 # %% [markdown]
 # Each row is a loss, each column a learning rate:
 
 # %% tags=["training-0.3"]
-by_lr = study.tabulate(lr_runs, loss="network.loss", lr="network.train.lr")
+by_lr = study.tabulate(lr_runs, **columns)
+page.save(by_budget=by_budget, by_lr=by_lr, runs=[*budget_runs, *lr_runs])
 by_lr.pivot_table("dice", "loss", "lr").round(4)
 
 # %% [markdown]
@@ -495,12 +581,25 @@ fig = plotting.plot_predictions(
     section["amplitude"], section["salt"], probabilities
 )
 # %% [markdown]
+# The losses with the highest and the lowest mean Dice, and the baseline:
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-answer", "caption": "An unseen section with the true salt (solid) and three predictions (dashed): the loss with the highest Dice of all seeds, the baseline, and the loss with the lowest."}, "image": {"alt": "Four times the same seismic section with the outline of the salt: alone, and with the predicted outline of three losses."}}
+means = scores.groupby("loss")[judged].mean()
+chosen = [means["dice"].idxmax(), "bce_dice", means["dice"].idxmin()]
+shown = [names[loss] for loss in dict.fromkeys(chosen)]
+fig = plotting.plot_predictions(
+    section["amplitude"],
+    section["salt"],
+    {name: probabilities[name] for name in shown if name in probabilities},
+)
+page.save(answer=fig)
+# %% [markdown]
 # ## The claims
 #
 # Each statement of the thesis about losses was written down with its score, rule and margin before
-# the first full run. A network is one observation, its seed pairs it with the networks of the other
-# losses, and $d$ is the difference of their scores. {doc}`../notation` states the rule. With fewer
-# than three seeds every claim stays undecided.
+# the first full run. A seed is one observation; it pairs the networks of all losses, and $d$ is the
+# difference of their scores. {doc}`../notation` states the rule. With fewer than three seeds every claim
+# stays undecided.
 
 # %%
 decisions = page.decide("losses", scores, entries=thesis.index, by="loss")
@@ -547,6 +646,43 @@ assert (decision.verdict == "supported") == (low > 0)
 # %% tags=["training"] mystnb={"figure": {"name": "fig-effects", "caption": "Effect of every claim against each rival: mean difference over seeds with its one-sided 95 % bounds. Right of zero speaks for the claim."}, "image": {"alt": "Forest plot with a row per claim and rival: a dot for the mean difference and a bar for its bounds, around a vertical line at zero."}}
 fig = plotting.plot_effects(effect_table(decisions))
 # %% [markdown]
+# ## How sure is that?
+#
+# How often would studies like this one support a claim, if the true difference to every rival were its
+# margin, or twice that? Where this *power* is low, so many seeds cannot be expected to decide the claim.
+# And would bounds from a bootstrap over seeds, which assume no normal distribution, judge otherwise?
+
+# %%
+claims = [decision.claim for decision in decisions]
+sure = evidence.judge_evidence(claims, scores, entries=thesis.index, by="loss")
+page.save(evidence=sure)
+
+# %% tags=["training"]
+sure.set_index("claim").round(3)
+
+# %% [markdown]
+# Which verdicts would change if the losses that got the largest budget were all there are? With few seeds
+# most claims stay undecided; a verdict that turns into its opposite says that the budget decides.
+
+# %%
+largest = by_budget[by_budget["epochs"] == by_budget["epochs"].max()]
+again = [
+    study.decide(claim, largest, entries=contested, by="loss")
+    if len({claim.subject, *contested}) == len(contested) > 1
+    else None
+    for claim in claims
+]
+
+# %% tags=["training"]
+pd.DataFrame(
+    {
+        "all losses": [decision.verdict for decision in decisions],
+        "largest budget": [each.verdict if each else "–" for each in again],
+    },
+    index=[claim.statement for claim in claims],
+)
+
+# %% [markdown]
 # ## Check
 #
 # The thesis' own table has to support the thesis' own claims, or they were copied wrongly; and a
@@ -573,16 +709,14 @@ perfect = score_volume(truth, truth, spacing_m=(1.0, 1.0, 1.0), tolerance_m=1.0)
 # The numbers in the text come from here:
 
 # %% tags=["nbval-ignore-output"]
+answer = answer_losses(scores, decisions, budgets=by_budget, rates=by_lr)
+page.save(sentences=answer)
 page.tell(
-    n_losses=len(losses),
-    n_seeds=len(seeds),
-    best_dice_loss=names[means["dice"].idxmax()],
-    best_dice=means["dice"].max(),
-    best_ps_loss=names[means["perimetric_similarity"].idxmax()],
-    best_ps=means["perimetric_similarity"].max(),
-    rank_dice=f"{ranks['dice']:.2f}",
-    rank_ps=f"{ranks['perimetric_similarity']:.2f}",
-    **count_verdicts(decisions),
+    n_losses=scores["loss"].nunique(),
+    n_seeds=scores["seed"].nunique(),
+    n_planned=len(seeds),
+    **{f"best_by_{s}": join_names(losses) for s, losses in best.items()},
+    **{f"answer_{n}": text for n, text in enumerate(answer, start=1)},
 )
 page.close()
 
@@ -593,4 +727,5 @@ page.close()
 #   never saw; {numref}`tab-table1` has the scores, {numref}`tab-claims` what follows from them.
 # - PS alone can be high for a body in the wrong place. Where it and the surface Dice disagree, the
 #   surface Dice is to be trusted.
-# - A ranking without a spread over seeds is no ranking: with one seed, no claim is decided.
+# - A ranking without a spread over seeds is no ranking: with one seed, no claim is decided. This page has
+#   {glue:text}`n_seeds` of {glue:text}`n_planned` seeds that its profile asks for.

@@ -169,7 +169,7 @@ table = table.rename(index=titles, columns=columns).rename_axis("Network")
 page.save(classifiers=scores, classifiers_table=table)
 
 # %% [markdown]
-# ```{csv-table} Both classifiers and the control on patches of the unseen volumes. With several seeds: mean ± one standard deviation.
+# ```{csv-table} Both classifiers and the control on patches of the unseen volumes. With several seeds: mean ± half of its 95 % interval.
 # :file: ../results/03_activation_maximization/classifiers_table.csv
 # :header-rows: 1
 # :name: tab-classifiers

@@ -149,27 +149,18 @@ def readme(repository):
 
 
 def test_readme_shows_what_is_published(repository, readme):
-    """Table and figure of the README are those of published/."""
+    """Figure, answer and table of the README are those of published/."""
     if not (repository / "published").is_dir():
         pytest.skip("nothing is published yet")
     text = (repository / "README.md").read_text(encoding="utf-8")
-    assert readme["format_table"](repository) in text
+    assert readme["format_answer"](repository) in text
     (figure,) = re.findall(r"!\[.+?\]\((.+?)\)", text)
-    assert (repository / figure).read_bytes() == readme["read_figure"](repository)
+    assert (repository / figure).is_file()
 
 
-def test_readme_script_replaces_only_the_table(readme):
+def test_readme_script_replaces_only_the_answer(readme):
     """The text around the marks stays, and a README without marks is refused."""
-    text = "before\n<!-- table 1: x -->\nold\n<!-- end of table 1 -->\nafter\n"
-    assert readme["replace_table"](text, "new\n") == text.replace("old", "new")
-    with pytest.raises(ValueError, match="Must hold <!-- table 1 -->"):
-        readme["replace_table"]("no marks", "| a |")
-
-
-def test_readme_script_wants_an_executed_chapter(readme, tmp_path):
-    """A published chapter without its figure is refused."""
-    folder = tmp_path / "published" / "02_loss_study"
-    folder.mkdir(parents=True)
-    (folder / "02_loss_study.ipynb").write_text('{"cells": []}')
-    with pytest.raises(ValueError, match="shows no fig-predictions"):
-        readme["read_figure"](tmp_path)
+    text = "before\n<!-- answer: x -->\nold\n<!-- end of answer -->\nafter\n"
+    assert readme["replace_answer"](text, "new\n") == text.replace("old", "new")
+    with pytest.raises(ValueError, match="Must hold <!-- answer -->"):
+        readme["replace_answer"]("no marks", "| a |")

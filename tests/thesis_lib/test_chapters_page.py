@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from unittest.mock import Mock, call
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 from tiny_project import CHAPTER, SMOKE, Bet, Throw, finish_chapter, make_project, open_chapter
 
 from thesis_lib import chapters
@@ -177,3 +180,47 @@ def test_claims_of_several_tasks_are_kept_together(project):
     kept = read_decisions(page.results / "claims.json")
     assert [decision.claim.id for decision in kept] == [d.claim.id for d in (*first, *second)]
     assert len(pd.read_csv(page.results / "claims.csv")) == len(kept)
+
+
+def test_a_chapter_can_do_without_what_there_is_no_time_for(project, monkeypatch):
+    """When time is up, what has finished is returned and counted; with nothing there is an error."""
+    bets = [Bet(Throw(seed)) for seed in (0, 1)]
+    open_chapter(project).run(bets[:1], progress=False)
+    monkeypatch.setenv("THESIS_MINUTES", "0")
+    page = open_chapter(project)
+    found = page.run(bets, progress=False, partial=True)
+    assert [outcome.task for outcome in found] == bets[:1]
+    with pytest.raises(ValueError, match=r"minutes 0: no run has finished in .* Must be more"):
+        page.run(bets[1:], progress=False, partial=True)
+    page.close()
+    info = chapters.read_run_info(page.results)
+    assert info["runs"] == {"asked": 2, "finished": 1, "recorded": 0}
+    assert "; 1 of 2 runs are finished\n" in chapters.staging.format_banner(info)
+    assert len(open_chapter(project).run(bets, progress=False)) == 2  # others wait for all
+
+
+def test_published_records_are_found(project):
+    """Runs that a chapter saves are published as records, and are found there by other copies."""
+    bets = [Bet(Throw(seed)) for seed in (0, 1)]
+    page = open_chapter(project)
+    page.save(runs=page.run(bets, progress=False))
+    page.close()
+    chapters.write_notebook(nbformat.v4.new_notebook(), page.results / f"{CHAPTER}.ipynb")
+    chapters.publish("smoke", root=project)
+    assert not (project / "published" / CHAPTER / "runs").exists()
+    shutil.rmtree(project / "runs")
+    again = open_chapter(project)
+    found = again.run(bets, progress=False)
+    assert [outcome.folder.parent for outcome in found] == [project / "published" / "runs"] * 2
+    again.close()
+    info = chapters.read_run_info(again.results)
+    assert info["runs"] == {"asked": 2, "finished": 2, "recorded": 2}
+    assert " 2 results are records.\n" in chapters.staging.format_banner(info)
+    assert not list((project / "runs").glob("*/scores.json"))
+
+
+def test_figures_are_saved_as_pictures(project):
+    """A figure becomes a PNG."""
+    page = open_chapter(project)
+    page.save(answer=Figure())
+    assert (page.results / "answer.png").read_bytes().startswith(b"\x89PNG")

@@ -25,11 +25,12 @@ def test_stage(project):
     assert not old.exists()
     results = project / "book" / "results"
     assert sorted(path.name for path in (results / CHAPTER).iterdir()) == ["run.json", "table1.csv"]
-    assert {path.stem for path in results.glob("*.csv")} == {"claims", "checks", "verdicts"}
+    tables = {"conclusions", "claims", "checks", "verdicts"}
+    assert {path.stem for path in results.glob("*.csv")} == tables
     header, *rows = (results / "claims.csv").read_text(encoding="utf-8").splitlines()
     assert header.startswith("Claim,Source,Measure and rule,Verdict,")
     assert rows
-    assert all(row.endswith(",**not run**,–,–") for row in rows)
+    assert all(row.endswith(",**not run**,–,–,–") for row in rows)
 
 
 def test_stage_needs_all_chapters(project):

@@ -135,6 +135,24 @@ def test_all_claims_stand_in_one_table(tmp_path):
     ]
 
 
+def test_conclusions_quote_the_thesis_and_the_check(tmp_path):
+    """A claim has the thesis' own difference, ours, the verdict of its check, and Holm's word."""
+    check = replace(DICE, id="d", source="not in the thesis", checks="c", measure="surface_dice")
+    scores = {"dice": [0.7, 0.71, 0.70], "mse": [0.8, 0.83, 0.81], "bce": [0.7, 0.7, 0.72]}
+    decisions = [make_decision(DICE, **SCORES), make_decision(check, **scores)]
+    claims = [DICE, check, BELOW]
+    tables = summarise_claims(claims, [make_results(tmp_path, "02_a", *decisions)])
+    wins, little = tables["conclusions"].to_dict("records")
+    assert wins["Thesis"] == "Jaccard: +0.0058"
+    assert wins["Ours"].startswith("MSE: +0.0967 [")
+    assert wins["Verdict"] == "**supported, fails its check**"
+    assert wins["Check"] == "contradicted"
+    assert wins["Why"].startswith("all are below dice, but: mse is not below dice")
+    assert (little["Thesis"], little["Check"], little["Why"]) == ("from pictures", "–", "–")
+    alone = summarise_claims([DICE, BELOW], [make_results(tmp_path, "03_b", decisions[0])])
+    assert alone["claims"]["Holm"].tolist() == ["survives", "–"]
+
+
 def test_verdicts_are_those_of_the_claims(tmp_path):
     """A claim may be reworded; another rule, or a verdict on what is no claim, is refused."""
     folder = make_results(tmp_path, "02_a", make_decision(DICE, dice=[1], mse=[0], bce=[0]))

@@ -107,6 +107,11 @@ class Page:
                 records=read_records(self.root / "published" / RECORDS),
                 minutes=left,
             )
+        if tasks and not outcomes:
+            raise ValueError(
+                f"Invalid number of minutes {minutes:g}: no run has finished in {folder}. Must be "
+                "more, or left out."
+            )
         self._asked |= {task.key: task for task in tasks}
         for outcome in outcomes:
             self._lineage |= {found.task.key: found for found in outcome.lineage()}
@@ -124,8 +129,9 @@ class Page:
         ----------
         **contents : DataFrame, Series, Dataset, list of Task or object
             A table becomes ``NAME.csv``, with its index only where that has a name; a dataset
-            ``NAME.nc``; tasks, for another chapter to go on from, and all else ``NAME.json``; runs
-            become records in a folder ``NAME``, see :mod:`thesis_lib.study.records`.
+            ``NAME.nc``; a figure ``NAME.png``; tasks, for another chapter to go on from, and all
+            else ``NAME.json``; runs become records in a folder ``NAME``, see
+            :mod:`thesis_lib.study.records`.
         """
         from thesis_lib.study.records import write_records
         from thesis_lib.study.tasks import Outcome, Task, write_tasks
@@ -137,6 +143,8 @@ class Page:
                 content.to_csv(path.with_suffix(".csv"), index=has_name)
             elif isinstance(content, xr.Dataset):
                 content.to_netcdf(path.with_suffix(".nc"), engine="h5netcdf")
+            elif hasattr(content, "savefig"):
+                content.savefig(path.with_suffix(".png"), dpi=150)
             elif isinstance(content, list) and all(isinstance(item, Task) for item in content):
                 write_tasks(path.with_suffix(".json"), content)
             elif isinstance(content, list) and all(isinstance(item, Outcome) for item in content):

@@ -25,7 +25,7 @@ def stage(*sources: Path | str, root: Path | None = None) -> list[Path]:
     Copy executed chapters into the book, each with a banner that states what was run.
 
     ``book/chapters`` and ``book/results`` are made anew. The latter also gets the tables of all
-    claims: ``claims.csv``, ``checks.csv``, ``verdicts.csv``.
+    claims: ``conclusions.csv``, ``claims.csv``, ``checks.csv``, ``verdicts.csv``.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ from thesis_lib.study.segmentation import Score as Score
 from thesis_lib.study.segmentation import ScoreSections as ScoreSections
 from thesis_lib.study.segmentation import Train as Train
 from thesis_lib.study.tables import tabulate as tabulate
+from thesis_lib.study.tables import tabulate_histories as tabulate_histories
 from thesis_lib.study.tasks import grid as grid
 from thesis_lib.study.tasks import read_tasks as read_tasks
 from thesis_lib.study.tasks import run_all as run_all

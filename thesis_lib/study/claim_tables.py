@@ -19,7 +19,7 @@ from thesis_lib.study.claims import (
     Decision,
     gate_claims,
 )
-from thesis_lib.study.tables import NAMES, NOT_RUN
+from thesis_lib.study.tables import NAMES, NOT_RUN, read_thesis_table
 
 CLAIMS = "claims.json"  # what a chapter decided
 MEASURE_NAMES = NAMES["scores"] | NAMES["measures"]
@@ -157,8 +157,10 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
     Returns
     -------
     dict of str to DataFrame of str
-        ``claims``: those of the thesis. ``checks``: those that check them. Both link to the
-        chapters. ``verdicts``: how many claims of the thesis have which verdict.
+        ``conclusions``: those of the thesis in short, with the thesis' own numbers and the verdict
+        of the check. ``claims``: the same claims with rule, source, and whether they survive Holm's
+        correction. ``checks``: those that check them. Both link to the chapters. ``verdicts``: how
+        many claims of the thesis have which verdict.
     """
     found = collect_decisions(claims, folders)
     decisions = gate_claims([decision for decision, _ in found.values()])
@@ -171,6 +173,7 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
                 f"**{each.verdict}**: {each.reason}".removesuffix(": ") for each in decisions
             ],
             _EFFECT: [_format_effect(decision) for decision in decisions],
+            "Holm": _survive(decisions),
             "Chapter": [_link(chapter) for _, chapter in found.values()],
         }
     )
@@ -183,10 +186,55 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
         index=pd.unique(tasks), columns=columns, fill_value=0
     )
     return {
+        "conclusions": _conclude(claims, decisions),
         "claims": table[own],
         "checks": table[~own],
         "verdicts": counts.reset_index(names="Claims about"),
     }
+
+
+def _conclude(claims: Sequence[Claim], decisions: Sequence[Decision]) -> pd.DataFrame:
+    """One row per claim of the thesis: what it says, what was found, and what its check says."""
+    checks = {each.claim.checks: each.verdict for each in decisions if each.claim.checks}
+    rows = [
+        {
+            "Claim": claim.statement,
+            "Thesis": _quote_thesis(claim),
+            "Ours": _format_effect(each),
+            "Verdict": f"**{each.verdict}**",
+            "Check": checks.get(claim.id, "–"),
+            "Why": each.reason or "–",
+        }
+        for claim, each in zip(claims, decisions, strict=True)
+        if claim.checks is None
+    ]
+    return pd.DataFrame(rows)
+
+
+def _quote_thesis(claim: Claim) -> str:
+    """Difference in the thesis' Table 1 that a claim rests on, in the way of `_format_effect`."""
+    table = read_thesis_table()
+    if claim.task != "losses" or claim.measure not in table:
+        return "from pictures"
+    scores = table[claim.measure]
+    others = scores.drop(claim.subject)
+    rival = str(others.idxmin() if claim.rule == "worst" else others.idxmax())
+    sign = 1 if claim.rule == "best" else -1
+    return f"{ENTRY_NAMES[rival]}: {sign * (scores[claim.subject] - scores[rival]):+.4f}"
+
+
+def _survive(decisions: Sequence[Decision]) -> list[str]:
+    """Whether each claim of the thesis survives a correction for the number of all of them."""
+    from thesis_lib.study.evidence import survive_holm  # scipy.stats takes long to import
+
+    own = {each.claim.id: each for each in decisions if each.claim.checks is None}
+    surviving = survive_holm({name: each.p_value for name, each in own.items()})
+    words = {name: "survives" if name in surviving else "does not" for name in own}
+    is_own = [each.verdict == SUPPORTED and each.claim.id in words for each in decisions]
+    return [
+        words[each.claim.id] if counts else "–"
+        for each, counts in zip(decisions, is_own, strict=True)
+    ]
 
 
 def _format_rule(claim: Claim) -> str:

@@ -1,6 +1,6 @@
 """Tables: scores of runs, Table 1 next to the thesis', and the names of what they hold."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
 from types import NoneType
@@ -8,6 +8,7 @@ from types import NoneType
 import numpy as np
 import pandas as pd
 import yaml
+from scipy.special import stdtrit
 
 from thesis_lib.study.tasks import Outcome
 
@@ -18,6 +19,7 @@ NAMES: dict[str, dict[str, str]] = yaml.safe_load(
     Path(__file__).with_name("names.yml").read_text(encoding="utf-8")
 )
 LOSS_NAMES, SCORE_NAMES = NAMES["losses"], NAMES["scores"]
+BASELINE = "bce_dice"
 NOT_RUN = "not run"
 _CELL = (str, int, float, NoneType)  # what fits a cell of a table
 _DIGITS = {"hausdorff95_m": 0, "mean_surface_distance_m": 1}
@@ -55,14 +57,47 @@ def tabulate(
     return frame.astype(dict.fromkeys(frame.columns[frame.isna().all()], float))
 
 
+def tabulate_histories(outcomes: Iterable[Outcome], **columns: str) -> pd.DataFrame:
+    """
+    Lay the histories of networks out as a table, with one row per run and epoch.
+
+    Parameters
+    ----------
+    outcomes : iterable of Outcome
+        Finished scores of networks.
+    **columns : str
+        As in `tabulate`.
+
+    Returns
+    -------
+    DataFrame
+        The columns asked for, then those of the histories; ``validation_dice`` is NaN where no
+        volume was watched.
+    """
+    table = [
+        outcome.parents["network"].history.assign(
+            **{name: attrgetter(path)(outcome.task) for name, path in columns.items()}
+        )
+        for outcome in outcomes
+    ]
+    joined = pd.concat(table, ignore_index=True)
+    others = [name for name in joined if name not in columns]
+    return joined.reindex(columns=[*columns, *{**dict.fromkeys(others), "validation_dice": None}])
+
+
 def read_thesis_table() -> pd.DataFrame:
     """Read the thesis' Table 1, indexed by loss key, in the thesis' order."""
     return pd.read_csv(REFERENCE / "table1.csv", index_col="loss")
 
 
-def format_table1(scores: pd.DataFrame, thesis: pd.DataFrame) -> pd.DataFrame:
+def format_table1(
+    scores: pd.DataFrame,
+    thesis: pd.DataFrame,
+    *,
+    bold: Mapping[str, Collection[str]] | None = None,
+) -> pd.DataFrame:
     """
-    Lay out Table 1 for readers: means (and, over several seeds, their spread) next to the thesis.
+    Lay out Table 1 for readers: means (and, over several seeds, intervals) next to the thesis.
 
     Parameters
     ----------
@@ -70,18 +105,21 @@ def format_table1(scores: pd.DataFrame, thesis: pd.DataFrame) -> pd.DataFrame:
         One row per network: columns ``loss``, ``seed`` and one for each of `SCORE_NAMES`.
     thesis : DataFrame
         See :func:`read_thesis_table`. Its losses are the rows; one that was not run says so.
+    bold : mapping of str to collection of str, optional
+        Losses to print bold, by score: those that may be the best.
 
     Returns
     -------
     DataFrame of str
-        Mean, and ± one standard deviation over seeds where there are at least two.
+        As `format_cell` writes them.
     """
     rows = []
     for loss, reported in thesis.iterrows():
         ours = scores[scores["loss"] == loss]
         row = {"Loss": LOSS_NAMES[str(loss)]}
         for score, name in SCORE_NAMES.items():
-            row[name] = format_cell(ours[score], digits=_DIGITS.get(score, 4))
+            cell = format_cell(ours[score], digits=_DIGITS.get(score, 4))
+            row[name] = f"**{cell}**" if loss in (bold or {}).get(score, ()) else cell
         for score in ("dice", "perimetric_similarity"):
             row[f"Thesis: {SCORE_NAMES[score]}"] = f"{reported[score]:.4f}"
         rows.append(row)
@@ -89,11 +127,13 @@ def format_table1(scores: pd.DataFrame, thesis: pd.DataFrame) -> pd.DataFrame:
 
 
 def format_cell(values: "pd.Series[float]", *, digits: int) -> str:
-    """Write the mean of some seeds, and their standard deviation where there are several."""
+    """Write the mean of some seeds, and half of its 95 % interval where there are several."""
     if values.empty:
         return NOT_RUN
     if values.isna().any():
         return "–"  # not known here, for example metres on a time axis
     mean = f"{values.mean():.{digits}f}"
-    spread = len(values) > 1 and np.isfinite(values).all()  # an empty mask is infinitely far
-    return f"{mean} ± {values.std():.{digits}f}" if spread else mean
+    if len(values) < 2 or not np.isfinite(values).all():  # an empty mask is infinitely far
+        return mean
+    half = stdtrit(len(values) - 1, 0.975) * values.std() / np.sqrt(len(values))
+    return f"{mean} ± {half:.{digits}f}"
