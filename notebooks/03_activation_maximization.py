@@ -543,7 +543,7 @@ decisions = [
 # :name: tab-am-claims
 # ```
 
-# %% tags=["training"] mystnb={"figure": {"name": "fig-am-effects", "caption": "Effect of every claim: mean over seeds with its one-sided 95 % bounds. Right of zero speaks for the claim."}, "image": {"alt": "Forest plot with a panel per claim: a dot for the mean and a bar for its bounds, around a vertical line at zero."}}
+# %% tags=["training"] mystnb={"figure": {"name": "fig-am-effects", "caption": "Effect of every claim: mean over seeds with its one-sided 95 % bounds. Right of zero speaks for the claim; the grey band is the margin, within which differences do not matter."}, "image": {"alt": "Forest plot with a panel per claim: a dot for the mean and a bar for its bounds, around a vertical line at zero."}}
 fig = plotting.plot_effects(effect_table(decisions))
 # %% [markdown]
 # ## Check

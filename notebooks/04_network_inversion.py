@@ -375,7 +375,7 @@ page.save(scores=ni_scores)
 # :name: tab-ni-claims
 # ```
 
-# %% tags=["training"] mystnb={"figure": {"name": "fig-ni-effects", "caption": "Effect of every claim: mean over seeds with its one-sided 95 % bounds. Right of zero speaks for the claim; a cross marks what has no value, because too few inversions converged."}, "image": {"alt": "Forest plot with a panel per claim: dots for the means and bars for their bounds, around a vertical line at zero."}}
+# %% tags=["training"] mystnb={"figure": {"name": "fig-ni-effects", "caption": "Effect of every claim: mean over seeds with its one-sided 95 % bounds. Right of zero speaks for the claim; the grey band is the margin, within which differences do not matter. A cross marks what has no value, because too few inversions converged."}, "image": {"alt": "Forest plot with a panel per claim: dots for the means and bars for their bounds, around a vertical line at zero."}}
 fig = plotting.plot_effects(effect_table(decisions))
 # %% [markdown]
 # ## Check

@@ -183,7 +183,7 @@ def test_claims_of_several_tasks_are_kept_together(project):
 
 
 def test_a_chapter_can_do_without_what_there_is_no_time_for(project, monkeypatch):
-    """When time is up, what has finished is returned and counted; with nothing there is an error."""
+    """When time is up, what has finished is returned and counted; nothing at all is an error."""
     bets = [Bet(Throw(seed)) for seed in (0, 1)]
     open_chapter(project).run(bets[:1], progress=False)
     monkeypatch.setenv("THESIS_MINUTES", "0")
