@@ -21,6 +21,8 @@ HTML := _build/html
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo build/uv/bin/uv)
 
 export PYTHONUTF8 := 1
+# Some images forbid bytecode: each of some twenty processes would then compile all of torch again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install lock format check test smoke book html pages publish site bench fuzz ci clean
 
