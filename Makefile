@@ -17,6 +17,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 HTML := _build/html
+SITE := results/site
+# The chapter to publish alone; all of them where empty
+CHAPTER ?=
 # uv: the one on PATH, else the one that `make install` fetches
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo build/uv/bin/uv)
 
@@ -85,12 +88,12 @@ book: install  ## Run the chapters with PROFILE (default laptop) and build the b
 	@if [ -t 1 ] && [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ]; then $(BIN)/python -m webbrowser "file://$(CURDIR)/$(HTML)/index.html"; fi
 
 site: install  ## The public site: the book from published/, the loss study from its records
-	$(BIN)/python -m thesis_lib run 2 --profile study --minutes 0
-	$(BIN)/python -m thesis_lib stage --root published --root results/study
+	$(BIN)/python -m thesis_lib run 2 --profile study --minutes 0 --records any -p results_dir $(SITE)/02_loss_study
+	$(BIN)/python -m thesis_lib stage --root published --root $(SITE)
 	@$(MAKE) --no-print-directory pages
 
-publish: install  ## Keep the results of PROFILE in published/ and show them in README
-	$(BIN)/python -m thesis_lib publish --profile $(PROFILE)
+publish: install  ## Keep the results of PROFILE in published/ (CHAPTER=2: of one) and show them in README
+	$(BIN)/python -m thesis_lib publish --profile $(PROFILE) $(CHAPTER)
 	$(BIN)/python book/readme.py
 
 html: install  ## Build the book from the results that PROFILE left

@@ -20,7 +20,11 @@ def format_answer(root: Path) -> str:
     points = "\n".join(f"- {sentence}" for sentence in sentences)
     lines = [header, ["---"] + ["--:"] * (len(header) - 1), *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    origin = f"Profile *{info['profile']}*, on {info['device']}; ± is half of a 95 % interval:"
+    runs = info["runs"]
+    origin = (
+        f"Profile *{info['profile']}*, on {info['device']}, {runs['finished']} of "
+        f"{runs['asked']} runs finished; ± is half of a 95 % interval over seeds:"
+    )
     return f"\n{figure}\n\n{points}\n\n{origin}\n\n{table}\n\n"
 
 

@@ -58,7 +58,6 @@ results_dir: str = "results/smoke/02_loss_study"  # where results go
 
 # %%
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -75,9 +74,11 @@ from thesis_lib.patches import PatchBatches, choose_data
 from thesis_lib.study import evidence
 from thesis_lib.study.answer import answer_losses, join_names
 from thesis_lib.study.claim_tables import effect_table
+from thesis_lib.study.claims import gate_claims
 from thesis_lib.study.segmentation import load_sections
 from thesis_lib.study.tables import (
     LOSS_NAMES,
+    NOT_RUN,
     SCORE_NAMES,
     format_table1,
     read_thesis_table,
@@ -132,6 +133,20 @@ network = study.Train(
 # %%
 row = study.Score(network, n_test_volumes, tolerance_m, velocity_m_s)
 tasks = study.grid(row, seed=seeds, loss=losses)
+
+# %% [markdown]
+# Some losses (parameter `contested`) are trained again: with multiples of the epochs, for some seeds, and
+# with multiples of the learning rate, for the first.
+
+# %%
+train = network.train
+longer, scaled = [], []
+for budget in budgets if contested else ():
+    changed = row.change(train=replace(train, epochs=budget * epochs))
+    longer += study.grid(changed, seed=budget_seeds, loss=contested)
+for factor in lr_factors if contested else ():
+    changed = row.change(train=replace(train, lr=lr * factor))
+    scaled += study.grid(changed, loss=contested)
 
 # %% [markdown]
 # ## The network
@@ -283,7 +298,6 @@ fig = plotting.plot_image_grid(
 # What all losses share, and how long the study is:
 
 # %%
-train = network.train
 settings = {
     "lr": train.lr,
     "memory (beta2)": train.beta2,
@@ -353,9 +367,8 @@ page.save(networks=tasks, runs=runs)
 #
 # Scores compare the stitched prediction of a whole test volume with its mask, in three dimensions, and are
 # averaged over the volumes of a seed. Dice counts samples. PS compares the sizes of the two perimeters and
-# nothing else: it does not see *where* they are. So three scores that do see it are listed with it, in
-# metres: surface Dice, the largest of the distances between the boundaries but for the worst twentieth,
-# and their mean.
+# nothing else: it does not see *where* they are. So three scores that do see it are listed with it:
+# surface Dice, and the 95th percentile and the mean of the distances between the boundaries, in metres.
 
 # %%
 columns = {"loss": "network.loss", "seed": "network.seed"}
@@ -364,12 +377,14 @@ scores = scores.sort_values(["loss", "seed"], ignore_index=True)
 thesis = read_thesis_table()
 
 # %% [markdown]
-# Losses are compared within a seed, so a seed counts where all of its losses have finished:
+# Losses are compared within a seed, so a seed counts where all of its losses have finished (before the
+# first one has, the seed with the most):
 
 # %%
-n_finished = scores.groupby("seed")["loss"].transform("count")
-scores = scores[n_finished == n_finished.max()]
-counting = set(scores["seed"])
+n_finished = scores["seed"].value_counts(sort=False)
+complete = n_finished.index[n_finished == len(losses)]
+counting = sorted(complete) or [n_finished.idxmax()]
+scores = scores[scores["seed"].isin(counting)]
 runs = [run for run in runs if run.task.network.seed in counting]
 
 # %% [markdown]
@@ -383,7 +398,7 @@ bold = best if scores["seed"].nunique() > 2 else {}
 page.save(scores=scores, table1=format_table1(scores, thesis, bold=bold))
 
 # %% [markdown]
-# ```{csv-table} Scores of every loss on the unseen volumes, beside the Table 1 of the thesis. With several seeds: mean ± half of its 95 % interval; bold: the losses that may be the best (95 % confidence set).
+# ```{csv-table} Scores of every loss on the unseen volumes, next to Table 1 of the thesis. With several seeds: mean ± half of its 95 % interval; bold: the losses that may be the best (95 % confidence set).
 # :file: ../results/02_loss_study/table1.csv
 # :header-rows: 1
 # :name: tab-table1
@@ -392,7 +407,7 @@ page.save(scores=scores, table1=format_table1(scores, thesis, bold=bold))
 # %% tags=["training"] mystnb={"figure": {"name": "fig-scores", "caption": "Dice and PS of every loss: ours and the thesis'."}, "image": {"alt": "Dot plot with a row per loss: our scores and those of the thesis, for Dice on the left and PS on the right."}}
 fig = plotting.plot_table(scores.replace({"loss": names}), thesis.rename(names))
 # %% [markdown]
-# How often each loss is the first of a seed tells the same in another way:
+# In how many seeds each loss has the highest score:
 
 # %% tags=["training"]
 firsts = {s: evidence.count_first(scores, s, by="loss") for s in judged}
@@ -413,15 +428,20 @@ page.save(ranks=ranks.rename_axis("score"))
 ranks.round(2)
 
 # %% [markdown]
-# Earths differ more than losses do: an order that one earth shows may be reversed by the next
-# ({numref}`fig-earths`), which is why every seed has earths of its own and only differences within a seed
-# count.
+# An order that one volume shows may be reversed by the next ({numref}`fig-earths`). Over volumes the mean
+# score of all losses spreads by {glue:text}`spread_volumes` (standard deviation), over losses, each averaged
+# over all volumes, by {glue:text}`spread_losses`. This is why every seed has earths of its own, where the
+# data are earths, and why only differences within a seed count.
 
 # %%
 each = study.tabulate(runs, rows="volumes", **columns)
 each["volume"] = each.groupby(["loss", "seed"]).cumcount()
 by_volume = each.pivot(index="loss", columns=["seed", "volume"], values="dice")
 by_volume = by_volume[by_volume.mean().sort_values().index].rename(names)
+page.tell(
+    spread_volumes=f"{by_volume.mean().std():.4f}",
+    spread_losses=f"{by_volume.mean(axis=1).std():.4f}",
+)
 
 # %% [markdown]
 # One panel per loss, with all others behind it, and the volumes in order of their mean score:
@@ -441,31 +461,24 @@ fig = plotting.plot_histories(
 # ## Budget and learning rate
 #
 # A short training ranks how fast losses converge as well, and a learning rate that suits one loss may
-# starve another. So the losses that claims are about, and the baseline, are trained again with multiples
-# of the epochs, for some seeds, and with multiples of the learning rate, for the first.
+# starve another. So some losses were trained with other budgets as well:
 
 # %% tags=["nbval-ignore-output"]
-longer = [
-    study.grid(
-        row.change(train=replace(train, epochs=budget * epochs)),
-        seed=budget_seeds,
-        loss=contested,
-    )
-    for budget in budgets
-]
-budget_runs = page.run(chain(*longer), n_workers, partial=True)
+budget_runs = page.run(longer, n_workers, partial=True)
 
 # %% [markdown]
-# A row that changes a lot says that its position in Table 1 is owed to the budget:
+# Where the order of the rows changes from one column to the next, their positions in Table 1 are owed to the
+# budget. Only seeds that have all budgets are averaged:
 
 # %% tags=["training-0.3"]
 columns |= {"epochs": "network.train.epochs", "lr": "network.train.lr"}
 by_budget = study.tabulate(budget_runs, **columns)
-by_budget.pivot_table("dice", "loss", "epochs").round(4)
+evidence.average_settings(by_budget, "epochs").rename(index=names).round(4)
 
 # %% [markdown]
 # How flat the curves are: what the last quarter of the epochs adds to the Dice score of the volume that is
-# watched. It selects nothing; a large gain says that a loss was not done.
+# watched. It selects nothing. A large gain says that a loss was not done; a small one may be owed to the
+# schedule, whose steps end small.
 
 # %%
 curves = study.tabulate_histories(budget_runs, **columns)
@@ -505,11 +518,7 @@ fig = plotting.plot_histories(
 # The learning rate in the same way:
 
 # %% tags=["nbval-ignore-output"]
-scaled = [
-    study.grid(row.change(train=replace(train, lr=lr * factor)), loss=contested)
-    for factor in lr_factors
-]
-lr_runs = page.run(chain(*scaled), n_workers, partial=True)
+lr_runs = page.run(scaled, n_workers, partial=True)
 
 # %% [markdown]
 # Each row is a loss, each column a learning rate:
@@ -517,7 +526,7 @@ lr_runs = page.run(chain(*scaled), n_workers, partial=True)
 # %% tags=["training-0.3"]
 by_lr = study.tabulate(lr_runs, **columns)
 page.save(by_budget=by_budget, by_lr=by_lr, runs=[*budget_runs, *lr_runs])
-by_lr.pivot_table("dice", "loss", "lr").round(4)
+evidence.average_settings(by_lr, "lr").rename(index=names).round(4)
 
 # %% [markdown]
 # ## How they learn
@@ -529,7 +538,7 @@ by_lr.pivot_table("dice", "loss", "lr").round(4)
 first = {
     names[run.task.network.loss]: run
     for run in runs
-    if run.task.network.seed == seeds[0]
+    if run.task.network.seed == counting[0]
 }
 histories = {n: run.parents["network"].history for n, run in first.items()}
 
@@ -556,7 +565,7 @@ panels = {
         "validation Dice": np.array(
             [watched.get(name, relative[name] * np.nan)]
         ),
-        "the other losses": np.array(list(watched.values())),
+        "the other losses": np.array([*watched.values()] or [relative[name]]),
     }
     for name in first
 }
@@ -579,7 +588,7 @@ fig = plotting.plot_histories(
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-predictions", "caption": "The middle section of the first test volume with the true salt (solid) and what each loss predicts (dashed), first seed."}, "image": {"alt": "The same seismic section once for every loss, with the true outline of the salt solid and the predicted one dashed."}}
 axis = axes[0]
-unseen = source.test(seeds[0], n_test_volumes)[0]
+unseen = source.test(counting[0], n_test_volumes)[0]
 section = middle_section(unseen, axis)
 probabilities = {
     name: load_sections(run)[f"{axis}_section"] for name, run in first.items()
@@ -656,41 +665,40 @@ fig = plotting.plot_effects(effect_table(decisions))
 # ## How sure is that?
 #
 # How often would studies like this one support a claim, if the true difference to every rival were its
-# margin, or twice that? Where this *power* is low, so many seeds cannot be expected to decide the claim.
+# margin, or twice that? Where this *power* is low, so many seeds cannot be expected to support the claim.
 # And would bounds from a bootstrap over seeds, which assume no normal distribution, judge otherwise?
-# Of {glue:text}`n_claims` claims and checks, these seeds can be expected to decide
-# {glue:text}`n_decidable` (a power of at least 0.8 at two margins); the bootstrap disagrees about
-# {glue:text}`n_disagree`.
+# Of {glue:text}`n_claims` claims and checks, these seeds can be expected to support
+# {glue:text}`n_decidable`, if they are true by two margins; the bootstrap, which needs ten seeds, disagrees
+# about {glue:text}`n_disagree`.
 
 # %%
-claims = [decision.claim for decision in decisions]
-sure = evidence.judge_evidence(claims, scores, entries=thesis.index, by="loss")
+sure = evidence.judge_evidence(
+    decisions, scores, entries=thesis.index, by="loss"
+)
 page.save(evidence=sure)
 
 # %% tags=["training"]
 sure.set_index("claim").round(3)
 
 # %% [markdown]
-# Which verdicts would change if the losses that got the largest budget were all there are? With few seeds
-# most claims stay undecided; a verdict that turns into its opposite says that the budget decides.
+# Would another budget judge otherwise? The same claims, decided by the losses and seeds alone that were trained
+# with other budgets. With few seeds most of them stay undecided.
 
 # %%
-largest = by_budget[by_budget["epochs"] == by_budget["epochs"].max()]
-again = [
-    study.decide(claim, largest, entries=contested, by="loss")
-    if len({claim.subject, *contested}) == len(contested) > 1
-    else None
-    for claim in claims
-]
+about = [d.claim for d in decisions if d.claim.subject in contested]
+by_epochs = {}
+for n, part in by_budget.groupby("epochs"):
+    judged = gate_claims(
+        [
+            study.decide(claim, part, entries=contested, by="loss")
+            for claim in (about if len(contested) > 1 else ())
+        ]
+    )
+    verdicts = {each.claim.statement: each.verdict for each in judged}
+    by_epochs[f"{n} epochs"] = pd.Series(verdicts, dtype=str)
 
 # %% tags=["training"]
-pd.DataFrame(
-    {
-        "all losses": [decision.verdict for decision in decisions],
-        "largest budget": [each.verdict if each else "–" for each in again],
-    },
-    index=[claim.statement for claim in claims],
-)
+pd.DataFrame(by_epochs)
 
 # %% [markdown]
 # ## Check
@@ -726,9 +734,16 @@ page.tell(
     n_seeds=scores["seed"].nunique(),
     n_planned=len(seeds),
     n_claims=len(sure),
-    n_decidable=int((sure["power_2"] >= 0.8).sum()),
-    n_disagree=int((sure["verdict"] != sure["bootstrap"]).sum()),
-    **{f"best_by_{s}": join_names(losses) for s, losses in best.items()},
+    n_decidable=int((sure["power_2"] >= evidence.ENOUGH_POWER).sum()),
+    n_disagree=int(
+        (sure["bootstrap"] != sure["verdict"])[
+            sure["bootstrap"] != NOT_RUN
+        ].sum()
+    ),
+    **{
+        f"best_by_{s}": join_names(best[s]) if s in bold else "(not decided)"
+        for s in ("dice", "surface_dice")
+    },
     **{f"answer_{n}": text for n, text in enumerate(answer, start=1)},
 )
 page.close()

@@ -22,9 +22,9 @@
 # {glue:text}`sharpness_classification` times for the second, and {glue:text}`sharpness_untrained`
 # times for a network that was never trained; in unseen patches of salt it is
 # {glue:text}`sharpness_data` times as steep. Exactly one body is found in {glue:text}`one_body` of the
-# images of the first. Of the thesis' claims about all this {glue:text}`n_supported` are supported,
-# {glue:text}`n_tied` tied, {glue:text}`n_contradicted` contradicted, and {glue:text}`n_open` stay open:
-# {numref}`tab-am-claims`.
+# images of the first. Of the thesis' claims about all this, supported: {glue:text}`n_supported`,
+# supported but failing their check: {glue:text}`n_failing`, tied: {glue:text}`n_tied`, contradicted:
+# {glue:text}`n_contradicted`, open: {glue:text}`n_open` ({numref}`tab-am-claims`).
 #
 # What can be set: the loss whose networks are explained, the patches and their classes, the budget of
 # the classifiers, and the steps and starts of the ascent.

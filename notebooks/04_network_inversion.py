@@ -22,8 +22,9 @@
 # the classifier from scratch by {glue:text}`classification_first` and
 # {glue:text}`classification_last`, and that of a network without training by
 # {glue:text}`untrained_first` and {glue:text}`untrained_last`. Of the thesis' claims about this
-# {glue:text}`n_supported` are supported, {glue:text}`n_tied` tied, {glue:text}`n_contradicted`
-# contradicted, and {glue:text}`n_open` stay open: {numref}`tab-ni-claims`.
+# supported: {glue:text}`n_supported`, supported but failing their check: {glue:text}`n_failing`,
+# tied: {glue:text}`n_tied`, contradicted: {glue:text}`n_contradicted`, open: {glue:text}`n_open`
+# ({numref}`tab-ni-claims`).
 #
 # What can be set: whose networks are inverted, on how many patches and from how many starts, when an
 # inversion is done, and how long the descent is that the page warns of.

@@ -106,7 +106,14 @@ def app() -> None:
     "--minutes",
     envvar="THESIS_MINUTES",
     type=click.FloatRange(min=0),
-    help="Start no network of the loss study later than this; chapter 2 shows what has finished.",
+    help="Chapter 2 starts no network later than this, and shows what has finished.",
+)
+@click.option(
+    "--records",
+    envvar="THESIS_RECORDS",
+    type=click.Choice(["same", "any", "none"]),
+    help="Which records of published/runs take the place of runs: of the same code (the default), "
+    "of any code, none.",
 )
 def run(
     chapter: str | None,
@@ -115,6 +122,7 @@ def run(
     overrides: tuple[tuple[str, str], ...],
     scheduler: str | None,
     minutes: float | None,
+    records: str | None,
 ) -> None:
     r"""
     Run a CHAPTER, by name or number, or --all of them.
@@ -127,6 +135,8 @@ def run(
         raise ValueError("Name one CHAPTER or give --all.")
     if every and overrides:
         raise ValueError("Parameters (-p) belong to one CHAPTER, not to --all.")
+    if every and minutes is not None:
+        raise ValueError("Minutes belong to one CHAPTER, the loss study, not to --all.")
     from thesis_lib import chapters
 
     root = chapters.project_root()
@@ -136,6 +146,8 @@ def run(
         os.environ["THESIS_SCHEDULER"] = scheduler  # for the kernels of the chapters
     if minutes is not None:
         os.environ["THESIS_MINUTES"] = str(minutes)
+    if records is not None:
+        os.environ["THESIS_RECORDS"] = records
     for number, name in enumerate(names, start=1):
         click.echo(f"Chapter {number} of {len(names)}: {name}, profile {profile}")
         folder = chapters.run(name, profile=profile, overrides=values)

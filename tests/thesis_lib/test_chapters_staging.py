@@ -44,6 +44,13 @@ def test_stage_needs_all_chapters(project):
     assert (project / "book" / "chapters").is_dir()
 
 
+def test_folders_to_stage_have_to_be_there(project):
+    """A folder that does not exist is not an empty one."""
+    finish_chapter(project)
+    with pytest.raises(FileNotFoundError, match=r"No folder .*reslut\. Run the chapter first"):
+        chapters.stage("results/smoke", "reslut", root=project)
+
+
 def test_banner_of_a_custom_run(project):
     """A banner names changes, the command that repeats the run, and what tasks and page took."""
     info = chapters.read_run_info(finish_chapter(project, "laptop", count=7))
@@ -73,6 +80,7 @@ def test_chapters_come_from_the_last_folder_that_has_them(project):
     """A chapter that was published alone is shown, unless a newer run of it is named after it."""
     finish_chapter(project, "laptop")
     chapters.publish("laptop", "1", root=project)
+    (project / "results" / "smoke").mkdir(parents=True)
     openings = []
     for _ in range(2):
         (page,) = chapters.stage("published", "results/smoke", root=project)

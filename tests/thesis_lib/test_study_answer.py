@@ -52,25 +52,29 @@ def test_many_seeds_give_confidence_sets():
         "Dice by Dice; and Dice by surface Dice."
     )
     assert gain.startswith("Dice reaches a Dice of 0.9")
-    assert "[+0.09" in gain
-    assert gain.endswith("on the baseline BCE + Dice (baseline).")
-    assert hidden.startswith(
-        "PS hides position: MSE has the highest PS (0.8000) and is number 3 of"
-    )
-    assert changed == "Budget: only one was run. Learning rate: only one was run."
-    assert verdicts.startswith("Of the thesis' 5 claims about losses 3 are supported, 0 tied,")
+    assert "on the baseline BCE + Dice (baseline) (95 % interval, corrected for the" in gain
+    assert hidden.startswith("MSE has the highest PS (0.8000), but PS does not see position: by ")
+    assert "number 3 of 3" in hidden
+    assert changed == "Budget: not compared. Learning rate: not compared."
+    assert verdicts.startswith("Of the thesis' 5 claims about losses: 3 supported, 0 tied,")
     assert "Supported: Of all losses, the Dice loss reaches the highest Dice score;" in verdicts
 
 
 def test_few_seeds_decide_nothing():
     """With one seed the sentences name the highest scores and claim nothing."""
     best, gain, *_, verdicts = answer(make_scores(1, dice=0.9, bce_dice=0.95))
-    assert best.startswith(
-        "On unseen volumes of 1 seed, BCE + Dice (baseline) has the highest Dice"
+    assert best == (
+        "On unseen volumes of 1 seed the highest scores are those of BCE + Dice (baseline) by Dice "
+        "and of BCE + Dice (baseline) by surface Dice: too few to decide."
     )
-    assert best.endswith("which so few seeds cannot decide.")
-    assert gain.endswith(", the baseline itself.")
-    assert "0 are supported" in verdicts
+    assert gain.endswith(", and is the baseline itself.")
+    assert ": 0 supported, 0 tied" in verdicts
+
+
+def test_ps_may_agree_with_position():
+    """Where one loss is the best by both, the sentence says just that."""
+    scores = make_scores(1, dice=0.9, mse=0.7).assign(perimetric_similarity=[0.9, 0.8])
+    assert answer(scores)[2].startswith("Dice has the highest PS (0.9000) and the highest surface")
 
 
 def test_unknown_distances_are_said():
@@ -79,7 +83,7 @@ def test_unknown_distances_are_said():
     best, gain, hidden, *_ = answer(scores)
     assert "surface" not in best
     assert gain == f"Dice reaches a Dice of {scores['dice'][:4].mean():.4f}."
-    assert hidden.endswith("; surface Dice is not known here.")
+    assert hidden.endswith("does not, is not known here.")
 
 
 @pytest.mark.parametrize(("column", "words"), [("epochs", "Budget"), ("lr", "Learning rate")])

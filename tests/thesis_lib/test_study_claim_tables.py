@@ -148,7 +148,7 @@ def test_conclusions_quote_the_thesis_and_the_check(tmp_path):
     assert wins["Verdict"] == "**supported, fails its check**"
     assert wins["Check"] == "contradicted"
     assert wins["Why"].startswith("all are below dice, but: mse is not below dice")
-    assert (little["Thesis"], little["Check"], little["Why"]) == ("from pictures", "–", "–")
+    assert (little["Thesis"], little["Check"], little["Why"]) == ("not in Table 1", "–", "–")
     alone = summarise_claims([DICE, BELOW], [make_results(tmp_path, "03_b", decisions[0])])
     assert alone["claims"]["Holm"].tolist() == ["survives", "–"]
 

@@ -16,6 +16,7 @@ from thesis_lib.study.claims import (
     UNDECIDED,
     Claim,
     decide,
+    find_deciding,
     gate_claims,
     read_claims,
 )
@@ -155,6 +156,43 @@ def test_own_mean_against_a_number_equals_scipys_test():
         assert decision.effects[0].mean == pytest.approx(values.mean() - 0.5)
         verdicts.add(decision.verdict)
     assert len(verdicts) > 1
+
+
+def test_numbers_at_the_end_of_a_range_saturate_nothing():
+    """A bound of 0 is no score, and a measure in dB may be 0 for all seeds."""
+    values = [0.2, 0.3, 0.25]
+    assert decide(replace(ABOVE, bound=0.0), make_scores(a=values)).verdict == SUPPORTED
+    noise = make_scores(a=[0.0] * 3, b=[20.0, 21.0, 19.0]).rename(columns={"dice": "noise_db"})
+    quiet = replace(WORST, measure="noise_db", others=("b",))
+    assert decide(quiet, noise).verdict == SUPPORTED
+
+
+def test_p_value_of_a_claim():
+    """Beats takes the smallest times the number of rivals, run or not; the others the largest."""
+    scores = make_scores(a=NEAR, b=GOOD, c=POOR)
+    beaten = decide(BEATEN, scores, entries=["a", "b", "c", "d"])
+    assert beaten.verdict == SUPPORTED
+    assert beaten.p_value == pytest.approx(3 * beaten.effects[0].p_value)
+    best = decide(BEST, scores, entries=["a", "b", "c"])
+    assert best.p_value == max(effect.p_value for effect in best.effects)
+    for undecided in (make_scores(a=FULL, b=POOR), make_scores(a=GOOD[:2], b=POOR[:2])):
+        assert np.isnan(decide(NAMED, undecided).p_value)
+
+
+def test_effect_that_decides():
+    """It is the one whose bound is closest to what would change the verdict, with that bound."""
+    steady, wide = [0.90, 0.901, 0.899], [0.70, 0.90, 0.80]
+    open_claim = decide(BEST, make_scores(a=GOOD, b=steady, c=wide), entries=["a", "b", "c"])
+    effect, low, high = find_deciding(open_claim)
+    assert (open_claim.verdict, effect.rival) == (UNDECIDED, "c")
+    assert (low, high) == (effect.low, effect.high)
+    lost = decide(BEST, make_scores(a=POOR, b=GOOD, c=wide), entries=["a", "b", "c"])
+    effect, low, high = find_deciding(lost)
+    assert (effect.rival, low, high) == ("b", effect.low, effect.high_corrected)
+    gained = decide(BEATEN, make_scores(a=NEAR, b=GOOD, c=POOR), entries=["a", "b", "c"])
+    effect, low, high = find_deciding(gained)
+    assert (effect.rival, low, high) == ("b", effect.low_corrected, effect.high)
+    assert find_deciding(decide(BEST, make_scores(a=NONE, b=NONE), entries=["a", "b"])) is None
 
 
 def test_above_is_below_turned():

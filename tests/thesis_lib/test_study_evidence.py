@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from thesis_lib.study.claims import SUPPORTED, Claim, decide
+from thesis_lib.study.claims import CONTRADICTED, FAILS, SUPPORTED, Claim, decide, gate_claims
 from thesis_lib.study.evidence import (
+    average_settings,
     bootstrap_bounds,
     compute_power,
     correlate_ranks,
@@ -124,9 +125,30 @@ def test_rank_correlation_equals_scipys():
 
 
 def test_evidence_has_one_row_per_claim():
-    """A clear difference is supported by both kinds of bounds, with full power at such a gain."""
+    """A clear difference is supported by both kinds of bounds; a check gates both alike."""
     scores = draw_scores(0, a=0.9, b=0.7)
-    (row,) = judge_evidence([BEST], scores, entries=["a", "b"]).to_dict("records")
-    assert (row["claim"], row["verdict"], row["bootstrap"]) == ("It wins.", SUPPORTED, SUPPORTED)
+    check = replace(BEST, id="d", subject="b", others=("a",), checks="c")
+    decisions = gate_claims([decide(claim, scores) for claim in (BEST, check)])
+    row, failed = judge_evidence(decisions, scores, entries=["a", "b"]).to_dict("records")
+    assert (row["claim"], row["verdict"], row["bootstrap"]) == ("It wins.", FAILS, FAILS)
+    assert failed["verdict"] == failed["bootstrap"] == CONTRADICTED
     assert row["p_value"] < 1e-6
     assert row["power"] < row["power_2"] <= 1
+    few = judge_evidence(decisions, scores[scores["seed"] < 9], entries=["a", "b"])
+    assert few["bootstrap"].tolist() == ["not run"] * 2
+
+
+def test_constant_differences_say_nothing():
+    """Where no seed differs there is no power, and no entry leaves the set of the best."""
+    scores = make_scores({"a": [0.9, 0.8, 0.7], "b": [0.8, 0.7, 0.6]})
+    assert np.isnan(compute_power(BEST, scores, gain=1.0))
+    assert find_best_set(scores, "dice") == ["a", "b"]
+
+
+def test_settings_are_averaged_over_the_same_seeds():
+    """A seed that lacks a value of the setting is left out; without runs there is no table."""
+    columns = ["loss", "seed", "epochs", "dice"]
+    rows = [("a", 0, 8, 0.5), ("a", 0, 32, 0.6), ("a", 1, 8, 0.1), ("b", 1, 8, 0.2)]
+    table = average_settings(pd.DataFrame(rows, columns=columns), "epochs")
+    assert table.to_dict("index") == {"a": {8: 0.5, 32: 0.6}}
+    assert average_settings(pd.DataFrame(columns=["loss", "seed", "epochs"]), "epochs").empty

@@ -8,9 +8,11 @@ import pytest
 import xarray as xr
 from tiny_project import Bet, Throw
 
-from thesis_lib.study import grid, run_all, tasks
-from thesis_lib.study.records import RECORD, read_records, write_records
+from thesis_lib.patches import Survey
+from thesis_lib.study import Train, grid, run_all, tasks
+from thesis_lib.study.records import RECORD, is_of_other_code, read_records, write_records
 from thesis_lib.study.segmentation import load_sections
+from thesis_lib.study.tasks import Outcome
 
 PROBABILITY = np.array([[0.0, 0.25, 1.0], [np.nan, 0.123, 0.999]])
 BETS = grid(Bet(Throw(0)), seed=[0, 1])
@@ -66,7 +68,12 @@ def test_records_count_whatever_computed_them(records, monkeypatch):
     monkeypatch.setattr(tasks, "version", str.upper)
     task = Bet(Throw(0))
     assert task.key != old
+    assert task.key in read_records(records, choice="same")  # of the same code
+    monkeypatch.setattr(tasks, "hash_sources", lambda *_: "f" * 16)
+    task = Bet(Throw(0))
+    assert read_records(records, choice="same") == read_records(records, choice="none") == {}
     found = read_records(records)[task.key]
+    assert is_of_other_code(found)
     assert found.folder.name == old
     content = json.loads((found.folder / RECORD).read_text())
     assert content["libraries"]["torch"][0].isdigit()
@@ -93,7 +100,26 @@ def test_records_of_other_versions_are_left_out(records):
     assert read_records(records / "nowhere") == {}
 
 
-@pytest.mark.parametrize("damage", ["{", "[1]", {"seconds": None}, {"scores": [1]}])
+def test_newer_records_replace_older_ones(records, tmp_path):
+    """Of two records of a task the one named after its key counts, and publishing leaves one."""
+    old = records / "0000000000000000"
+    (records / BETS[0].key).rename(old)
+    shutil.copytree(old, records / "ffffffffffffffff")
+    outcomes = run_all(BETS[:1], root=tmp_path / "runs", progress=False)
+    write_records(records, outcomes)
+    assert read_records(records)[BETS[0].key].folder.name == BETS[0].key
+    assert sum(path.is_dir() for path in records.iterdir()) == 3
+
+
+def test_runs_on_files_leave_no_records(tmp_path):
+    """A survey is its owner's: neither its path nor its scores are published."""
+    task = Train(0, "dice", Survey("survey.sgy"))
+    outcome = Outcome(task, tmp_path, {}, computed=True, seconds=1.0)
+    write_records(tmp_path / "records", [outcome])
+    assert not (tmp_path / "records").exists()
+
+
+@pytest.mark.parametrize("damage", ["{", "[1]", "{}", {"seconds": None}, {"scores": [1]}])
 @pytest.mark.parametrize("name", ["", "throw/"])
 def test_damaged_records_are_refused(records, name, damage):
     """A damaged record is named in one line, with what to do."""
@@ -102,6 +128,10 @@ def test_damaged_records_are_refused(records, name, damage):
     path.write_text(damage if isinstance(damage, str) else json.dumps(content | damage))
     with pytest.raises(ValueError, match=rf"Cannot read .*{RECORD}: .* Delete the folder to"):
         read_records(records)
+    if name:
+        path.unlink()
+        with pytest.raises(ValueError, match="No such file"):
+            read_records(records)
 
 
 def test_without_time_nothing_is_computed(tmp_path, records):

@@ -44,7 +44,9 @@ def test_workers_stop_when_time_is_up(tmp_path):
         found = run_all(walks, root=tmp_path, client=client, minutes=2.5 / 60, progress=False)
     assert len(found) < len(walks)
     with open_workers(2) as client:
-        again = run_all(walks, root=tmp_path, client=client, progress=False)
+        options = {"root": tmp_path, "client": client, "progress": False}
+        assert len(run_all(walks, **options, minutes=0)) >= len(found)  # what is there is found
+        again = run_all(walks, **options)
     assert [outcome.task for outcome in again] == walks
     assert {outcome.task.key for outcome in found} <= {o.task.key for o in again if not o.computed}
 

@@ -22,8 +22,9 @@ from dask.system import CPU_COUNT
 from filelock import FileLock, Timeout
 from myst_nb import glue
 
+from saltvolumes._checks import check_range
 from saltvolumes._files import replace_when_done
-from thesis_lib._json import DAMAGE, in_one_line, write_json
+from thesis_lib._json import DAMAGE, in_one_line, parse_value, write_json
 from thesis_lib.chapters.parameters import RESULTS, describe_parameters, list_chapters, project_root
 
 if TYPE_CHECKING:  # the study is slow to import, and the command line does without
@@ -32,7 +33,8 @@ if TYPE_CHECKING:  # the study is slow to import, and the command line does with
 
 RUN_INFO = "run.json"
 RECORDS = "runs"  # folder of records, in the results of a chapter and in published/
-MINUTES = "THESIS_MINUTES"  # environment variable: no run starts after so many minutes
+# Environment variables: no run starts after so many minutes; which records take the place of runs
+MINUTES, CHOICE = "THESIS_MINUTES", "THESIS_RECORDS"
 _LOCKS: dict[Path, FileLock] = {}  # of folders that this process writes to; it may open them again
 
 
@@ -70,8 +72,9 @@ class Page:
         """
         Find or compute the results of tasks in the folder that the parameter ``runs_dir`` names.
 
-        Results that this folder lacks are taken from the records in ``published/runs``, where
-        these have them.
+        Results that this folder lacks are taken from the records in ``published/runs``, where the
+        same code computed these; of any code where the environment variable ``THESIS_RECORDS`` is
+        ``any``, and never where it is ``none``.
 
         Parameters
         ----------
@@ -89,14 +92,21 @@ class Page:
         -------
         list of Outcome
             In the order of the tasks.
+
+        Raises
+        ------
+        ValueError
+            If the number of minutes or the choice of records is invalid, or nothing has finished.
         """
         from thesis_lib.study.records import read_records
         from thesis_lib.study.tasks import run_all
         from thesis_lib.study.workers import open_workers
 
         tasks = list(tasks)
-        minutes = float(os.environ.get(MINUTES, "inf")) if partial else np.inf
-        left = max(minutes - self._elapsed_s() / 60, 0.0)
+        left = np.inf
+        if partial and MINUTES in os.environ:
+            minutes = check_range(MINUTES, parse_value(os.environ[MINUTES]), low=0)
+            left = max(minutes - self._elapsed_s() / 60, 0.0)
         folder = self.find(self.info["parameters"].get("runs_dir", "runs"))
         with open_workers(n_workers if left else 1) as client:
             outcomes = run_all(
@@ -104,17 +114,19 @@ class Page:
                 root=folder,
                 client=client,
                 progress=progress,
-                records=read_records(self.root / "published" / RECORDS),
+                records=read_records(
+                    self.root / "published" / RECORDS, choice=os.environ.get(CHOICE, "same")
+                ),
                 minutes=left,
-            )
-        if tasks and not outcomes:
-            raise ValueError(
-                f"Invalid number of minutes {minutes:g}: no run has finished in {folder}. Must be "
-                "more, or left out."
             )
         self._asked |= {task.key: task for task in tasks}
         for outcome in outcomes:
             self._lineage |= {found.task.key: found for found in outcome.lineage()}
+        if tasks and not self._lineage:
+            raise ValueError(
+                f"Invalid {MINUTES} {os.environ[MINUTES]}: no run has finished in {folder}. Must "
+                "be more, or left out."
+            )
         return outcomes
 
     def find(self, path: str) -> Path:
@@ -193,7 +205,7 @@ class Page:
         seeds : iterable of int
             More seeds that the results depend on.
         """
-        from thesis_lib.study.records import RECORD
+        from thesis_lib.study.records import is_of_other_code, is_record
 
         found = self._lineage.values()
         hashes: dict[str, dict[str, None]] = {}  # a dict in place of a set keeps the order
@@ -202,14 +214,20 @@ class Page:
                 hashes.setdefault(name, {}).update(dict.fromkeys(text.split()))
         known = {outcome.task.seed for outcome in found if hasattr(outcome.task, "seed")}
         finished = [self._lineage[key] for key in self._asked if key in self._lineage]
-        n_recorded = sum((outcome.folder / RECORD).exists() for outcome in finished)
-        runs = {"asked": len(self._asked), "finished": len(finished), "recorded": n_recorded}
+        recorded = [outcome for outcome in finished if is_record(outcome)]
+        own = [outcome for outcome in found if not is_record(outcome)]
+        runs = {
+            "asked": len(self._asked),
+            "finished": len(finished),
+            "recorded": len(recorded),
+            "of_other_code": sum(map(is_of_other_code, recorded)),
+        }
         self.info |= {
             "duration_s": round(self._elapsed_s(), 1),
             "runs": runs,
             "data": {name: " ".join(parts) for name, parts in hashes.items()},
             "seeds": sorted(known.union(seeds)),
-            **({"compute_s": round(sum(f.seconds for f in found), 1)} if found else {}),
+            **({"compute_s": round(sum(f.seconds for f in own), 1)} if found else {}),
             **_describe_environment(self.root),
         }
         write_json(self.results / RUN_INFO, self.info, sort_keys=False)

@@ -14,13 +14,13 @@ from thesis_lib.chapters.running import write_notebook
 _NOTES = {
     "smoke": "a check that everything works, on a tiny budget: its numbers are no results",
     "laptop": "reduced sizes, one seed",
-    "study": "what decides claims on two cores",
+    "study": "what decides claims about losses on two cores",
     "gpu": "the full size",
     "custom": "parameters set by hand",
 }
 
 
-def stage(*sources: Path | str, root: Path | None = None) -> list[Path]:
+def stage(source: Path | str, *more: Path | str, root: Path | None = None) -> list[Path]:
     """
     Copy executed chapters into the book, each with a banner that states what was run.
 
@@ -29,7 +29,7 @@ def stage(*sources: Path | str, root: Path | None = None) -> list[Path]:
 
     Parameters
     ----------
-    *sources : Path or str
+    source, *more : Path or str
         Folders that hold one folder per chapter: ``results/laptop``, ``published``. A relative one
         starts at the project. Where several have a chapter, the last of them counts.
     root : Path, optional
@@ -49,7 +49,10 @@ def stage(*sources: Path | str, root: Path | None = None) -> list[Path]:
     from thesis_lib.study.claim_tables import summarise_claims  # slow to import
     from thesis_lib.study.claims import read_claims
 
-    root = root or project_root()
+    root, sources = root or project_root(), (source, *more)
+    for source in sources:
+        if not (root / source).is_dir():
+            raise FileNotFoundError(f"No folder {root / source}. Run the chapter first.")
     folders = {
         chapter: max(
             (root / source / chapter for source in reversed(sources)),
@@ -88,6 +91,8 @@ def publish(profile: str, chapter: str | None = None, *, root: Path | None = Non
     FileNotFoundError, ValueError
         If a chapter was not run or did not come to its end.
     """
+    from thesis_lib.study.records import read_records, write_records
+
     root = root or project_root()
     names = [find_chapter(chapter, root).stem] if chapter else list_chapters(root)
     folders = {name: root / "results" / profile / name for name in names}
@@ -98,8 +103,8 @@ def publish(profile: str, chapter: str | None = None, *, root: Path | None = Non
     for name, folder in folders.items():
         shutil.rmtree(published / name, ignore_errors=True)
         shutil.copytree(folder, published / name, ignore=shutil.ignore_patterns(RECORDS))
-        if (folder / RECORDS).is_dir():
-            shutil.copytree(folder / RECORDS, published / RECORDS, dirs_exist_ok=True)
+        records = read_records(folder / RECORDS)
+        write_records(published / RECORDS, records.values())
     return published
 
 
@@ -147,14 +152,17 @@ def format_banner(info: dict[str, Any]) -> str:
     runs = info.get("runs", {})
     if runs.get("finished", 0) < runs.get("asked", 0):
         note += f"; {runs['finished']} of {runs['asked']} runs are finished"
-    recorded = f" {runs['recorded']} results are records." if runs.get("recorded") else ""
+    recorded = (
+        f" {runs['recorded']} results are records of earlier runs" if runs.get("recorded") else ""
+    )
+    recorded += f", {runs['of_other_code']} of them by other code" * bool(runs.get("of_other_code"))
     return (
         f"````{{admonition}} Computed with profile *{profile}*: {note}\n"
         f":class: {kind} provenance\n"
         f"{_format_time(info)} on {info['device']} ({info['cpu']}, "
         f"{info['n_cores']} cores), {info['started'][:10]}, {commit}{dirty}. "
         f"Seeds: {', '.join(map(str, info['seeds'])) or 'none'}. Data: {data or 'none'}."
-        f"{recorded}\n\n"
+        f"{recorded}{'.' * bool(recorded)}\n\n"
         f"Run it again:\n```bash\n{info['command']}\n```\n"
         "````\n"
     )

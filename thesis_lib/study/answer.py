@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from thesis_lib.study.claim_tables import count_verdicts
-from thesis_lib.study.claims import MIN_SEEDS, SUPPORTED, Decision, t_bounds
-from thesis_lib.study.evidence import find_best_set
+from thesis_lib.study.claims import LEVEL, MIN_SEEDS, SUPPORTED, Decision, t_bounds
+from thesis_lib.study.evidence import average_settings, find_best_set
 from thesis_lib.study.tables import BASELINE, LOSS_NAMES
 
 
@@ -67,8 +66,10 @@ def _say_best(scores: pd.DataFrame, means: pd.DataFrame) -> str:
     known = [score for score in ("dice", "surface_dice") if scores[score].notna().all()]
     words = {"dice": "Dice", "surface_dice": "surface Dice"}
     if n_seeds < MIN_SEEDS:
-        best = [f"{LOSS_NAMES[str(means[s].idxmax())]} has the highest {words[s]}" for s in known]
-        return f"{where}, {' and '.join(best)}, which so few seeds cannot decide."
+        best = [f"{LOSS_NAMES[str(means[s].idxmax())]} by {words[s]}" for s in known]
+        return (
+            f"{where} the highest scores are those of {' and of '.join(best)}: too few to decide."
+        )
     sets = [f"{join_names(find_best_set(scores, s, by='loss'))} by {words[s]}" for s in known]
     return f"{where}, the losses that may be the best (95 % confidence set) are " + (
         f"{'; and '.join(sets)}."
@@ -78,35 +79,40 @@ def _say_best(scores: pd.DataFrame, means: pd.DataFrame) -> str:
 def _say_gain(scores: pd.DataFrame, means: pd.DataFrame) -> str:
     best = str(means["dice"].idxmax())
     text = f"{LOSS_NAMES[best]} reaches a Dice of {means['dice'].max():.4f}"
-    if BASELINE not in means.index or best == BASELINE:
-        return f"{text}{', the baseline itself' if best == BASELINE else ''}."
+    if best == BASELINE:
+        return f"{text}, and is the baseline itself."
+    if BASELINE not in means.index:
+        return f"{text}."
     table = scores.pivot(index="seed", columns="loss", values="dice")
     d = (table[best] - table[BASELINE]).dropna().to_numpy()
-    low, high = t_bounds(d, 0.025) if d.size > 1 else (np.nan, np.nan)
-    bounds = "" if d.size < MIN_SEEDS else f" [{low:+.4f}, {high:+.4f}]"
-    return f"{text}, {d.mean():+.4f}{bounds} on the baseline {LOSS_NAMES[BASELINE]}."
+    gain = f"{text}, {d.mean():+.4f} on the baseline {LOSS_NAMES[BASELINE]}"
+    if d.size < MIN_SEEDS:
+        return f"{gain}."
+    low, high = t_bounds(d, LEVEL / 2 / (len(means) - 1))
+    return f"{gain} (95 % interval, corrected for the number of losses: {low:+.4f} to {high:+.4f})."
 
 
 def _say_hidden(means: pd.DataFrame) -> str:
     loss = str(means["perimetric_similarity"].idxmax())
-    text = (
-        f"PS hides position: {LOSS_NAMES[loss]} has the highest PS "
-        f"({means['perimetric_similarity'].max():.4f})"
-    )
+    text = f"{LOSS_NAMES[loss]} has the highest PS ({means['perimetric_similarity'].max():.4f})"
     if means["surface_dice"].isna().any():
-        return f"{text}; surface Dice is not known here."
-    rank = int(means["surface_dice"].rank(ascending=False)[loss])
-    value = means["surface_dice"][loss]
-    return f"{text} and is number {rank} of {len(means)} by surface Dice ({value:.4f})."
+        return f"{text}; surface Dice, which sees position as PS does not, is not known here."
+    rank = int(means["surface_dice"].rank(ascending=False, method="min")[loss])
+    if rank == 1:
+        return f"{text} and the highest surface Dice, which sees position as PS does not."
+    return (
+        f"{text}, but PS does not see position: by surface Dice it is number {rank} of "
+        f"{len(means)} ({means['surface_dice'][loss]:.4f})."
+    )
 
 
-def _say_change(table: pd.DataFrame, column: str, words: str) -> str:
+def _say_change(table: pd.DataFrame, setting: str, words: str) -> str:
     """What the smallest and the largest value of a setting change in the Dice of each loss."""
-    dice = table.pivot_table("dice", "loss", column) if len(table) else pd.DataFrame()
-    if dice.shape[1] < 2:
-        return f"{words}: only one was run."
-    change = (dice.iloc[:, -1] - dice.iloc[:, 0]).dropna()
-    ratio = float(table[column].max()) / float(table[column].min())
+    dice = average_settings(table, setting)
+    if dice.empty or dice.shape[1] < 2:
+        return f"{words}: not compared."
+    change = dice.iloc[:, -1] - dice.iloc[:, 0]
+    ratio = float(table[setting].max()) / float(table[setting].min())
     return (
         f"{words}: {ratio:.0f} times as much changes Dice by {change.min():+.4f} "
         f"({LOSS_NAMES[str(change.idxmin())]}) to {change.max():+.4f} "
@@ -116,11 +122,11 @@ def _say_change(table: pd.DataFrame, column: str, words: str) -> str:
 
 def _say_verdicts(decisions: Sequence[Decision]) -> str:
     counts = count_verdicts(decisions)
-    n = sum(counts.values())
+    failing = f", {counts['n_failing']} supported but failing its check" * bool(counts["n_failing"])
     text = (
-        f"Of the thesis' {n} claims about losses {counts['n_supported']} are supported, "
-        f"{counts['n_tied']} tied, {counts['n_contradicted']} contradicted, and "
-        f"{counts['n_open']} stay open"
+        f"Of the thesis' {sum(counts.values())} claims about losses: {counts['n_supported']} "
+        f"supported{failing}, {counts['n_tied']} tied, {counts['n_contradicted']} contradicted, "
+        f"{counts['n_open']} open"
     )
     supported = [
         each.claim.statement.rstrip(".")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
+from thesis_lib._json import DAMAGE, in_one_line
 from thesis_lib.study.claims import (
     CONTRADICTED,
     FAILS,
@@ -17,6 +18,7 @@ from thesis_lib.study.claims import (
     VERDICTS,
     Claim,
     Decision,
+    find_deciding,
     gate_claims,
 )
 from thesis_lib.study.tables import NAMES, NOT_RUN, read_thesis_table
@@ -33,8 +35,20 @@ _EFFECT = "Effect [95 % bounds]"
 
 
 def read_decisions(path: Path) -> list[Decision]:
-    """Read the decisions that a chapter wrote as JSON."""
-    return TypeAdapter(list[Decision]).validate_json(path.read_text(encoding="utf-8"))
+    """
+    Read the decisions that a chapter wrote as JSON.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or of another version of the library.
+    """
+    try:
+        return TypeAdapter(list[Decision]).validate_json(path.read_text(encoding="utf-8"))
+    except DAMAGE as error:
+        raise ValueError(
+            f"Cannot read {path}: {in_one_line(error)}. Run the chapter again."
+        ) from error
 
 
 def effect_table(decisions: Sequence[Decision]) -> pd.DataFrame:
@@ -62,7 +76,8 @@ def effect_table(decisions: Sequence[Decision]) -> pd.DataFrame:
 def count_verdicts(decisions: Iterable[Decision]) -> dict[str, int]:
     """Numbers of the thesis' claims, not of checks, with each verdict; all others are open."""
     verdicts = [decision.verdict for decision in decisions if decision.claim.checks is None]
-    counts = {f"n_{name}": verdicts.count(name) for name in (SUPPORTED, TIED, CONTRADICTED)}
+    words = {SUPPORTED: "supported", FAILS: "failing", TIED: "tied", CONTRADICTED: "contradicted"}
+    counts = {f"n_{word}": verdicts.count(verdict) for verdict, word in words.items()}
     return counts | {"n_open": len(verdicts) - sum(counts.values())}
 
 
@@ -73,9 +88,9 @@ def format_claims(decisions: Iterable[Decision]) -> pd.DataFrame:
     Returns
     -------
     DataFrame of str
-        The effect is that of the closest rival: the smallest mean d, or for *beats* the largest,
-        with its one-sided 95 % bounds where there are at least two seeds. For *above* and *below*
-        it is the score itself, with the bound that is claimed.
+        The effect is the one that the verdict turns on, with the bounds that it is judged by, see
+        :func:`~thesis_lib.study.claims.find_deciding`. For *above* and *below* it is the score
+        itself, with the bound that is claimed.
     """
     return pd.DataFrame(
         {
@@ -91,12 +106,10 @@ def format_claims(decisions: Iterable[Decision]) -> pd.DataFrame:
 
 def _format_effect(decision: Decision) -> str:
     claim = decision.claim
-    effects = [effect for effect in decision.effects if effect.n_seeds]
-    if not effects:
+    if (found := find_deciding(decision)) is None:
         return "–"
-    closest = max if claim.rule == "beats" else min
-    effect = closest(effects, key=lambda effect: effect.mean)
-    values, sign, claimed = np.array([effect.mean, effect.low, effect.high]), "+", ""
+    effect, *limits = found
+    values, sign, claimed = np.array([effect.mean, *limits]), "+", ""
     if claim.bound is not None:
         values = claim.bound + (values if claim.rule == "above" else -values[[0, 2, 1]])
         sign, claimed = "", f" (claimed: {claim.rule} {claim.bound:g})"
@@ -215,7 +228,7 @@ def _quote_thesis(claim: Claim) -> str:
     """Difference in the thesis' Table 1 that a claim rests on, in the way of `_format_effect`."""
     table = read_thesis_table()
     if claim.task != "losses" or claim.measure not in table:
-        return "from pictures"
+        return "not in Table 1"
     scores = table[claim.measure]
     others = scores.drop(claim.subject)
     rival = str(others.idxmin() if claim.rule == "worst" else others.idxmax())

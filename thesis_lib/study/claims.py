@@ -27,6 +27,9 @@ SUPPORTED, TIED, CONTRADICTED = "supported", "tied", "contradicted"
 UNDECIDED, SATURATED, FAILS = "undecided", "saturated", "supported, fails its check"
 VERDICTS = (SUPPORTED, FAILS, TIED, CONTRADICTED, UNDECIDED, SATURATED)
 
+# Measures that end at 0 and 1, where they cannot spread.
+FRACTIONS = ("dice", "perimetric_similarity", "surface_dice", "accuracy", "one_body")
+
 Differences = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -79,12 +82,12 @@ class Effect:
     low_corrected, high_corrected : float
         The bounds after Bonferroni's correction for the number of differences.
     p_value : float
-        Of the one-sided t-test that d is above 0; NaN where d has no spread.
+        Of the one-sided t-test that d is above 0; NaN where d decides nothing.
     n_seeds : int
         Number of seeds for which both sides are known.
     saturated : bool
-        Whether d is the same for all seeds, or a side is 0 for all of them, or 1: at the end of
-        its range a score says nothing of the spread.
+        Whether d is the same for all seeds, or a side that is a fraction is 0 for all of them, or
+        1: at the end of its range a score says nothing of the spread.
     """
 
     rival: str
@@ -109,11 +112,11 @@ class Decision:
 
     @property
     def p_value(self) -> float:
-        """Of the claim as a whole, uncorrected for other claims; NaN where an effect has none."""
-        p_values = np.array([effect.p_value for effect in self.effects] or [np.nan])
-        if self.claim.rule == "beats":
-            return float(min(p_values.min() * p_values.size, 1.0))  # Bonferroni
-        return float(p_values.max())
+        """Of the claim as a whole, uncorrected for other claims; NaN where effects lack theirs."""
+        p_values = [effect.p_value for effect in self.effects]
+        if self.claim.rule == "beats":  # one is enough: Bonferroni
+            return min(min((p for p in p_values if p >= 0), default=np.nan) * len(p_values), 1.0)
+        return float(np.max(p_values)) if p_values else np.nan
 
 
 def read_claims(
@@ -139,6 +142,11 @@ def read_claims(
     if twice := [name for name in ids if ids.count(name) > 1]:
         raise ValueError(f"Invalid claims in {path}: contain duplicates of id {twice[0]!r}.")
     return [claim for claim in claims if task in (None, claim.task)]
+
+
+def is_constant(d: Differences) -> bool:
+    """Whether differences are all the same, up to rounding."""
+    return bool(np.allclose(d, d[0], rtol=1e-9, atol=1e-12))
 
 
 def t_bounds(d: Differences, level: float) -> tuple[float, float]:
@@ -211,7 +219,7 @@ def decide(
     """
     table, pairs = compare_entries(claim, scores, entries=entries, by=by)
     effects = tuple(  # fewer runs correct no less: pairs count whether run or not
-        _measure_effect(rival, table[list(pair)].to_numpy(), len(pairs), bounds)
+        _measure_effect(claim, rival, table[list(pair)], len(pairs), bounds)
         for rival, pair in pairs.items()
     )
     known = {*scores[by], BOUND}
@@ -305,24 +313,50 @@ def _list_pairs(claim: Claim, entries: Sequence[str]) -> dict[str, tuple[str, st
 
 
 def _measure_effect(
+    claim: Claim,
     rival: str,
-    sides: Differences,  # (n_seeds, 2)
+    sides: pd.DataFrame,  # (n_seeds, 2)
     n_pairs: int,
     bounds: Callable[[Differences, float], tuple[float, float]],
 ) -> Effect:
     """Mean and bounds of one d of each seed."""
     no_bounds = (np.nan, np.nan, np.nan, np.nan)
-    sides = sides[np.isfinite(sides).all(axis=1)]
-    d = sides[:, 0] - sides[:, 1]
+    sides = sides.dropna()
+    d = (sides.iloc[:, 0] - sides.iloc[:, 1]).to_numpy()
     if d.size < 2:
         mean = float(d.mean()) if d.size else np.nan
         return Effect(rival, mean, *no_bounds, no_bounds[0], d.size, saturated=False)
-    at_end = any((sides == end).all(axis=0).any() for end in (0.0, 1.0))
-    is_constant = np.allclose(d, d[0], rtol=1e-9, atol=1e-12)
+    scores = sides.drop(columns=BOUND, errors="ignore").to_numpy()
+    ends = (0.0, 1.0) if claim.measure in FRACTIONS else ()
+    saturated = is_constant(d) or any((scores == end).all(axis=0).any() for end in ends)
     limits = (*bounds(d, LEVEL), *bounds(d, LEVEL / n_pairs))
-    t = np.nan if is_constant else d.mean() / (d.std(ddof=1) / np.sqrt(d.size))
+    decides = not saturated and d.size >= MIN_SEEDS
+    t = d.mean() / (d.std(ddof=1) / np.sqrt(d.size)) if decides else np.nan
     p_value = float(stdtr(d.size - 1, -t))
-    return Effect(rival, float(d.mean()), *limits, p_value, d.size, bool(at_end or is_constant))
+    return Effect(rival, float(d.mean()), *limits, p_value, d.size, saturated)
+
+
+def find_deciding(decision: Decision) -> tuple[Effect, float, float] | None:
+    """
+    Find the effect that a verdict turns on, with the bounds that it is judged by.
+
+    Returns
+    -------
+    tuple of (Effect, float, float) or None
+        Lower and upper bound: for *beats* the lower one is corrected for the number of rivals, for
+        a contradicted claim of another rule the upper one is. None where nothing was measured.
+    """
+    effects = [effect for effect in decision.effects if effect.n_seeds]
+    if not effects:
+        return None
+    if decision.claim.rule == "beats":
+        best = max(effects, key=lambda each: np.nan_to_num(each.low_corrected, nan=each.mean))
+        return best, best.low_corrected, best.high
+    if decision.verdict == CONTRADICTED:
+        worst = min(effects, key=lambda each: np.nan_to_num(each.high_corrected, nan=each.mean))
+        return worst, worst.low, worst.high_corrected
+    worst = min(effects, key=lambda each: np.nan_to_num(each.low, nan=each.mean))
+    return worst, worst.low, worst.high
 
 
 def _find_zone(claim: Claim, effects: Sequence[Effect]) -> tuple[str, str]:

@@ -11,13 +11,19 @@ from thesis_lib.study.claims import (
     LEVEL,
     MIN_SEEDS,
     Claim,
+    Decision,
     Differences,
     compare_entries,
     decide,
+    gate_claims,
+    is_constant,
     t_bounds,
 )
+from thesis_lib.study.tables import NOT_RUN
 
 N_DRAWS = 2000  # simulated studies
+MIN_BOOTSTRAP = 10  # seeds; with fewer a bootstrap supports far too much
+ENOUGH_POWER = 0.8
 N_RESAMPLES = 4999  # of a bootstrap: enough for the bounds that are corrected for ten rivals
 
 
@@ -26,8 +32,9 @@ def bootstrap_bounds(d: Differences, level: float) -> tuple[float, float]:
     One-sided bounds of a mean, each at ``1 - level``, from a bootstrap over seeds.
 
     Bias-corrected and accelerated [1]_, always with the same resamples. It assumes no normal
-    distribution, but needs more seeds than `t_bounds` does to keep its level. NaN for fewer than
-    three.
+    distribution, but needs more seeds than `t_bounds` does to keep its level: in simulations 14 %
+    of bounds at a nominal 5 % were on the wrong side with three seeds, 7 % with ten. NaN for fewer
+    than three.
 
     References
     ----------
@@ -36,7 +43,7 @@ def bootstrap_bounds(d: Differences, level: float) -> tuple[float, float]:
     """
     if d.size < MIN_SEEDS:
         return np.nan, np.nan
-    if np.allclose(d, d[0], rtol=1e-9, atol=1e-12):
+    if is_constant(d):
         return float(d[0]), float(d[0])
     found = stats.bootstrap(
         (d,),
@@ -60,12 +67,13 @@ def compute_power(
     Compute how often studies like this one would support a claim that is true by some difference.
 
     Studies of as many seeds are drawn from a normal distribution with the covariance of the
-    differences that were seen; `decide` judges them alike.
+    differences that were seen, and judged by the rule of `decide`.
 
     Parameters
     ----------
     gain : float
-        True difference to every rival; for *beats*, that of one rival, averaged over which it is.
+        True difference to every rival; for *beats* the gain of one rival, and the result is the
+        mean over rivals.
     claim, scores, entries, by
         As :func:`~thesis_lib.study.decide` takes them.
 
@@ -73,8 +81,10 @@ def compute_power(
     -------
     float
         Fraction of simulated studies with the verdict *supported*; NaN with fewer than three seeds
-        that have all entries.
+        that have all entries, or where a difference is saturated.
     """
+    if any(effect.saturated for effect in decide(claim, scores, entries=entries, by=by).effects):
+        return np.nan
     table, pairs = compare_entries(claim, scores, entries=entries, by=by)
     d = np.array([table[upper] - table[lower] for upper, lower in pairs.values()]).T
     d = d[np.isfinite(d).all(axis=1)]  # (n_seeds, n_pairs)
@@ -150,9 +160,8 @@ def find_best_set(scores: pd.DataFrame, measure: str, *, by: str = "entry") -> l
         name
         for name in names
         if not any(
-            t_bounds((table[rival] - table[name]).to_numpy(), level)[0] > 0
-            for rival in names
-            if rival != name
+            not is_constant(d) and t_bounds(d, level)[0] > 0
+            for d in ((table[rival] - table[name]).to_numpy() for rival in names if rival != name)
         )
     ]
 
@@ -200,39 +209,68 @@ def correlate_ranks(
 
 
 def judge_evidence(
-    claims: Sequence[Claim], scores: pd.DataFrame, *, entries: Sequence[str], by: str = "entry"
+    decisions: Sequence[Decision],
+    scores: pd.DataFrame,
+    *,
+    entries: Sequence[str],
+    by: str = "entry",
 ) -> pd.DataFrame:
     """
-    Lay out what accompanies the verdicts on some claims.
+    Lay out what accompanies some verdicts.
 
     Parameters
     ----------
-    claims : sequence of Claim
-        Decided about by the same scores.
+    decisions : sequence of Decision
+        All by the same scores.
     scores, entries, by
-        As :func:`~thesis_lib.study.decide` takes them.
+        As :func:`~thesis_lib.study.decide` took them.
 
     Returns
     -------
     DataFrame
         One row per claim: ``claim``, ``verdict``, ``bootstrap`` (the verdict of the same zones by
-        `bootstrap_bounds`), ``p_value``, ``power`` and ``power_2`` at one and two margins.
+        `bootstrap_bounds`; *not run* with fewer than ten seeds), ``p_value``, ``power`` and
+        ``power_2`` at one and two margins.
     """
     options: dict[str, Any] = {"entries": entries, "by": by}
-    rows = []
-    for claim in claims:
-        decision = decide(claim, scores, **options)
-        rows.append(
-            {
-                "claim": claim.statement,
-                "verdict": decision.verdict,
-                "bootstrap": decide(claim, scores, **options, bounds=bootstrap_bounds).verdict,
-                "p_value": decision.p_value,
-                "power": compute_power(claim, scores, gain=claim.margin, **options),
-                "power_2": compute_power(claim, scores, gain=2 * claim.margin, **options),
-            }
-        )
+    claims = [decision.claim for decision in decisions]
+    second = [NOT_RUN] * len(claims)
+    if scores["seed"].nunique() >= MIN_BOOTSTRAP:
+        again = [decide(claim, scores, **options, bounds=bootstrap_bounds) for claim in claims]
+        second = [each.verdict for each in gate_claims(again)]
+    rows = [
+        {
+            "claim": each.claim.statement,
+            "verdict": each.verdict,
+            "bootstrap": verdict,
+            "p_value": each.p_value,
+            "power": compute_power(each.claim, scores, gain=each.claim.margin, **options),
+            "power_2": compute_power(each.claim, scores, gain=2 * each.claim.margin, **options),
+        }
+        for each, verdict in zip(decisions, second, strict=True)
+    ]
     return pd.DataFrame(rows)
+
+
+def average_settings(table: pd.DataFrame, setting: str, measure: str = "dice") -> pd.DataFrame:
+    """
+    Average a score over seeds for every loss and value of a setting.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per network: ``loss``, ``seed``, the setting and the measure; may be empty.
+
+    Returns
+    -------
+    DataFrame
+        One row per loss, one column per value. Seeds of a loss that lack a value are left out, so
+        that values are compared on the same earths.
+    """
+    if table.empty:
+        return pd.DataFrame()
+    wide = table.pivot(index=["loss", "seed"], columns=setting, values=measure).astype(float)
+    return wide.dropna().groupby("loss").mean()
 
 
 def _pivot(scores: pd.DataFrame, measure: str, by: str) -> pd.DataFrame:

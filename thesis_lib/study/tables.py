@@ -80,9 +80,9 @@ def tabulate_histories(outcomes: Iterable[Outcome], **columns: str) -> pd.DataFr
         )
         for outcome in outcomes
     ]
-    joined = pd.concat(table, ignore_index=True)
-    others = [name for name in joined if name not in columns]
-    return joined.reindex(columns=[*columns, *{**dict.fromkeys(others), "validation_dice": None}])
+    joined = pd.concat([pd.DataFrame(columns=[*columns]), *table], ignore_index=True)
+    names = dict.fromkeys([*columns, *joined, "validation_dice"])
+    return joined.reindex(columns=[*names])
 
 
 def read_thesis_table() -> pd.DataFrame:

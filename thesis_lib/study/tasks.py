@@ -207,11 +207,11 @@ def run_all(
     progress : bool
         Whether to print one line per task, with the time that the others will take.
     records : mapping of str to Outcome, optional
-        Results by key that are taken where ``root`` does not have them, without their parents: of
-        :func:`~thesis_lib.study.records.read_records`.
+        Results by key, of ``study.records.read_records``, that take the place of runs which
+        ``root`` does not have; their parents are not asked for.
     minutes : float
-        Start no run after so many minutes. Runs of workers that are under way then are stopped,
-        and go on next time.
+        Start no run after so many minutes. Runs of local workers that are under way then are
+        stopped, and go on next time; workers of a cluster finish theirs.
 
     Returns
     -------
@@ -233,7 +233,7 @@ def run_all(
         if key in keys and not (root / key / SCORES).exists()
     }
     ordered = _order(task for task in tasks if task.key not in recorded)
-    for task in ordered.values():
+    for task in ordered.values() if minutes > 0 else ():
         if not (root / task.key / SCORES).exists():
             task.check()
     n_workers = 1 if client is None else len(client.nthreads())
@@ -396,7 +396,15 @@ def _run_there(
             f"Invalid worker of {n_at_once} tasks at a time. Must be threads_per_worker=1."
         )
     job = (_run_with_threads, torch.get_num_threads(), root)
-    futures = list(_start(tasks, partial(client.submit, *job, pure=False)))
+
+    def start(task: Task, parents: Parents) -> Any:
+        if (root / task.key / SCORES).exists():
+            return _run_or_load(root, task, parents)
+        return client.submit(*job, task, parents, pure=False)
+
+    started = list(_start(tasks, start))
+    yield from (found for found in started if isinstance(found, Outcome))
+    futures = [future for future in started if not isinstance(future, Outcome)]
     left = None if math.isinf(end) else max(end - perf_counter(), 0.0)
     try:
         for future in as_completed(futures, timeout=left):  # type: ignore[no-untyped-call]
