@@ -1,10 +1,12 @@
 """Worker processes: as many as asked for, gone afterwards."""
 
 import os
+import re
 import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 from dask.distributed import LocalCluster
 from tiny_project import Walk
@@ -35,6 +37,15 @@ def test_clusters_do_not_meet():
         servers = [client.cluster.scheduler.http_server for client in (first, second)]
         assert {server.address for server in servers} == {"127.0.0.1"}
         assert servers[0].port != servers[1].port
+
+
+def test_workers_keep_the_order(tmp_path, capsys):
+    """Workers take tasks nearly in the order that they were asked for, whatever their keys are."""
+    walks = grid(Walk(0), seed=[*range(20, 0, -1)], n_steps=[1])
+    with open_workers(2) as client:
+        run_all(walks, root=tmp_path, client=client)
+    seeds = [int(text) for text in re.findall(r"Walk (\d+)", capsys.readouterr().out)]
+    assert np.abs(np.subtract(seeds, range(20, 0, -1))).max() <= 8  # at random 15 or more
 
 
 def test_workers_stop_when_time_is_up(tmp_path):

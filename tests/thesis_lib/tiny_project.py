@@ -79,14 +79,16 @@ class Bet(Task):
 
 @dataclass(frozen=True)
 class Walk(Task):
-    """Walk five steps: a task that goes on after the last step of a killed run."""
+    """Walk some steps: a task that goes on after the last step of a killed run."""
 
     seed: int
+    n_steps: int = 5
+    title_format = "Walk {0.seed}"
 
     def compute(self, folder: Path, parents: Parents) -> Mapping[str, Any]:  # noqa: ARG002
         """Leave a file for each step, and the process that took it in a line of another."""
         done = len(list(folder.glob("step*")))
-        for step in range(done, 5):
+        for step in range(done, self.n_steps):
             with (folder / "begun").open("a") as file:
                 file.write(f"{os.getpid()}\n")
             time.sleep(0.3)

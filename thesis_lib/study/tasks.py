@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, cached_property, partial
 from importlib import metadata
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar, Self, TypeVar
@@ -396,11 +396,12 @@ def _run_there(
             f"Invalid worker of {n_at_once} tasks at a time. Must be threads_per_worker=1."
         )
     job = (_run_with_threads, torch.get_num_threads(), root)
+    numbers = count()  # first come first served: what has finished is whole seeds
 
     def start(task: Task, parents: Parents) -> Any:
         if (root / task.key / SCORES).exists():
             return _run_or_load(root, task, parents)
-        return client.submit(*job, task, parents, pure=False)
+        return client.submit(*job, task, parents, pure=False, priority=-next(numbers))
 
     started = list(_start(tasks, start))
     yield from (found for found in started if isinstance(found, Outcome))
