@@ -59,6 +59,8 @@ def test_banner_of_a_custom_run(project):
     assert ":class: warning" in text
     assert "python -m thesis_lib run 01_toy --profile laptop -p count 7\n" in text
     assert "no commit known. Seeds: 0. Data: test `0123abcd`.\n" in text
+    many = format_banner(info | {"data": {"test": "a b c", "training": "a b c d e"}})
+    assert "Data: test `a` `b` `c`, training `a` and 4 more.\n" in many
     info |= {"duration_s": 30, "device": "cpu"}
     assert "\n30 s on cpu (" in format_banner(info)
     text = format_banner(info | {"compute_s": 600.0})

@@ -52,7 +52,7 @@ def test_many_seeds_give_confidence_sets():
         "Dice by Dice; and Dice by surface Dice."
     )
     assert gain.startswith("Dice reaches a Dice of 0.9")
-    assert "on the baseline BCE + Dice (baseline) (95 % interval, corrected for the" in gain
+    assert "on the baseline, BCE + Dice (95 % interval, corrected for the" in gain
     assert hidden.startswith("MSE has the highest PS (0.8000), but PS does not see position: by ")
     assert "number 3 of 3" in hidden
     assert changed == "Budget: not compared. Learning rate: not compared."
@@ -64,8 +64,8 @@ def test_few_seeds_decide_nothing():
     """With one seed the sentences name the highest scores and claim nothing."""
     best, gain, *_, verdicts = answer(make_scores(1, dice=0.9, bce_dice=0.95))
     assert best == (
-        "On unseen volumes of 1 seed the highest scores are those of BCE + Dice (baseline) by Dice "
-        "and of BCE + Dice (baseline) by surface Dice: too few to decide."
+        "On unseen volumes of 1 seed the highest scores are those of BCE + Dice by Dice "
+        "and of BCE + Dice by surface Dice: too few to decide."
     )
     assert gain.endswith(", and is the baseline itself.")
     assert ": 0 supported, 0 tied" in verdicts

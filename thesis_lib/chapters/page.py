@@ -143,7 +143,7 @@ class Page:
             A table becomes ``NAME.csv``, with its index only where that has a name; a dataset
             ``NAME.nc``; a figure ``NAME.png``; tasks, for another chapter to go on from, and all
             else ``NAME.json``; runs become records in a folder ``NAME``, see
-            :mod:`thesis_lib.study.records`.
+            ``study.records``.
         """
         from thesis_lib.study.records import write_records
         from thesis_lib.study.tasks import Outcome, Task, write_tasks
@@ -221,13 +221,14 @@ class Page:
             "finished": len(finished),
             "recorded": len(recorded),
             "of_other_code": sum(map(is_of_other_code, recorded)),
+            "recorded_s": round(sum(f.seconds for f in found if is_record(f)), 1),
         }
         self.info |= {
             "duration_s": round(self._elapsed_s(), 1),
             "runs": runs,
             "data": {name: " ".join(parts) for name, parts in hashes.items()},
             "seeds": sorted(known.union(seeds)),
-            **({"compute_s": round(sum(f.seconds for f in own), 1)} if found else {}),
+            **({"compute_s": round(sum(f.seconds for f in own), 1)} if own else {}),
             **_describe_environment(self.root),
         }
         write_json(self.results / RUN_INFO, self.info, sort_keys=False)

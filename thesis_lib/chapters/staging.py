@@ -11,6 +11,7 @@ from thesis_lib.chapters.page import RECORDS, RUN_INFO, read_run_info
 from thesis_lib.chapters.parameters import find_chapter, list_chapters, project_root
 from thesis_lib.chapters.running import write_notebook
 
+_MOST_HASHES = 4  # that a banner shows of a kind of data
 _NOTES = {
     "smoke": "a check that everything works, on a tiny budget: its numbers are no results",
     "laptop": "reduced sizes, one seed",
@@ -148,21 +149,24 @@ def format_banner(info: dict[str, Any]) -> str:
         note += f" ({', '.join(info['changed'])}), else as {info['closest_profile']}"
     commit = f"commit {info['commit'][:10]}" if info["commit"] else "no commit known"
     dirty = " with changes on top" if info["dirty"] else ""
-    data = ", ".join(f"{name} `{digest}`" for name, digest in info["data"].items())
+    data = ", ".join(f"{name} {_shorten(digests)}" for name, digests in info["data"].items())
     runs = info.get("runs", {})
     if runs.get("finished", 0) < runs.get("asked", 0):
         note += f"; {runs['finished']} of {runs['asked']} runs are finished"
-    recorded = (
-        f" {runs['recorded']} results are records of earlier runs" if runs.get("recorded") else ""
-    )
-    recorded += f", {runs['of_other_code']} of them by other code" * bool(runs.get("of_other_code"))
+    recorded = ""
+    if n_recorded := runs.get("recorded"):
+        took = _format_duration(runs["recorded_s"])
+        recorded = f" {n_recorded} results are records of earlier runs that took {took}"
+        if n_other := runs.get("of_other_code"):
+            recorded += f", {n_other} of them by other code"
+        recorded += "."
     return (
         f"````{{admonition}} Computed with profile *{profile}*: {note}\n"
         f":class: {kind} provenance\n"
         f"{_format_time(info)} on {info['device']} ({info['cpu']}, "
         f"{info['n_cores']} cores), {info['started'][:10]}, {commit}{dirty}. "
         f"Seeds: {', '.join(map(str, info['seeds'])) or 'none'}. Data: {data or 'none'}."
-        f"{recorded}{'.' * bool(recorded)}\n\n"
+        f"{recorded}\n\n"
         f"Run it again:\n```bash\n{info['command']}\n```\n"
         "````\n"
     )
@@ -175,6 +179,14 @@ def _check_finished(folders: Mapping[str, Path]) -> None:
             raise FileNotFoundError(f"No {chapter}.ipynb in {folder}. Run the chapter again.")
 
 
+def _shorten(digests: str) -> str:
+    """Content hashes of volumes, the first few where there are many; run.json has all."""
+    first, *others = digests.split()
+    if len(others) < _MOST_HASHES:
+        return " ".join(f"`{digest}`" for digest in (first, *others))
+    return f"`{first}` and {len(others)} more"
+
+
 def _format_time(info: dict[str, Any]) -> str:
     page = _format_duration(info["duration_s"])
     if "compute_s" not in info:
@@ -183,4 +195,6 @@ def _format_time(info: dict[str, Any]) -> str:
 
 
 def _format_duration(seconds: float) -> str:
+    if seconds >= 100 * 60:
+        return f"{seconds / 3600:.1f} h"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -9,6 +9,8 @@ from thesis_lib.study.claims import LEVEL, MIN_SEEDS, SUPPORTED, Decision, t_bou
 from thesis_lib.study.evidence import average_settings, find_best_set
 from thesis_lib.study.tables import BASELINE, LOSS_NAMES
 
+_NAMES = {key: name.removesuffix(" (baseline)") for key, name in LOSS_NAMES.items()}
+
 
 def answer_losses(
     scores: pd.DataFrame,
@@ -56,7 +58,7 @@ def join_names(losses: Sequence[str]) -> str:
     >>> join_names(["bce", "kl", "lovasz"])
     'BCE, KL and Lovász'
     """
-    names = [LOSS_NAMES[loss] for loss in losses]
+    names = [_NAMES[loss] for loss in losses]
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "none"
 
 
@@ -66,7 +68,7 @@ def _say_best(scores: pd.DataFrame, means: pd.DataFrame) -> str:
     known = [score for score in ("dice", "surface_dice") if scores[score].notna().all()]
     words = {"dice": "Dice", "surface_dice": "surface Dice"}
     if n_seeds < MIN_SEEDS:
-        best = [f"{LOSS_NAMES[str(means[s].idxmax())]} by {words[s]}" for s in known]
+        best = [f"{_NAMES[str(means[s].idxmax())]} by {words[s]}" for s in known]
         return (
             f"{where} the highest scores are those of {' and of '.join(best)}: too few to decide."
         )
@@ -78,14 +80,14 @@ def _say_best(scores: pd.DataFrame, means: pd.DataFrame) -> str:
 
 def _say_gain(scores: pd.DataFrame, means: pd.DataFrame) -> str:
     best = str(means["dice"].idxmax())
-    text = f"{LOSS_NAMES[best]} reaches a Dice of {means['dice'].max():.4f}"
+    text = f"{_NAMES[best]} reaches a Dice of {means['dice'].max():.4f}"
     if best == BASELINE:
         return f"{text}, and is the baseline itself."
     if BASELINE not in means.index:
         return f"{text}."
     table = scores.pivot(index="seed", columns="loss", values="dice")
     d = (table[best] - table[BASELINE]).dropna().to_numpy()
-    gain = f"{text}, {d.mean():+.4f} on the baseline {LOSS_NAMES[BASELINE]}"
+    gain = f"{text}, {d.mean():+.4f} on the baseline, {_NAMES[BASELINE]}"
     if d.size < MIN_SEEDS:
         return f"{gain}."
     low, high = t_bounds(d, LEVEL / 2 / (len(means) - 1))
@@ -94,7 +96,7 @@ def _say_gain(scores: pd.DataFrame, means: pd.DataFrame) -> str:
 
 def _say_hidden(means: pd.DataFrame) -> str:
     loss = str(means["perimetric_similarity"].idxmax())
-    text = f"{LOSS_NAMES[loss]} has the highest PS ({means['perimetric_similarity'].max():.4f})"
+    text = f"{_NAMES[loss]} has the highest PS ({means['perimetric_similarity'].max():.4f})"
     if means["surface_dice"].isna().any():
         return f"{text}; surface Dice, which sees position as PS does not, is not known here."
     rank = int(means["surface_dice"].rank(ascending=False, method="min")[loss])
@@ -115,8 +117,8 @@ def _say_change(table: pd.DataFrame, setting: str, words: str) -> str:
     ratio = float(table[setting].max()) / float(table[setting].min())
     return (
         f"{words}: {ratio:.0f} times as much changes Dice by {change.min():+.4f} "
-        f"({LOSS_NAMES[str(change.idxmin())]}) to {change.max():+.4f} "
-        f"({LOSS_NAMES[str(change.idxmax())]})."
+        f"({_NAMES[str(change.idxmin())]}) to {change.max():+.4f} "
+        f"({_NAMES[str(change.idxmax())]})."
     )
 
 
