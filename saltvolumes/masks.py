@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from saltvolumes._checks import check_pair
+from saltvolumes._checks import check_pair, check_range
 from saltvolumes.errors import DataError
 from saltvolumes.volume import AXES, read_runs, vertical_dim
 
@@ -152,6 +152,7 @@ def _choose_label(labels: xr.DataArray, salt_label: float | None) -> float:
         if any(min(abs(label), abs(label - 1)) > is_float * _round_off(1) for label in found):
             raise DataError(f"The mask holds labels {shown}. Name that of salt by salt_label.")
         salt_label = 1
+    check_range("salt_label", salt_label)
     if not any(abs(label - salt_label) <= is_float * _round_off(salt_label) for label in found):
         raise DataError(f"The mask holds no salt: label {salt_label:g} is not among {shown}.")
     return salt_label

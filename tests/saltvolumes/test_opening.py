@@ -102,6 +102,13 @@ def test_wrong_arguments_say_what_is_allowed(arrays, save, arguments, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_label_is_one_number(arrays, save):
+    """A list of labels is refused in words of our own."""
+    path = save(**arrays)
+    with pytest.raises(TypeError, match=r"Invalid salt_label \[4\]. Must be a number"):
+        open_arrays(path, variable="image", mask="label", salt_label=[4])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
