@@ -505,15 +505,16 @@ panels = {
 }
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-budgets", "caption": "Dice score on the watched volume against the epoch, for every budget and seed; thick lines are medians."}, "image": {"alt": "One small diagram for each contested loss with curves that rise over the epochs, one colour for each budget."}}
-fig = plotting.plot_histories(
-    {
-        name: {label: part.to_numpy() for label, part in curves.items()}
-        for name, curves in panels.items()
-    },
-    xlabel="epoch",
-    ylabel="validation Dice",
-    x=table.columns.to_numpy(),
-)
+if panels:
+    plotting.plot_histories(
+        {
+            name: {label: part.to_numpy() for label, part in parts.items()}
+            for name, parts in panels.items()
+        },
+        xlabel="epoch",
+        ylabel="validation Dice",
+        x=table.columns.to_numpy(),
+    )
 # %% [markdown]
 # The learning rate in the same way:
 

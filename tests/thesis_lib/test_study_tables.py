@@ -30,6 +30,9 @@ def test_histories_are_one_row_per_epoch(tmp_path):
     assert table.columns.tolist() == ["seed", "epoch", "train_loss", "validation_dice"]
     assert table[["seed", "epoch"]].to_numpy().tolist() == [[0, 1], [0, 2], [1, 1]]
     assert table["validation_dice"].isna().all()
+    assert tabulate_histories([], seed="network.seed").columns.tolist() == [
+        *("seed", "epoch", "validation_dice")
+    ]
 
 
 def make_scores(**dice_by_loss):

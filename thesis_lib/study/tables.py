@@ -71,8 +71,8 @@ def tabulate_histories(outcomes: Iterable[Outcome], **columns: str) -> pd.DataFr
     Returns
     -------
     DataFrame
-        The columns asked for, then those of the histories; ``validation_dice`` is NaN where no
-        volume was watched.
+        The columns asked for, then those of the histories, ``epoch`` first; ``validation_dice`` is
+        NaN where no volume was watched.
     """
     table = [
         outcome.parents["network"].history.assign(
@@ -81,7 +81,7 @@ def tabulate_histories(outcomes: Iterable[Outcome], **columns: str) -> pd.DataFr
         for outcome in outcomes
     ]
     joined = pd.concat([pd.DataFrame(columns=[*columns]), *table], ignore_index=True)
-    names = dict.fromkeys([*columns, *joined, "validation_dice"])
+    names = dict.fromkeys([*columns, "epoch", *joined, "validation_dice"])
     return joined.reindex(columns=[*names])
 
 
