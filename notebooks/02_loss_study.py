@@ -72,7 +72,7 @@ from thesis_lib.metrics import score_volume
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import PatchBatches, choose_data
 from thesis_lib.study import evidence
-from thesis_lib.study.answer import answer_losses, join_names
+from thesis_lib.study.answer import answer_losses, name_set
 from thesis_lib.study.claim_tables import effect_table
 from thesis_lib.study.claims import gate_claims
 from thesis_lib.study.segmentation import load_sections
@@ -742,7 +742,7 @@ page.tell(
         ].sum()
     ),
     **{
-        f"best_by_{s}": join_names(best[s]) if s in bold else "(not decided)"
+        f"best_by_{s}": name_set(best[s], losses) if s in bold else "open"
         for s in ("dice", "surface_dice")
     },
     **{f"answer_{n}": text for n, text in enumerate(answer, start=1)},

@@ -62,6 +62,23 @@ def join_names(losses: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "none"
 
 
+def name_set(losses: Sequence[str], compared: Sequence[str]) -> str:
+    """
+    Name a set of losses among those compared, by what it leaves out where that is shorter.
+
+    Examples
+    --------
+    >>> name_set(["dice", "kl"], ["bce", "dice", "kl", "mse"])
+    'Dice and KL'
+    >>> name_set(["bce", "dice", "kl"], ["bce", "dice", "kl", "mse"])
+    'all but MSE'
+    """
+    others = [loss for loss in compared if loss not in losses]
+    if not others:
+        return f"all {len(compared)}"
+    return f"all but {join_names(others)}" if len(others) < len(losses) else join_names(losses)
+
+
 def _say_best(scores: pd.DataFrame, means: pd.DataFrame) -> str:
     n_seeds = scores["seed"].nunique()
     where = f"On unseen volumes of {n_seeds} seed{'s' if n_seeds > 1 else ''}"
@@ -72,7 +89,10 @@ def _say_best(scores: pd.DataFrame, means: pd.DataFrame) -> str:
         return (
             f"{where} the highest scores are those of {' and of '.join(best)}: too few to decide."
         )
-    sets = [f"{join_names(find_best_set(scores, s, by='loss'))} by {words[s]}" for s in known]
+    sets = [
+        f"{name_set(find_best_set(scores, s, by='loss'), list(means.index))} by {words[s]}"
+        for s in known
+    ]
     return f"{where}, the losses that may be the best (95 % confidence set) are " + (
         f"{'; and '.join(sets)}."
     )
