@@ -398,11 +398,13 @@ bold = best if scores["seed"].nunique() > 2 else {}
 page.save(scores=scores, table1=format_table1(scores, thesis, bold=bold))
 
 # %% [markdown]
+# :::{div} full-width
 # ```{csv-table} Scores of every loss on the unseen volumes, next to Table 1 of the thesis. With several seeds: mean ± half of its 95 % interval; bold: the losses that may be the best (95 % confidence set).
 # :file: ../results/02_loss_study/table1.csv
 # :header-rows: 1
 # :name: tab-table1
 # ```
+# :::
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-scores", "caption": "Dice and PS of every loss: ours and the thesis'."}, "image": {"alt": "Dot plot with a row per loss: our scores and those of the thesis, for Dice on the left and PS on the right."}}
 fig = plotting.plot_table(scores.replace({"loss": names}), thesis.rename(names))
