@@ -233,7 +233,7 @@ def test_published_records_are_found(project, monkeypatch):
     ],
 )
 def test_minutes_that_leave_nothing_are_refused(project, monkeypatch, minutes, message):
-    """A number of minutes that is none, or before which nothing has finished, is an error."""
+    """Minutes below 0, not a number, or before which nothing has finished are refused."""
     monkeypatch.setenv("THESIS_MINUTES", minutes)
     with pytest.raises(ValueError, match=message):
         open_chapter(project).run([Throw(0)], progress=False, partial=True)
