@@ -435,7 +435,7 @@ ranks.round(2)
 # over all volumes, by {glue:text}`spread_losses`. This is why every seed has earths of its own, where the
 # data are earths, and why only differences within a seed count.
 
-# %%
+# %% tags=["training"]
 each = study.tabulate(runs, rows="volumes", **columns)
 each["volume"] = each.groupby(["loss", "seed"]).cumcount()
 by_volume = each.pivot(index="loss", columns=["seed", "volume"], values="dice")
