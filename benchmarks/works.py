@@ -271,7 +271,7 @@ def list_networks(device: torch.device) -> Iterator[Work]:
         partial(_ascend_only, model, 4, device),
         1,
     )
-    ours = partial(invert, model, "block4", patches, seeds=[0], progress=False)
+    ours = partial(invert, model, "block4", patches, levels=[0.01], progress=False)
     theirs = partial(_invert_plainly, model, patches)
     yield Work(
         "NI of 4 patches of 128^2 to a residual of .01",
@@ -279,8 +279,8 @@ def list_networks(device: torch.device) -> Iterator[Work]:
         ours,
         theirs,
         2,
-        "20 passes, forward and backward",
-        partial(_ascend_only, model, 5, device),
+        "44 passes, forward and backward",
+        partial(_ascend_only, model, 11, device),
         1,
     )
 
@@ -310,11 +310,14 @@ def _train_plainly(model: nn.Module, batches: PatchBatches, device: torch.device
 
 
 def _invert_plainly(model: SaltClassifier, patches: Tensor) -> None:
+    """Lower the residual from noise, patch by patch, in at most 100 passes each."""
     model.eval()
     for patch in patches.split(1):
         goal = model.features(patch)[3].detach()
         image = (0.1 * torch.randn_like(patch)).requires_grad_()
-        optimizer = torch.optim.LBFGS([image], max_iter=20, line_search_fn="strong_wolfe")
+        optimizer = torch.optim.LBFGS(
+            [image], max_iter=100, max_eval=100, line_search_fn="strong_wolfe"
+        )
 
         def closure(
             image: Tensor = image, goal: Tensor = goal, optimizer: Any = optimizer
@@ -324,9 +327,7 @@ def _invert_plainly(model: SaltClassifier, patches: Tensor) -> None:
             residual.backward()
             return residual
 
-        for _ in range(15):
-            if optimizer.step(closure) < 0.01:
-                break
+        optimizer.step(closure)
 
 
 @contextmanager

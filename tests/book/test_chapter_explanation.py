@@ -32,10 +32,11 @@ def made(repository, tmp_path_factory):
     sizes = {"n_train_patches": 32, "n_test_patches": 48, "epochs": 1, "n_data": 3}
     imagined = run(AM, folder / "am", **left, **sizes, am_steps=2, am_seeds=[0])
     left["classifiers"] = str(imagined["page"].results / "classifiers.json")
+    read = {"n_read": 16, "n_unseen": 16, "read_steps": 2, "n_admitted": 2}
     landmass = {"landmass": str(write_folder(folder, 10, (1,))), "n_dropped": 1, "blocks": [0, 4]}
     return SimpleNamespace(
         imagined=imagined,
-        inverted=run(NI, folder / "ni", **left, steps=2, fixed_steps=2),
+        inverted=run(NI, folder / "ni", **left, **read, steps=2, levels=[0.1]),
         mapped=run(CAM, folder / "cam", classifiers=left["classifiers"], n_cams=2),
         classified=run(LANDMASS, folder / "lm", **left, **landmass, class_epochs=1, am_steps=2),
     )

@@ -20,9 +20,7 @@ from thesis_lib.study.tables import NAMES
 
 DICE = Claim("c", "Dice wins.", "Table 1", "losses", "dice", "best", "dice", 0.01, ("mse", "bce"))
 BLOCKS = [f"segmentation block{n}" for n in (1, 2, 3)]
-BELOW = Claim(
-    "b", "Little.", "4", "inversion", "modification", "below", BLOCKS[0], 0.05, bound=0.25
-)
+BELOW = Claim("b", "Little.", "4", "inversion", "lost", "below", BLOCKS[0], 0.05, bound=0.25)
 BOTH = replace(BELOW, others=(BLOCKS[1],))
 EFFECT = "Effect [95 % bounds]"
 
@@ -125,7 +123,7 @@ def test_all_claims_stand_in_one_table(tmp_path):
     assert claims.loc["Dice wins.", "Verdict"] == "**supported**: all are below dice"
     assert claims["Chapter"].tolist() == ["{doc}`2 <chapters/02_a>`", "–"]
     assert (
-        claims.loc["Little.", "Measure and rule"] == "Modification (1 - SSIM): below 0.25, δ = 0.05"
+        claims.loc["Little.", "Measure and rule"] == "Variance lost (1 - R²): below 0.25, δ = 0.05"
     )
     assert claims.loc["Little.", ["Verdict", EFFECT]].tolist() == ["**not run**", "–"]
     assert tables["checks"]["Source"].tolist() == ["not in the thesis"]

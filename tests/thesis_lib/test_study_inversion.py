@@ -6,19 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from explained_networks import CLASSES, JUDGE, make_classifier, make_patches, run
+from explained_networks import CLASSES, JUDGE, fix_patches, make_classifier, make_patches, run
 from scipy import stats
 
 from thesis_lib import xai
 from thesis_lib.patches import LabelledPatches
 from thesis_lib.patching import zscore
-from thesis_lib.study import Invert, grid, run_all, tabulate
+from thesis_lib.study import Admit, Invert, tabulate
 from thesis_lib.study.classification import load_classifier
 from thesis_lib.study.inversion import (
     MEASURES,
-    average_blocks,
-    keep_converged,
+    measure_auc,
     pick_patches,
+    score_blocks,
     summarise_depth,
 )
 from thesis_lib.study.segmentation import load_model
@@ -26,77 +26,61 @@ from thesis_lib.xai import measures
 
 TEST = make_patches(8)
 PATCHES = pick_patches(TEST, n_patches=2)
-TASK = Invert(
-    make_classifier(TEST),
-    JUDGE,
-    block="block1",
-    n_patches=2,
-    ni_seeds=(3, 7, 8),
-    steps=4,
-    tolerance=0.3,
-)
-ORIGINS = [0, 0, 0, 1, 1, 1]
-ROUNDING = {"rtol": 1e-3, "atol": 1e-4}  # of float32, which the steps of a search amplify
+TASK = Invert(make_classifier(TEST), JUDGE, levels=(0.3, 0.1), steps=10)
+ORIGINS = [0, 1, 0, 1]
+ROUNDING = {"rtol": 1e-3, "atol": 1e-3}  # of float32, which the steps of a search amplify
 
 
 @pytest.fixture(scope="module")
 def inverted(root):
-    """Two patches from three seeds, through two blocks."""
-    found = run_all(grid(TASK, block=["block1", "block3"]), root=root, progress=False)
-    return {outcome.task.block: outcome for outcome in found}
+    """Two patches at two levels."""
+    return run(TASK, root)
 
 
-@pytest.fixture(scope="module")
-def network(inverted):
-    """The network that was inverted."""
-    return inverted["block1"].parents["network"]
+def read_block3(outcome):
+    """Records of block 3."""
+    table = tabulate([outcome], rows="images")
+    return table[table["block"] == "block3"].reset_index(drop=True)
 
 
-def invert_directly(network, block, **changes):
-    """Call xai as the task has to call it."""
-    settings = {"seeds": TASK.ni_seeds, "steps": 4, "tolerance": 0.3, "progress": False}
-    return xai.invert(load_classifier(network), block, PATCHES.tensors(), **(settings | changes))
-
-
-@pytest.mark.parametrize("block", ["block1", "block3"])
-def test_images_are_those_of_invert(inverted, network, block):
-    """Images and history of a block are those of one call of xai.invert, up to rounding."""
-    found = invert_directly(network, block)
-    tensors = inverted[block].load_tensors("images")
-    torch.testing.assert_close(tensors["images"], found.images, **ROUNDING)
-    torch.testing.assert_close(tensors["history"], found.history, **ROUNDING)
-    table = tabulate([inverted[block]], rows="images")
-    assert set(table) == {"block", "patch", "ni_seed", *MEASURES}
+def test_images_are_those_of_invert(inverted):
+    """Images, residuals and priors are those of one call of xai.invert, up to rounding."""
+    model = load_classifier(inverted.parents["network"])
+    settings = {"levels": TASK.levels, "steps": 10, "progress": False}
+    found = xai.invert(model, "block3", PATCHES.tensors(), **settings)
+    images = inverted.load_tensors("images")
+    assert [*images] == ["block1", "block2", "block3", "block4"]
+    torch.testing.assert_close(images["block3"], found.images, **ROUNDING)
+    table = read_block3(inverted)
+    assert set(table) == {"block", "level", "patch", *MEASURES}
     assert table["patch"].tolist() == ORIGINS
-    assert table["ni_seed"].tolist() == [3, 7, 8, 3, 7, 8]
+    assert table["level"].tolist() == [0.3, 0.3, 0.1, 0.1]
+    for name in ("residual", "prior"):
+        expected = getattr(found, name).flatten().numpy()
+        np.testing.assert_allclose(table[name], expected, rtol=1e-2, atol=1e-3)
 
 
-def test_adam_is_a_setting(network, root):
-    """Adam and its rate reach xai.invert."""
-    settings = {"optimizer": "adam", "lr": 0.02}
-    found = run(replace(TASK, block="block2", **settings), root).load_tensors("images")["images"]
-    expected = invert_directly(network, "block2", **settings).images
-    torch.testing.assert_close(found, expected, **ROUNDING)
+def test_noise_is_a_start(root):
+    """From noise the images are others."""
+    found = run(replace(TASK, start="noise"), root).load_tensors("images")["block3"]
+    assert not torch.allclose(found[0], PATCHES.tensors(), atol=0.1)
 
 
-def test_measures_are_those_of_xai(inverted, network):
+def test_measures_are_those_of_xai(inverted):
     """Every column is what xai measures of the image against its own z-scored patch."""
-    images = inverted["block3"].load_tensors("images")["images"]
+    images = inverted.load_tensors("images")["block3"].flatten(0, 1)
     reference = PATCHES.tensors()[ORIGINS]
-    model, unet = load_classifier(network), load_model(inverted["block3"].parents["judge"]).eval()
+    model = load_classifier(inverted.parents["network"])
+    unet = load_model(inverted.parents["judge"]).eval()
     with torch.no_grad():
         masks, truth = (unet(x)[:, 0].numpy() > 0 for x in (zscore(images), reference))
         kept = model(images).argmax(dim=1) == model(reference).argmax(dim=1)
-    table = tabulate([inverted["block3"]], rows="images")
+    low = [measures.low_pass(x, measures.band_limit(TEST.tensors())) for x in (images, reference)]
+    table = read_block3(inverted)
     expected = {
-        "distance": table["residual"] ** 0.5,
-        "converged": table["residual"] < 0.3,
-        "correlation": measures.correlation(images, reference),
-        "modification": 1 - measures.structural_similarity(images, reference),
-        "spectral_distance_db": [
-            measures.log_spectral_distance(images[i : i + 1], reference[i : i + 1]).item()
-            for i in range(6)
-        ],
+        "reached": table["residual"] <= table["level"],
+        "correlation": measures.correlation(*low),
+        "modification": 1 - measures.structural_similarity(*low),
         "boundary_f1": [measures.boundary_f1(*pair) for pair in zip(masks, truth, strict=True)],
         "label_kept": kept,
     }
@@ -104,21 +88,11 @@ def test_measures_are_those_of_xai(inverted, network):
         np.testing.assert_allclose(table[name], np.asarray(column), rtol=1e-4, err_msg=name)
 
 
-def test_restarts_are_correlated_within_their_patch(inverted):
-    """An image's restart correlation is its mean correlation with the other seeds' images."""
-    images = inverted["block1"].load_tensors("images")["images"].flatten(1).numpy()
-    for i, record in enumerate(inverted["block1"].scores["images"]):
-        others = [j for j in range(6) if ORIGINS[j] == ORIGINS[i] and j != i]
-        expected = np.mean([np.corrcoef(images[i], images[j])[0, 1] for j in others])
-        assert record["restart_correlation"] == pytest.approx(expected, abs=1e-5)
-
-
-def test_one_seed_without_judge(root):
-    """With one seed restarts are unknown, without a judge the boundary, and nothing else."""
-    table = tabulate([run(replace(TASK, judge=None, ni_seeds=(3,)), root)], rows="images")
-    unknown = ["restart_correlation", "boundary_f1"]
-    assert table[unknown].isna().all(axis=None)
-    assert table[[*MEASURES]].drop(columns=unknown).notna().all(axis=None)
+def test_without_judge_no_boundary(root):
+    """Without a judge the boundary is unknown, and nothing else."""
+    table = tabulate([run(replace(TASK, judge=None), root)], rows="images")
+    assert table["boundary_f1"].isna().all()
+    assert table[[*MEASURES]].drop(columns="boundary_f1").notna().all(axis=None)
 
 
 def test_half_of_the_picked_patches_are_salt():
@@ -144,19 +118,16 @@ BARE = LabelledPatches(np.ones((2, 32, 32)), [0, 1], CLASSES)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"block": "stem"}, "Invalid block 'stem'. Must be one of: 'block1'"),
-        ({"ni_seeds": (3, 3)}, r"Invalid ni_seeds \(3, 3\)\. Must be distinct, at least one"),
+        ({"levels": (0.1, 0.1)}, r"Invalid levels \(0.1, 0.1\)\. Must be distinct, at least one"),
         (
             {"network": make_classifier(make_patches(4, side=10))},
             "pixels. Must be at least 11",
         ),
         ({"network": make_classifier(BARE)}, "without masks"),
-        ({"optimizer": "newton"}, "Invalid optimizer 'newton'"),
+        ({"start": "zeros"}, "Invalid start 'zeros'"),
         ({"n_patches": 0}, "Invalid n_patches 0"),
         ({"steps": 0}, "Invalid steps 0"),
-        ({"tolerance": -0.1}, "Invalid tolerance -0.1"),
-        ({"lr": float("nan")}, "Invalid lr nan"),
-        ({"ni_seeds": (-1,)}, "Invalid ni_seeds -1"),
+        ({"levels": (-0.1,)}, "Invalid level -0.1"),
     ],
 )
 def test_wrong_requests_are_refused(tmp_path, changes, message):
@@ -166,78 +137,54 @@ def test_wrong_requests_are_refused(tmp_path, changes, message):
     assert not list(tmp_path.glob("*/images.safetensors"))
 
 
+def test_boundaries_are_admitted_by_pairs(root):
+    """Four patches of salt make four pairs of the same and twelve of different patches."""
+    task = Admit(fix_patches(make_patches(seed=5), TEST), JUDGE, seed=0, n_patches=4)
+    scores = run(task, root).scores
+    assert scores["n_patches"] == 4
+    assert 0 <= scores["auc"] <= 1
+    assert scores["same"] >= scores["different"]
+
+
+def test_auc_by_hand():
+    """Of the six pairs of .9, .5 and .5, .2, .1: five are above, one is tied: 5.5 / 6."""
+    assert measure_auc([0.9, 0.5], [0.5, 0.2, 0.1]) == pytest.approx(5.5 / 6)
+    assert measure_auc([1, 1], [0, 0]) == 1
+    assert measure_auc([0.3], [0.3]) == 0.5
+
+
 # Tables
 
 
-def make_images(modification, *, residual=0.001, initialisation="segmentation", seed=0):
-    """Two patches with two restarts, from {block: their four modifications}."""
-    rows = [
-        {"block": block, "patch": i // 2, "ni_seed": i % 2, "modification": value}
-        for block, values in modification.items()
-        for i, value in enumerate(values)
-    ]
-    table = pd.DataFrame(rows).assign(initialisation=initialisation, seed=seed, residual=residual)
-    table["converged"] = (table["residual"] < 0.01).astype(float)
-    columns = ["initialisation", "seed", "block", "patch", "ni_seed", *MEASURES]
-    return table.reindex(columns=columns)
-
-
-def test_entries_are_initialisations_and_depths():
-    """Each block is an entry, and shallow is the mean of blocks 1 and 2."""
-    images = make_images({"block1": [0, 0.2, 0, 0.2], "block2": [0.5] * 4, "block3": [0.9] * 4})
-    table = average_blocks(images).set_index("entry")
-    assert table["modification"].to_dict() == pytest.approx(
-        {
-            "segmentation block1": 0.1,
-            "segmentation block2": 0.5,
-            "segmentation block3": 0.9,
-            "segmentation shallow": 0.3,
-        }
+def make_images(values, *, initialisation="segmentation", seed=0):
+    """One row per patch of block 1."""
+    table = pd.DataFrame({"patch": range(len(values)), "boundary_f1": values})
+    return table.assign(
+        block="block1", correlation=0.5, modification=0.1, initialisation=initialisation, seed=seed
     )
-    alone = average_blocks(make_images({"block1": [0.1] * 4}))
-    assert alone["entry"].tolist() == ["segmentation block1"]
 
 
-def test_only_converged_images_count():
-    """Means are those of images that converged; of a block with fewer than half, there is none."""
-    images = make_images({"block1": [0.1, 0.1, 0.4, 0.9]}, residual=[0, 0, 0, 0.5])
-    (row,) = average_blocks(keep_converged(images)).to_dict("records")
-    assert row["modification"] == pytest.approx(0.2)
-    assert row["converged"] == 0.75
-    (row,) = average_blocks(images).to_dict("records")
-    assert row["modification"] == pytest.approx(0.375)
-    blocks = {"block1": [0.1] * 4, "block2": [0.2] * 4}
-    images = make_images(blocks, residual=[0] * 4 + [0, 0.5, 0.5, 0.5])
-    table = average_blocks(keep_converged(images)).set_index("entry")
-    unknown = [name for name, value in table["modification"].items() if np.isnan(value)]
-    assert unknown == ["segmentation block2", "segmentation shallow"]
-    assert table.loc["segmentation block2", "converged"] == 0.25
+def test_entries_are_initialisations_and_blocks():
+    """What is read from a block joins the means of its images."""
+    images = pd.concat([make_images([0.2, 0.4]), make_images([0.6], seed=1)])
+    readouts = images.drop_duplicates("seed")[["initialisation", "block", "seed"]]
+    table = score_blocks(readouts.assign(lost=[0.3, 0.4], probe=0.9), images)
+    assert table["entry"].tolist() == ["segmentation block1"] * 2
+    assert table["seed"].tolist() == [0, 1]
+    assert table["boundary_f1"].tolist() == pytest.approx([0.3, 0.6])
+    assert table["lost"].tolist() == [0.3, 0.4]
 
 
-def test_curves_have_t_intervals_over_patches_of_all_networks():
-    """Four patches of means 0, 1, 2, 3 have the mean 1.5 and a half width of 3.182 s / 2."""
+def test_curves_have_t_intervals_over_seeds():
+    """Seeds of means 0, 1 and 2 have the mean 1 and a half width of 4.303 / sqrt(3)."""
     images = pd.concat(
-        [
-            make_images({"block1": [-0.5, 0.5, 1, 1]}),
-            make_images({"block1": [2, 2, 2, 4]}, seed=1),
-            make_images({"block1": [5] * 4}, initialisation="untrained"),
-        ]
+        [make_images([value - 0.5, value + 0.5], seed=value) for value in range(3)]
+        + [make_images([5.0], initialisation="untrained")]
     )
-    row, other = summarise_depth(images).to_dict("records")
-    half = stats.t.ppf(0.975, 3) * np.std([0, 1, 2, 3], ddof=1) / 2
+    row, other = summarise_depth(images, ["initialisation"], ["boundary_f1"]).to_dict("records")
+    half = stats.t.ppf(0.975, 2) / np.sqrt(3)
     assert (row["initialisation"], other["initialisation"]) == ("segmentation", "untrained")
-    assert row["modification"] == pytest.approx(1.5)
-    assert row["modification_high"] - row["modification"] == pytest.approx(half)
-    assert row["modification"] - row["modification_low"] == pytest.approx(half)
-
-
-def test_unknown_values_have_no_interval():
-    """One patch that counts gives a mean without bounds, none gives NaN."""
-    images = make_images({"block1": [1] * 4}, residual=[0, 0, 1, 1])
-    (row,) = summarise_depth(keep_converged(images)).to_dict("records")
-    assert row["modification"] == 1
-    assert np.isnan([row["modification_low"], row["modification_high"]]).all()
-    images = make_images({"block1": [1] * 4}, residual=1.0)
-    (row,) = summarise_depth(keep_converged(images)).to_dict("records")
-    assert np.isnan(row["modification"])
-    assert row["converged"] == 0
+    assert row["boundary_f1"] == pytest.approx(1)
+    assert row["boundary_f1_high"] - row["boundary_f1"] == pytest.approx(half)
+    assert row["boundary_f1"] - row["boundary_f1_low"] == pytest.approx(half)
+    assert np.isnan([other["boundary_f1_low"], other["boundary_f1_high"]]).all()

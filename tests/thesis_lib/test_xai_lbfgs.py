@@ -27,9 +27,9 @@ def make_quadratic(curvature: Tensor, optimum: Tensor) -> Evaluate:
     return evaluate
 
 
-def run(evaluate: Evaluate, start: Tensor, *, steps: int = 200, tolerance: float = 1e-10) -> State:
+def run(evaluate: Evaluate, start: Tensor, *, steps: int = 200) -> State:
     """Last state of a run."""
-    *_, last = lbfgs(evaluate, start, steps=steps, tolerance=tolerance)
+    *_, last = lbfgs(evaluate, start, steps=steps)
     return last
 
 
@@ -42,7 +42,6 @@ def test_rosenbrock() -> None:
     last = run(rosenbrock, start)
     torch.testing.assert_close(last.points, torch.ones_like(start), atol=1e-4, rtol=0)
     assert (last.residual < 1e-10).all()
-    assert last.evaluations[3] == 1 < last.evaluations[0]
     assert torch.equal(last.points[3], start[3])
 
 
@@ -61,18 +60,18 @@ def test_quadratic_in_few_steps(ratio: float, steps: int) -> None:
     curvature = torch.logspace(0, ratio, 10, dtype=torch.float64)
     optimum = torch.linspace(-1, 1, 20, dtype=torch.float64).reshape(2, 10)
     evaluate = make_quadratic(curvature, optimum)
-    last = run(evaluate, torch.zeros_like(optimum), steps=steps, tolerance=1e-6)
+    last = run(evaluate, torch.zeros_like(optimum), steps=steps)
     torch.testing.assert_close(last.points, optimum, atol=1e-6, rtol=0)
 
 
 def test_ends_where_nothing_is_lower() -> None:
-    """A residual that never falls ends the run once no step lowers the loss."""
+    """A run ends once no step lowers the loss."""
 
     def bowl(points: Tensor, _rows: Tensor) -> Evaluation:
         loss = (points**2).sum(dim=1)
         return Evaluation(loss, 2 * points, torch.ones_like(loss))
 
-    states = list(lbfgs(bowl, torch.tensor([[3.0, -4.0]]), steps=1000, tolerance=0.5))
+    states = list(lbfgs(bowl, torch.tensor([[3.0, -4.0]]), steps=1000))
     assert len(states) < 20
     torch.testing.assert_close(states[-1].points, torch.zeros(1, 2), atol=1e-6, rtol=0)
 
@@ -86,6 +85,6 @@ def test_loss_never_rises_where_gradients_jump() -> None:
         return Evaluation(loss, slopes * points.sign(), loss)
 
     start = torch.tensor([[3.0, 1.3]], dtype=torch.float64)
-    losses = [state.residual.item() for state in lbfgs(corner, start, steps=60, tolerance=1e-4)]
+    losses = [state.residual.item() for state in lbfgs(corner, start, steps=60)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 1e-4

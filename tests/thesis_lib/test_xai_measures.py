@@ -22,6 +22,7 @@ from thesis_lib.xai.measures import (
     gradient_sparsity,
     has_spectrum,
     log_spectral_distance,
+    low_pass,
     nearest_distance,
     spectrum,
     structural_similarity,
@@ -251,3 +252,11 @@ def test_refuses_types() -> None:
         find_band(SMALL, width_px=2)
     with pytest.raises(TypeError, match="Must be a boolean"):
         boundary_f1(np.ones((32, 32)), SQUARE)  # type: ignore[arg-type]
+
+
+def test_low_pass_splits_a_sum_of_waves() -> None:
+    """Of a wave below the limit and one above, on the grid of frequencies, the first is left."""
+    x = torch.arange(32, dtype=torch.float64)
+    low, high = (torch.sin(2 * torch.pi * n * x / 32).expand(1, 1, 24, 32) for n in (3, 9))
+    torch.testing.assert_close(low_pass(low + high, 0.2), low, atol=1e-12, rtol=0)
+    torch.testing.assert_close(low_pass(low.mT + high.mT, 0.2), low.mT, atol=1e-12, rtol=0)

@@ -5,8 +5,10 @@ from thesis_lib.study.claims import read_claims as read_claims
 from thesis_lib.study.classification import INITIALISATIONS as INITIALISATIONS
 from thesis_lib.study.classification import Classify as Classify
 from thesis_lib.study.classification import compare_initialisations as compare_initialisations
+from thesis_lib.study.inversion import Admit as Admit
 from thesis_lib.study.inversion import Invert as Invert
 from thesis_lib.study.maximization import Maximize as Maximize
+from thesis_lib.study.readout import Readout as Readout
 from thesis_lib.study.running import run_all as run_all
 from thesis_lib.study.segmentation import Score as Score
 from thesis_lib.study.segmentation import ScoreSections as ScoreSections

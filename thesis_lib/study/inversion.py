@@ -1,5 +1,6 @@
-"""Network inversion: images that one block of a classifier cannot tell from given patches."""
+"""Network inversion: images that blocks of a classifier can hardly tell from given patches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,33 +8,38 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from scipy.special import stdtrit
+from scipy.stats import rankdata
 from torch import Tensor
 
 from saltvolumes._checks import check_choice, check_count, check_range
+from thesis_lib.model import SaltClassifier
 from thesis_lib.patches import LabelledPatches
+from thesis_lib.patches.classes import PatchSource
 from thesis_lib.patching import zscore
 from thesis_lib.study.classification import Classify
 from thesis_lib.study.judging import check_explanation, load_network, pick_device, predict_salt
 from thesis_lib.study.segmentation import Train
-from thesis_lib.study.tasks import Outcome, Parents, Task, save_tensors
+from thesis_lib.study.tasks import Outcome, Parents, Task, check_distinct, save_tensors
 from thesis_lib.training import predict_patches
-from thesis_lib.xai import invert, measures
+from thesis_lib.xai import Inversion, invert, measures
+from thesis_lib.xai.inversion import STARTS
 
 BLOCKS = ("block1", "block2", "block3", "block4")
 MEASURES = (
-    *("residual", "distance", "converged", "evaluations", "correlation", "modification"),
-    *("spectral_distance_db", "boundary_f1", "label_kept", "restart_correlation"),
+    *("residual", "prior", "reached", "evaluations", "boundary_f1", "correlation"),
+    *("modification", "label_kept"),
 )
 MAX_FRACTION = 0.8  # of salt in a patch that is inverted
-MIN_CONVERGED = 0.5  # fraction of a block's images that have to converge, or none of them count
 LEVEL = 0.05  # of the two-sided intervals
+WEAK_NOISE = 0.1  # standard deviation of the noise in a patch that counts as the same
 
 
 @dataclass(frozen=True)
 class Invert(Task):
     """
-    Invert one block of one network, and compare the images with the patches.
+    Invert the four blocks of one network, one by one, and compare the images with the patches.
 
     Parameters
     ----------
@@ -41,106 +47,188 @@ class Invert(Task):
         The network, whose unseen patches are inverted.
     judge : Train or None
         Segmentation network that finds salt in the images: one of another seed.
-    block : {"block1", "block2", "block3", "block4"}
-        What is inverted.
     n_patches : int
         Number of patches, half of them salt, see `pick_patches`.
-    ni_seeds : tuple of int
-        One image per patch and seed.
-    steps, tolerance, optimizer, lr
-        As in :func:`thesis_lib.xai.invert`; ``"adam"`` shows what a fixed number of steps does.
+    levels, start, steps
+        As in :func:`thesis_lib.xai.invert`. The seed of the noise is that of the network.
     precision : {"auto", "bf16-mixed", "32-true"}
-        ``"auto"`` becomes what it means on this machine. In bf16 fewer images get to a small
-        residual, which is the one in bf16. All other measures are in float32.
+        ``"auto"`` becomes what it means on this machine. In bf16 residuals are those in bf16; all
+        other measures are in float32.
 
     Raises
     ------
     TypeError, ValueError
-        If the block or the precision is unknown, NI seeds are empty or contain duplicates, or a
+        If the start or the precision is unknown, levels are empty or contain duplicates, or a
         number is not in its range.
     """
 
     network: Classify
     judge: Train | None
-    block: str = "block1"
     n_patches: int = 2
-    ni_seeds: tuple[int, ...] = (0,)
-    steps: int = 300
-    tolerance: float = 0.01
-    optimizer: str = "lbfgs"
-    lr: float = 0.05
+    levels: tuple[float, ...] = (0.1, 0.03, 0.01)
+    start: str = "patch"
+    steps: int = 40
     precision: str = "32-true"
-    title_format = (
-        "Invert {0.block} by {0.optimizer}, {0.network.initialisation}, seed {0.network.seed}"
-    )
+    title_format = "Invert from {0.start}, {0.network.initialisation}, seed {0.network.seed}"
 
     def __post_init__(self) -> None:
-        check_choice("block", self.block, BLOCKS)
-        check_explanation(self, ni_seeds=self.ni_seeds)
+        check_choice("start", self.start, STARTS)
+        check_distinct("levels", self.levels)
+        for level in self.levels:
+            check_range("level", level, low=0, exclusive=True)
+        check_explanation(self)
         check_count("n_patches", self.n_patches)
-        check_range("tolerance", self.tolerance, low=0)
-        check_range("lr", self.lr, low=0, exclusive=True)
 
     def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:
         """
-        Invert the block.
+        Invert the blocks.
 
         Returns
         -------
         dict
-            ``images``: one record per image, sorted by patch, then by NI seed: ``block``,
-            ``patch`` (its row among the picked ones), ``ni_seed`` and
+            ``images``: one record per block, level and patch: ``block``, ``level``, ``patch``
+            (its row among the picked ones) and
 
-            - ``residual``: squared feature distance to the patch, over the squared norm of the
-              patch's features; ``distance``: its root; ``converged``: whether the residual is
-              below the tolerance; ``evaluations``: passes through the network;
-            - ``correlation`` with the patch; ``modification``: 1 - SSIM; ``spectral_distance_db``;
+            - ``residual``, ``prior``, ``reached``, ``evaluations``: see
+              :class:`thesis_lib.xai.Inversion`;
             - ``boundary_f1``: of the boundary that the judge sees in the image, z-scored as all
               that it sees, against the one in the patch; None without a judge;
-            - ``label_kept``: whether the network gives image and patch one class (1 or 0);
-            - ``restart_correlation``: mean correlation with the images of the same patch from
-              other seeds; None with one seed.
+            - ``correlation`` with the patch, and ``modification``, 1 - SSIM, both below the
+              frequency that holds 99 % of the power of the network's unseen patches;
+            - ``label_kept``: whether the network gives image and patch one class (1 or 0).
 
-            ``images.safetensors`` holds ``images`` (n, 1, H, W), amplitudes as those of the
-            z-scored patches, and ``history`` (n, steps + 1), the residual at the start and after
-            each step, until the last image is done.
+            ``images.safetensors`` holds the images (n_levels, n, 1, H, W) of each block,
+            amplitudes as those of the z-scored patches.
         """
-        patches = pick_patches(
-            self.network.patches.test(self.network.seed), n_patches=self.n_patches
-        )
+        unseen = self.network.patches.test(self.network.seed)
+        patches = pick_patches(unseen, n_patches=self.n_patches)
         model = load_network(parents["network"], self.precision)
-        data = patches.tensors().to(pick_device())
-        found = invert(
-            model,
-            self.block,
-            data,
-            seeds=self.ni_seeds,
-            steps=self.steps,
-            tolerance=self.tolerance,
-            optimizer=self.optimizer,
-            lr=self.lr,
-            precision=self.precision,
-        )
-        origins = list(found.patches)
+        data, judge = patches.tensors().to(pick_device()), parents.get("judge")
+        limit = measures.band_limit(_with_spectrum(unseen))
+        how: dict[str, Any] = {"levels": self.levels, "start": self.start, "steps": self.steps}
+        how |= {"seed": self.network.seed, "precision": self.precision}
+        found = {block: invert(model, block, data, **how) for block in BLOCKS}
+        tables = [
+            self._measure(block, each, data, judge, limit=limit, model=model)
+            for block, each in found.items()
+        ]
+        images = {block: each.images for block, each in found.items()}
+        save_tensors(folder / "images.safetensors", images)
+        records = pd.concat(tables).to_dict("records")
+        return {"images": records, "data": {"test": unseen.content_hash}}
+
+    def _measure(
+        self,
+        block: str,
+        found: Inversion,
+        data: Tensor,
+        judge: Outcome | None,
+        *,
+        limit: float,
+        model: SaltClassifier,
+    ) -> pd.DataFrame:
+        images = found.images.flatten(0, 1)
+        origins = list(range(len(data))) * len(self.levels)
         kept, given = (
-            predict_patches(model, x, precision="32-true").argmax(dim=1)
-            for x in (found.images, data)
+            predict_patches(model, x, precision="32-true").argmax(dim=1) for x in (images, data)
         )
         columns = {
-            "residual": found.residual,
-            "distance": found.residual.sqrt(),
-            "converged": found.converged,
-            "evaluations": found.evaluations,
-            **_compare(found.images, data[origins], parents.get("judge")),
+            "residual": found.residual.flatten(),
+            "prior": found.prior.flatten(),
+            "reached": found.reached.flatten(),
+            "evaluations": found.evaluations.repeat(len(self.levels)),
+            "boundary_f1": _compare_boundaries(images, data[origins], judge),
+            **_compare_in_band(images, data[origins], limit),
             "label_kept": kept == given[origins],
-            "restart_correlation": _correlate_restarts(found.images, len(self.ni_seeds)),
         }
-        table = pd.DataFrame({"block": self.block, "patch": found.patches, "ni_seed": found.seeds})
+        levels = np.repeat(self.levels, len(data))
+        table = pd.DataFrame({"block": block, "level": levels, "patch": origins})
         for name, column in columns.items():
             table[name] = column.double().cpu().numpy()
-        tensors = {"images": found.images, "history": found.history}
-        save_tensors(folder / "images.safetensors", tensors)
-        return {"images": table.to_dict("records"), "data": {"test": patches.content_hash}}
+        return table
+
+
+@dataclass(frozen=True)
+class Admit(Task):
+    """
+    Test the F1 of the boundary on pairs of patches that are known to be the same, or not.
+
+    The same are a patch and itself with noise of a tenth of its standard deviation; different are
+    two patches of salt. A measure that tells them apart has an AUC near 1.
+
+    Parameters
+    ----------
+    patches : SaltPatches
+        Of which unseen ones are taken.
+    judge : Train
+        Segmentation network that finds the boundaries.
+    seed : int
+        Of the patches and of the noise.
+    n_patches : int
+        Number of patches of salt.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are fewer than two patches, or a number is not in its range.
+    """
+
+    patches: PatchSource
+    judge: Train
+    seed: int
+    n_patches: int = 20
+    title_format = "Admit the boundary, seed {0.seed}"
+
+    def __post_init__(self) -> None:
+        check_count("n_patches", self.n_patches, low=2)
+        check_count("seed", self.seed, low=0)
+
+    def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:  # noqa: ARG002
+        """
+        Compare the pairs.
+
+        Returns
+        -------
+        dict
+            ``auc``: probability that a pair of the same exceeds one of different patches, ties
+            counted half; ``same``, ``different``: mean F1 of each; ``n_patches``.
+        """
+        picked = pick_patches(self.patches.test(self.seed), n_patches=2 * self.n_patches)
+        salt = picked.take(picked.labels == 1).tensors().to(pick_device())
+        noise = torch.randn(salt.shape, generator=torch.Generator().manual_seed(self.seed))
+        noisy = salt + WEAK_NOISE * noise.to(salt)
+        first, second = np.nonzero(~np.eye(len(salt), dtype=bool))
+        masks = {name: _find_salt(x, parents["judge"]) for name, x in (("", salt), ("~", noisy))}
+        same = [measures.boundary_f1(*pair) for pair in zip(masks["~"], masks[""], strict=True)]
+        different = [
+            measures.boundary_f1(masks[""][i], masks[""][j])
+            for i, j in zip(first, second, strict=True)
+        ]
+        return {
+            "auc": measure_auc(same, different),
+            "same": float(np.mean(same)),
+            "different": float(np.mean(different)),
+            "n_patches": len(salt),
+            "data": {"test": picked.content_hash},
+        }
+
+
+def measure_auc(above: Sequence[float], below: Sequence[float]) -> float:
+    """
+    Probability that a value of the first kind exceeds one of the second, ties counted half.
+
+    Parameters
+    ----------
+    above, below : sequences of float
+        Values of the two kinds.
+
+    Returns
+    -------
+    float
+        Area under the curve of receiver operating characteristics, in [0, 1].
+    """
+    ranks = rankdata([*above, *below])[: len(above)]
+    return float((ranks.mean() - (len(above) + 1) / 2) / len(below))
 
 
 def pick_patches(test: LabelledPatches, *, n_patches: int, seed: int = 0) -> LabelledPatches:
@@ -177,78 +265,31 @@ def pick_patches(test: LabelledPatches, *, n_patches: int, seed: int = 0) -> Lab
     return test.take(np.concatenate(chosen))
 
 
-def keep_converged(images: pd.DataFrame) -> pd.DataFrame:
+def summarise_depth(
+    images: pd.DataFrame, keys: Sequence[str], values: Sequence[str]
+) -> pd.DataFrame:
     """
-    Leave out the measures of images that did not converge: they show the optimiser.
-
-    Where fewer than half of a network's images of a block have converged, all of their measures
-    are left out: the few would be the easy patches.
+    Average measures over patches, then over seeds, with 95 % t-intervals over seeds.
 
     Parameters
     ----------
     images : DataFrame
-        Records of `Invert`, with the columns ``initialisation`` and ``seed`` of their network.
+        Records with the columns ``seed`` and keys.
+    keys : sequence of str
+        What is kept apart, such as ``initialisation`` and ``block``.
+    values : sequence of str
+        Columns that are averaged; what is missing is left out.
 
     Returns
     -------
     DataFrame
-        With NaN for every measure but ``converged``.
+        One row per combination of keys: these, and of each measure ``<measure>``,
+        ``<measure>_low`` and ``<measure>_high``, the mean and its bounds: NaN with fewer than
+        two seeds.
     """
-    fraction = images.groupby(["initialisation", "seed", "block"])["converged"].transform("mean")
-    counts = (images["converged"] == 1) & (fraction >= MIN_CONVERGED)
-    judged = [measure for measure in MEASURES if measure != "converged"]
-    return images.assign(**{name: images[name].where(counts, np.nan) for name in judged})
-
-
-def average_blocks(images: pd.DataFrame) -> pd.DataFrame:
-    """
-    Average the measures over patches and restarts: one row per network and depth.
-
-    Parameters
-    ----------
-    images : DataFrame
-        As in `keep_converged`.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``entry``, which is ``"<initialisation> block<k>"`` or, the mean of blocks 1 and 2,
-        ``"<initialisation> shallow"``; ``seed``; and the measures.
-    """
-    rows = []
-    for (initialisation, seed), table in images.groupby(["initialisation", "seed"], sort=False):
-        means = table.groupby("block")[[*MEASURES]].mean()
-        if {*BLOCKS[:2]} <= {*means.index}:
-            means.loc["shallow"] = means.loc[[*BLOCKS[:2]]].mean(skipna=False)
-        means.insert(0, "entry", [f"{initialisation} {depth}" for depth in means.index])
-        means.insert(1, "seed", [seed] * len(means))
-        rows.append(means)
-    return pd.concat(rows, ignore_index=True)
-
-
-def summarise_depth(images: pd.DataFrame) -> pd.DataFrame:
-    """
-    Average the measures of each initialisation and block, with 95 % t-intervals.
-
-    A value is a patch of a network, averaged over its restarts.
-
-    Parameters
-    ----------
-    images : DataFrame
-        As in `keep_converged`.
-
-    Returns
-    -------
-    DataFrame
-        One row per initialisation and block. Columns ``initialisation``, ``block`` and of each
-        measure ``<measure>``, ``<measure>_low`` and ``<measure>_high``, the mean and its bounds:
-        NaN with fewer than one, or two, values.
-    """
-    keys = ["initialisation", "block"]
-    values = images.groupby([*keys, "seed", "patch"], sort=False, as_index=False)[
-        [*MEASURES]
-    ].mean()
-    groups = values.groupby(keys, sort=False)[[*MEASURES]]
+    keys, values = list(keys), list(values)
+    networks = images.groupby([*keys, "seed"], sort=False, as_index=False)[values].mean()
+    groups = networks.groupby(keys, sort=False)[values]
     means, counts = groups.mean(), groups.count()
     half = groups.sem() * stdtrit(counts - 1, 1 - LEVEL / 2)
     bounds = [(means - half).add_suffix("_low"), (means + half).add_suffix("_high")]
@@ -256,28 +297,53 @@ def summarise_depth(images: pd.DataFrame) -> pd.DataFrame:
     return curves
 
 
-def _compare(images: Tensor, reference: Tensor, judge: Outcome | None) -> dict[str, Tensor]:
-    """Measures of images (n, 1, H, W) against the patch of each."""
-    distances = [
-        measures.log_spectral_distance(image[None], patch[None])
-        for image, patch in zip(images, reference, strict=True)
-    ]
-    boundary = torch.full((len(images),), torch.nan)
-    if judge is not None:
-        masks, truth = (predict_salt(judge, x) > 0.5 for x in (zscore(images), reference))
-        pairs = zip(masks[:, 0].cpu().numpy(), truth[:, 0].cpu().numpy(), strict=True)
-        boundary = torch.tensor([measures.boundary_f1(mask, true) for mask, true in pairs])
+def score_blocks(readouts: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """
+    Join what claims decide on: one row per network and block.
+
+    Parameters
+    ----------
+    readouts, images : DataFrame
+        Records of `Readout`, and of `Invert` at one level, with the columns ``initialisation``
+        and ``seed`` of their network.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``entry``, which is ``"<initialisation> <block>"``, ``seed``, ``lost`` and
+        ``probe``, and ``boundary_f1``, ``correlation`` and ``modification``, means over patches.
+    """
+    keys = ["initialisation", "block", "seed"]
+    means = images.groupby(keys, sort=False)[["boundary_f1", "correlation", "modification"]].mean()
+    table = readouts.set_index(keys)[["lost", "probe"]].join(means).reset_index()
+    table.insert(0, "entry", table["initialisation"] + " " + table["block"])
+    return table.drop(columns=["initialisation", "block"])
+
+
+def _with_spectrum(patches: LabelledPatches) -> Tensor:
+    data = patches.tensors().to(pick_device())
+    return data[measures.has_spectrum(data)]
+
+
+def _compare_boundaries(images: Tensor, reference: Tensor, judge: Outcome | None) -> Tensor:
+    """F1 of the boundaries in images (n, 1, H, W) and in the patch of each; NaN without judge."""
+    if judge is None:
+        return torch.full((len(images),), torch.nan)
+    masks, truth = (_find_salt(x, judge) for x in (zscore(images), reference))
+    pairs = zip(masks, truth, strict=True)
+    return torch.tensor([measures.boundary_f1(mask, true) for mask, true in pairs])
+
+
+def _find_salt(images: Tensor, judge: Outcome) -> NDArray[np.bool_]:
+    """Masks (n, H, W) that a judge sees."""
+    masks: NDArray[np.bool_] = (predict_salt(judge, images) > 0.5)[:, 0].cpu().numpy()
+    return masks
+
+
+def _compare_in_band(images: Tensor, reference: Tensor, limit: float) -> dict[str, Tensor]:
+    """Correlation and 1 - SSIM of images and patches below a frequency."""
+    images, reference = (measures.low_pass(x, limit) for x in (images, reference))
     return {
         "correlation": measures.correlation(images, reference),
         "modification": 1 - measures.structural_similarity(images, reference),
-        "spectral_distance_db": torch.cat(distances),
-        "boundary_f1": boundary,
     }
-
-
-def _correlate_restarts(images: Tensor, n_seeds: int) -> Tensor:
-    """Mean correlation of each image with those of the same patch from other seeds, (n,)."""
-    if n_seeds == 1:
-        return torch.full((len(images),), torch.nan)
-    groups = torch.split(images.flatten(1), n_seeds)
-    return torch.cat([(torch.corrcoef(group).sum(dim=1) - 1) / (n_seeds - 1) for group in groups])

@@ -1,18 +1,16 @@
-"""Network inversion: images that a layer cannot distinguish from a patch."""
+"""Network inversion: the smoothest images that a layer cannot distinguish from a patch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from saltvolumes._checks import check_choice, check_count, check_counts, check_range
+from saltvolumes._checks import check_choice, check_count, check_range
 from thesis_lib._networks import check_images
 from thesis_lib.xai._hooks import (
     PRECISIONS,
@@ -22,45 +20,45 @@ from thesis_lib.xai._hooks import (
     match_network,
     resolve_layer,
 )
-from thesis_lib.xai.images import Fourier
-from thesis_lib.xai.lbfgs import Evaluate, Evaluation, State, lbfgs
+from thesis_lib.xai.lbfgs import Evaluation, lbfgs
 
-OPTIMIZERS = ("lbfgs", "adam")
-START = 0.1  # standard deviation of the noise at the start, in those of the patch
+STARTS = ("patch", "noise")
+NOISE = 0.1  # standard deviation of the noise at the start, in those of the patch
+ROUND = 10  # steps of L-BFGS at one weight of the prior
+FIRST_WEIGHT = 5.0  # weight of the prior at the start, in units of the first level
+LARGEST_CHANGE = 4.0  # of the weight, from one round to the next
+AIM = 0.97  # residual that the weight is steered to, in units of the level
+UNREACHED = 1e6  # ranks every image that misses a level behind all that reach it
 
 
 @dataclass(frozen=True)
 class Inversion:
     """
-    What `invert` found. Images are sorted by patch, then by seed.
+    What `invert` found: one image for each level and patch.
 
     Attributes
     ----------
-    images : Tensor of shape (n, 1, H, W)
-        Amplitudes as those of the patches.
-    residual : Tensor of shape (n,)
+    images : Tensor of shape (n_levels, n, 1, H, W)
+        Amplitudes as those of the patches: the smoothest image seen at a residual of at most the
+        level; where none was, the one of lowest residual.
+    residual : Tensor of shape (n_levels, n)
         Squared distance of the features of each image to those of its patch, relative to their
-        squared length: the first term of the loss.
-    converged : bool Tensor of shape (n,)
-        Whether the residual is below the tolerance.
-    history : Tensor of shape (n, steps + 1)
-        Residual at the start (after the warm start, where there is one) and after each step;
-        constant after an image's early stop.
+        squared length.
+    prior : Tensor of shape (n_levels, n)
+        Roughness of each image, in units of its patch: 1 + ``norm_weight`` is that of the patch.
+    reached : bool Tensor of shape (n_levels, n)
+        Whether the residual is at most the level.
     evaluations : Tensor of shape (n,)
-        Passes through the network that each image took, including those of the warm start.
-    patches, seeds : tuples of n ints
-        Number of the patch, and seed, of each image.
+        Passes through the network that each patch took, for all levels together.
     config : dict
-        All other settings, as plain values that JSON holds.
+        All settings, as plain values that JSON holds.
     """
 
     images: Tensor
     residual: Tensor
-    converged: Tensor
-    history: Tensor
+    prior: Tensor
+    reached: Tensor
     evaluations: Tensor
-    patches: tuple[int, ...]
-    seeds: tuple[int, ...]
     config: dict[str, Any]
 
 
@@ -69,36 +67,39 @@ def invert(
     layer: Layer,
     patches: Tensor,
     *,
-    seeds: Sequence[int],
-    steps: int = 300,
-    tolerance: float = 0.01,
-    optimizer: str = "lbfgs",
-    warm_start: int = 20,
-    lr: float = 0.05,
-    norm_weight: float = 1e-5,
-    variation_weight: float = 1e-4,
+    levels: Sequence[float] = (0.1, 0.03, 0.01),
+    start: str = "patch",
+    seed: int = 0,
+    steps: int = 40,
+    norm_weight: float = 0.1,
     precision: str = "32-true",
     progress: bool = True,
 ) -> Inversion:
     r"""
-    Find images whose activations at a layer are those of given patches [1]_.
+    Find the smoothest images whose activations at a layer are nearly those of given patches.
 
-    For each patch :math:`x_0` and seed, from faint noise, it minimises
+    For each patch :math:`x_0` and level :math:`\tau` it minimises the prior of [1]_ at a fixed
+    residual, which is Morozov's discrepancy principle [2]_:
 
     .. math::
-        \frac{\lVert A(x) - A(x_0) \rVert^2}{\lVert A(x_0) \rVert^2}
+        \min_x \; \frac{\sum |\nabla x|^2}{\sum |\nabla x_0|^2}
         + \lambda_\alpha \frac{\sum |x|^6}{\sum |x_0|^6}
-        + \lambda_\beta \frac{\sum |\nabla x|^2}{\sum |\nabla x_0|^2}
+        \quad \text{subject to} \quad
+        \frac{\lVert A(x) - A(x_0) \rVert^2}{\lVert A(x_0) \rVert^2} \le \tau
 
-    The denominators scale the weights to the data: natural images and seismic patches differ by
-    orders of magnitude in both sums. Each image has its own curvature, line search and early stop,
-    only passes through the network are shared.
+    The denominators scale the prior to the data. L-BFGS lowers the residual plus a weight times
+    the prior, each image with its own curvature, line search and weight; every few steps the
+    weight follows the ratio of the level to the residual.
 
-    Which pixel wins a max pool is decided by the noise at the start, and L-BFGS on pixels then ends
-    in local minima: images at a large residual that show the optimizer and not the layer. So a
-    warm start precedes it: a few steps in which max pools take means [2]_ and low frequencies go
-    first (as in `Fourier`). The target is that of the unchanged network throughout: nothing is
-    known of the patch but its activations.
+    From the patch, which meets every level, the levels are taken from the lowest to the highest
+    and back: details go until the layer notices, and only what the layer asks for returns. So no
+    level is missed, what is missing in an image is missing in the layer, and an image is never
+    rougher than its patch. What is still in an image may be there because the descent ended in a
+    local minimum: the prior is an upper bound of the lowest one.
+
+    From noise, where the activations are all that is known, levels are taken from the highest to
+    the lowest. There local minima are the rule at deep layers: levels are missed, and images
+    rougher than the patch show the search and not the layer.
 
     Parameters
     ----------
@@ -107,24 +108,18 @@ def invert(
         left as they were, also after an exception.
     layer : str or Module
         Such as ``"block4"`` or ``model.block4``. What comes after it does not run.
-    patches : Tensor of shape (n_patches, 1, H, W)
+    patches : Tensor of shape (n, 1, H, W)
         Z-scored, as the network was trained on.
-    seeds : sequence of int
-        One image per patch and seed; a seed decides the noise at the start.
+    levels : sequence of float
+        Residuals :math:`\tau` above 0; 0.01 is a feature distance of a tenth of their length.
+    start : {"patch", "noise"}
+        Where the descent starts.
+    seed : int
+        Decides the noise. Unused from the patch.
     steps : int
-        Steps of the optimizer at most.
-    tolerance : float
-        Residual below which an image is done: 0.01 is a feature distance of 0.1. With 0 it goes on
-        until no step helps. Networks of ReLUs have local minima: not every block gets to 0.
-    optimizer : {"lbfgs", "adam"}
-        After as many steps, Adam is far from convergence at deep layers.
-    warm_start : int
-        Steps of the warm start, before those counted by ``steps``; 0 for none. Only for L-BFGS.
-    lr : float
-        Learning rate of Adam, in amplitudes. Unused by L-BFGS.
-    norm_weight, variation_weight : float
-        :math:`\lambda_\alpha` and :math:`\lambda_\beta`. They keep the residual from
-        falling much below their sum.
+        Steps for each level, in rounds of 10, and as many on the way back.
+    norm_weight : float
+        :math:`\lambda_\alpha`.
     precision : {"32-true", "bf16-mixed"}
         Arithmetic of the network: its own or bf16 autocast. Images and steps keep float32.
     progress : bool
@@ -133,7 +128,7 @@ def invert(
     Returns
     -------
     Inversion
-        On the device of the network.
+        On the device of the network; levels in the order given.
 
     Raises
     ------
@@ -147,61 +142,42 @@ def invert(
 
     Notes
     -----
-    The noise of a seed is the same bit for bit, and global random states play no part. The descent
-    is the same up to rounding: convolutions add in an order that depends on the processor, the
-    number of threads, how memory is aligned and how many images are in the batch, and the steps
-    amplify the differences, up to another local minimum. Bits are repeated by a new process that
-    makes the same calls on the same machine.
+    Results repeat up to rounding: convolutions add in an order that depends on the machine, and
+    the steps amplify the differences.
 
     References
     ----------
     .. [1] Mahendran & Vedaldi (2015). Understanding deep image representations by inverting them.
        https://doi.org/10.1109/CVPR.2015.7299155
-    .. [2] Gatys et al. (2016). Image style transfer using convolutional neural networks.
-       https://doi.org/10.1109/CVPR.2016.265
+    .. [2] Engl, Hanke & Neubauer (1996). Regularization of inverse problems.
+       https://doi.org/10.1007/978-94-009-1740-8
     """
     patches = check_images("patches", patches)
     flat = patches.flatten(1)
     if constant := _find_rows(~(flat.amax(dim=1) > flat.amin(dim=1))):
         raise ValueError(
-            f"Invalid patch {constant[0]}: constant or NaN. Must vary, to scale the weights by."
+            f"Invalid patch {constant[0]}: constant or NaN. Must vary, to scale the prior by."
         )
-    config = {
+    if not len(levels):
+        raise ValueError("Invalid levels: empty. Must be at least one residual above 0.")
+    config: dict[str, Any] = {
         "layer": resolve_layer(model, layer),
+        "levels": [check_range("level", level, low=0, exclusive=True) for level in levels],
+        "start": check_choice("start", start, STARTS),
+        "seed": check_count("seed", seed, low=0),
         "steps": check_count("steps", steps),
-        "tolerance": check_range("tolerance", tolerance, low=0),
-        "optimizer": check_choice("optimizer", optimizer, OPTIMIZERS),
-        "warm_start": check_count("warm_start", warm_start, low=0),
-        "lr": check_range("lr", lr, low=0, exclusive=True),
         "norm_weight": check_range("norm_weight", norm_weight, low=0),
-        "variation_weight": check_range("variation_weight", variation_weight, low=0),
         "precision": check_choice("precision", precision, PRECISIONS),
     }
-    seeds = check_counts("seed", seeds, low=0)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    noise = torch.stack([torch.randn(flat.shape[1], generator=g) for g in generators])
-    with frozen(model), tqdm(total=steps, unit="step", disable=not progress or None) as bar:
-        problem = _Problem(model, patches.repeat_interleave(len(seeds), dim=0), config)
-        history: list[Tensor] = []
-        for state in problem.solve(noise.repeat(len(patches), 1)):
-            if broken := _find_rows(~state.residual.isfinite()):
-                raise FloatingPointError(
-                    f"The residual of image {broken[0]} is NaN or infinite after step "
-                    f"{len(history)}. Must be finite: lower lr, or look at the network's weights."
-                )
-            history.append(state.residual)
-            bar.set_postfix(residual=state.residual.max().item(), refresh=False)
-            bar.update(len(history) > 1)
-    return Inversion(
-        images=state.points.reshape(-1, *patches.shape[1:]),
-        residual=state.residual,
-        converged=state.residual < tolerance,
-        history=torch.stack(history, dim=1),
-        evaluations=state.evaluations,
-        patches=tuple(i for i in range(len(patches)) for _ in seeds),
-        seeds=seeds * len(patches),
-        config=config,
-    )
+    path = sorted(config["levels"], reverse=True)
+    path = path if start == "noise" else [*reversed(path), *path[1:]]
+    targets = [level for level in path for _ in range(-(-steps // ROUND))]
+    with frozen(model), tqdm(targets, unit="round", disable=not progress or None) as bar:
+        problem = _Problem(model, patches, config)
+        problem.start()
+        for target in bar:
+            problem.descend(target)
+    return problem.finish()
 
 
 def alpha_norm(images: Tensor) -> Tensor:
@@ -245,7 +221,7 @@ def _find_rows(flags: Tensor) -> list[int]:
 
 
 class _Problem:
-    """The loss of all images: one row per patch and seed."""
+    """The descent of all images, and the smoothest of each level so far."""
 
     def __init__(self, model: nn.Module, patches: Tensor, config: dict[str, Any]) -> None:
         self.model, self.config = model, config
@@ -255,99 +231,80 @@ class _Problem:
         norms: Tensor = torch.linalg.vector_norm(self.target, dim=1)
         if silent := _find_rows(norms == 0):
             raise ValueError(
-                f"Invalid patch of image {silent[0]}: its activations are all 0. Must excite the "
-                "layer."
+                f"Invalid patch {silent[0]}: its activations are all 0. Must excite the layer."
             )
         self.scale = norms**2
         self.norm, self.variation = alpha_norm(self.patches), total_variation(self.patches)
+        self.levels = self.scale.new_tensor(config["levels"])[:, None]
+        shape = (len(self.levels), len(patches))
+        self.images = self.patches.expand(shape[0], *self.patches.shape).clone()
+        self.rank, self.residual, self.prior = self.scale.new_full((3, *shape), torch.inf)
+        self.evaluations = torch.zeros(len(patches), dtype=torch.int64, device=self.scale.device)
 
     def read(self, images: Tensor) -> Tensor:
         """Features (k, C h w) of images."""
         layer, precision = self.config["layer"], self.config["precision"]
         return activate(self.model, layer, images, precision=precision).flatten(1)
 
+    def measure(self, images: Tensor, rows: Tensor) -> Tensor:
+        """Prior (k,) of images that belong to ``rows``."""
+        variation = total_variation(images) / self.variation[rows]
+        prior: Tensor = (
+            variation + self.config["norm_weight"] * alpha_norm(images) / self.norm[rows]
+        )
+        return prior
+
     def evaluate(self, points: Tensor, rows: Tensor) -> Evaluation:
         """Loss, gradient and residual of images, flattened, that belong to ``rows``."""
         images = points.detach().reshape(-1, *self.patches.shape[1:]).requires_grad_()
         distance = (self.read(images) - self.target[rows]).square().sum(dim=1) / self.scale[rows]
-        norm = alpha_norm(images) / self.norm[rows]
-        variation = total_variation(images) / self.variation[rows]
-        weights = self.config["norm_weight"], self.config["variation_weight"]
-        loss = distance + weights[0] * norm + weights[1] * variation
+        loss = distance + self.weight[rows] * self.measure(images, rows)
         (gradient,) = torch.autograd.grad(loss.sum(), images)
         return Evaluation(loss.detach(), gradient.flatten(1), distance.detach())
 
-    def solve(self, noise: Tensor) -> Iterator[State]:
-        """Go down from noise (n, H W) of standard deviation 1."""
-        config = self.config
-        limits = {"steps": config["steps"], "tolerance": config["tolerance"]}
-        deviation = self.patches.flatten(1).std(dim=1, keepdim=True)
-        start = START * deviation * noise.to(self.patches)
-        if config["optimizer"] == "adam":
-            yield from _adam(self.evaluate, start, lr=config["lr"], **limits)
-            return
-        spent: Tensor | int = 0
-        if config["warm_start"]:
-            start, spent = self.warm_start(start)
-        for state in lbfgs(self.evaluate, start, **limits):
-            yield state._replace(evaluations=state.evaluations + spent)
+    def start(self) -> None:
+        """Take the patches, or faint noise, as they are."""
+        self.points = self.patches.flatten(1)
+        if self.config["start"] == "noise":
+            generator = torch.Generator().manual_seed(self.config["seed"])
+            noise = torch.randn(self.points.shape, generator=generator).to(self.points)
+            self.points = NOISE * self.points.std(dim=1, keepdim=True) * noise
+        self.weight = self.now = torch.zeros_like(self.scale)
 
-    def warm_start(self, start: Tensor) -> tuple[Tensor, Tensor]:
-        """L-BFGS on Fourier coefficients through mean pools; points, and evaluations spent."""
-        fourier, shape = Fourier(), (self.patches.shape[2], self.patches.shape[3])
-        coefficients = fourier.analyse(start.reshape(self.patches.shape))
+    def descend(self, target: float) -> None:
+        """Some steps at weights that lead the residuals to a level."""
+        if self.weight.any():
+            change = AIM * target / self.now.clamp_min(1e-12)
+            self.weight = self.weight * change.clamp(1 / LARGEST_CHANGE, LARGEST_CHANGE)
+        else:
+            self.weight = torch.full_like(self.scale, FIRST_WEIGHT * target)
+        for state in lbfgs(self.evaluate, self.points, steps=ROUND):
+            if broken := _find_rows(~state.residual.isfinite()):
+                raise FloatingPointError(
+                    f"The residual of image {broken[0]} is NaN or infinite. Must be finite: look "
+                    "at the network's weights."
+                )
+            self.keep(state.points.reshape(self.patches.shape), state.residual)
+        self.points, self.now = state.points, state.residual
+        self.evaluations += state.evaluations
 
-        def show(points: Tensor) -> Tensor:
-            return fourier.render(points.reshape(-1, *coefficients.shape[1:]), shape).flatten(1)
+    def keep(self, images: Tensor, residual: Tensor) -> None:
+        """Keep, level by level, what is smoother than all before, or nearer to a missed level."""
+        prior = self.measure(images, torch.arange(len(images), device=images.device))
+        rank = torch.where(residual <= self.levels, prior, UNREACHED + residual)
+        better = rank < self.rank
+        self.images = torch.where(better[..., None, None, None], images, self.images)
+        pairs = {"rank": rank, "residual": residual, "prior": prior}
+        for name, values in pairs.items():
+            setattr(self, name, torch.where(better, values, getattr(self, name)))
 
-        def evaluate(points: Tensor, rows: Tensor) -> Evaluation:
-            points = points.detach().requires_grad_()
-            images = show(points)
-            found = self.evaluate(images, rows)
-            (gradient,) = torch.autograd.grad(images, points, found.gradient)
-            return found._replace(gradient=gradient)
-
-        steps, tolerance = self.config["warm_start"], self.config["tolerance"]
-        with _mean_pools(self.model):
-            *_, last = lbfgs(evaluate, coefficients.flatten(1), steps=steps, tolerance=tolerance)
-        return show(last.points), last.evaluations
-
-
-def _adam(
-    evaluate: Evaluate, start: Tensor, *, steps: int, tolerance: float, lr: float
-) -> Iterator[State]:
-    """Minimise n problems by Adam, as `lbfgs` does; what is solved has no gradient and rests."""
-    points = list(start.clone())  # one tensor each
-    stepper = torch.optim.Adam(points, lr=lr)
-    rows = torch.arange(len(start), device=start.device)
-    now = evaluate(start, rows)
-    residual, counts = now.residual, torch.ones_like(rows)
-    yield State(start, residual, counts)
-    for _ in range(steps):
-        active = now.residual >= tolerance
-        rows = rows[active]
-        if not len(rows):
-            return
-        stepper.zero_grad()
-        for row, gradient in zip(rows.tolist(), now.gradient[active], strict=True):
-            points[row].grad = gradient
-        stepper.step()
-        now = evaluate(torch.stack(points)[rows], rows)
-        residual = residual.index_copy(0, rows, now.residual)
-        counts = counts.index_add(0, rows, torch.ones_like(rows))
-        yield State(torch.stack(points), residual, counts)
-
-
-@contextmanager
-def _mean_pools(model: nn.Module) -> Iterator[None]:
-    """Let max pools take means."""
-
-    def average(pool: nn.MaxPool2d, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
-        window = pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode
-        return F.avg_pool2d(inputs[0], *window, count_include_pad=False)
-
-    with ExitStack() as stack:
-        for module in model.modules():
-            if isinstance(module, nn.MaxPool2d) and module.dilation in (1, (1, 1)):
-                stack.enter_context(module.register_forward_hook(average))
-        yield
+    def finish(self) -> Inversion:
+        """What was kept."""
+        return Inversion(
+            self.images,
+            self.residual,
+            self.prior,
+            self.residual <= self.levels,
+            self.evaluations,
+            self.config,
+        )

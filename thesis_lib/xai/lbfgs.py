@@ -30,13 +30,13 @@ class State(NamedTuple):
     evaluations: Tensor
 
 
-def lbfgs(evaluate: Evaluate, start: Tensor, *, steps: int, tolerance: float) -> Iterator[State]:
+def lbfgs(evaluate: Evaluate, start: Tensor, *, steps: int) -> Iterator[State]:
     """
     Minimise n problems, each as if it were alone, by limited-memory BFGS [1]_.
 
-    A problem leaves the batch as soon as its residual is below the tolerance, or no step along its
-    negative gradient lowers its loss any more. The line search looks for a weak Wolfe point by
-    doubling and halving, which suits networks, whose gradient jumps at every ReLU [2]_.
+    A problem leaves the batch as soon as no step along its negative gradient lowers its loss. The
+    line search looks for a weak Wolfe point by doubling and halving, which suits networks, whose
+    gradient jumps at every ReLU [2]_.
 
     Parameters
     ----------
@@ -47,8 +47,6 @@ def lbfgs(evaluate: Evaluate, start: Tensor, *, steps: int, tolerance: float) ->
         Where each problem starts.
     steps : int
         Steps of each problem at most.
-    tolerance : float
-        Residual below which a problem is solved.
 
     Yields
     ------
@@ -67,7 +65,7 @@ def lbfgs(evaluate: Evaluate, start: Tensor, *, steps: int, tolerance: float) ->
     now, evaluations = evaluate(points, rows), torch.ones_like(rows)
     residual, curvature = now.residual, _Curvature(start)
     yield State(points, residual, evaluations)
-    active = now.residual >= tolerance
+    active = torch.ones_like(rows, dtype=torch.bool)
     for _ in range(steps):
         rows, now = rows[active], Evaluation(*(values[active] for values in now))
         if not len(rows):
@@ -81,7 +79,7 @@ def lbfgs(evaluate: Evaluate, start: Tensor, *, steps: int, tolerance: float) ->
         residual = residual.index_copy(0, rows, after.residual)
         evaluations = evaluations.index_add(0, rows, spent)
         yield State(points, residual, evaluations)
-        now, active = after, (after.residual >= tolerance) & ~stuck
+        now, active = after, ~stuck
 
 
 class _Curvature:

@@ -196,6 +196,27 @@ def band_limit(data: Tensor) -> float:
     return float(frequencies[reached][0])
 
 
+def low_pass(images: Tensor, limit: float) -> Tensor:
+    """
+    Images without the frequencies above a limit, such as `band_limit` of data.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, 1, H, W)
+    limit : float
+        Radial frequency, in cycles per pixel.
+
+    Returns
+    -------
+    Tensor of shape (n, 1, H, W)
+    """
+    images = check_images("images", images)
+    rows, columns = torch.fft.fftfreq(images.shape[2]), torch.fft.rfftfreq(images.shape[3])
+    kept = (torch.hypot(rows[:, None], columns) <= limit).to(images.device)
+    low: Tensor = torch.fft.irfft2(torch.fft.rfft2(images) * kept, s=images.shape[2:])
+    return low
+
+
 def log_spectral_distance(
     images: Tensor, data: Tensor, *, above: float = 0.0, excess: bool = False
 ) -> Tensor:
