@@ -10,7 +10,13 @@ from tiny_project import Bet, Throw
 
 from thesis_lib.patches import Survey
 from thesis_lib.study import Train, grid, run_all, tasks
-from thesis_lib.study.records import RECORD, is_of_other_code, read_records, write_records
+from thesis_lib.study.records import (
+    RECORD,
+    has_weights,
+    is_of_other_code,
+    read_records,
+    write_records,
+)
 from thesis_lib.study.segmentation import load_sections
 from thesis_lib.study.tasks import Outcome
 
@@ -49,6 +55,17 @@ def test_records_take_the_place_of_runs(records, tmp_path, capsys):
     section = load_sections(again[0])["inline_section"].values
     np.testing.assert_allclose(section, PROBABILITY, atol=0.002)
     assert not list(records.rglob("*.safetensors"))
+
+
+def test_weights_are_those_of_runs(tmp_path):
+    """A run with weights has them; its record does not."""
+    (outcome,) = run_all([Throw(0)], root=tmp_path / "runs", progress=False)
+    assert not has_weights(outcome)
+    (outcome.folder / "weights.safetensors").write_bytes(b"large")
+    assert has_weights(outcome)
+    write_records(tmp_path / "records", [outcome])
+    (recorded,) = read_records(tmp_path / "records").values()
+    assert not has_weights(recorded)
 
 
 def test_runs_come_before_records(records, tmp_path):

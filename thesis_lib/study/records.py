@@ -17,6 +17,7 @@ import xarray as xr
 from saltvolumes._checks import check_choice
 from saltvolumes._files import replace_when_done
 from thesis_lib._json import DAMAGE, in_one_line, write_json
+from thesis_lib.study.classification import WEIGHTS
 from thesis_lib.study.segmentation import SECTIONS
 from thesis_lib.study.tasks import CONFIG, HISTORY, Outcome, Task, build_task
 
@@ -94,6 +95,11 @@ def read_records(folder: Path, *, choice: str = "any") -> dict[str, Outcome]:
 def is_record(outcome: Outcome) -> bool:
     """Whether an outcome was read from a record."""
     return (outcome.folder / RECORD).exists()
+
+
+def has_weights(outcome: Outcome) -> bool:
+    """Whether the weights of a network are there: runs have them, records do not."""
+    return (outcome.folder / WEIGHTS).exists()
 
 
 def is_of_other_code(outcome: Outcome) -> bool:
