@@ -285,6 +285,21 @@ class SaltClassifier(SaltEncoder):
         super().__init__(encoder, pretrained=pretrained, seed=seed)
         with _seeded(seed):
             self.head = nn.Linear(sum(self.channels), n_classes)
+        self._frozen = False
+
+    def freeze_encoder(self) -> Self:
+        """Let the head alone learn: no other weight moves, nor do BatchNorm's statistics."""
+        self._frozen = True
+        for name, part in self.named_children():
+            part.requires_grad_(name == "head")
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training, but for a frozen encoder."""
+        super().train(mode)
+        for name, part in self.named_children():
+            part.train(mode and (name == "head" or not self._frozen))
+        return self
 
     @classmethod
     @torch.inference_mode(False)

@@ -28,6 +28,18 @@ def test_patches_come_from_the_volumes():
         replace(source, n_test=999).test(0)  # some would be cut twice
 
 
+def test_thresholds_are_chosen_on_the_watched_earth():
+    """Validation patches are of the watched earth, as many as there are; none without it."""
+    data = Earths({"gulf": (20.0,)}, shape=(16, 32, 32))
+    source = SaltPatches(data, (16, 16), (8, 8), ("inline",), n_test=30)
+    watched = source.validation(0)
+    assert len(watched) == 30
+    assert np.isin(watched.images, data.validation(0)["amplitude"]).all()
+    assert len(replace(source, n_test=999).validation(0)) == 144
+    assert replace(source, data=replace(data, watched=False)).validation(0) is None
+    assert EARTHS.validation(0) is BLOCK.validation(0) is None
+
+
 def test_classes_of_earths_are_tested_on_other_earths():
     """Training and test patches of the four classes share no earth."""
     source = EarthClasses("gulf", (16, 48, 96), patch=24, n_per_class=3)

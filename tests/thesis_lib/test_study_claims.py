@@ -14,6 +14,7 @@ from thesis_lib.study.claims import (
     SUPPORTED,
     TIED,
     UNDECIDED,
+    UNMEASURED,
     Claim,
     decide,
     find_deciding,
@@ -77,6 +78,19 @@ DECISIONS = [  # what is claimed, scores by entry, the verdict and how its reaso
     (BELOW, {"a": FEW, "b": LOW}, UNDECIDED, "2 of 3 seeds, fewer than 3"),
     (ABOVE, {"a": [*FEW, np.nan]}, UNDECIDED, "2 of 4 seeds, fewer than 3"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("area", "verdict"),
+    [(0.95, SUPPORTED), (0.9, SUPPORTED), (0.64, UNMEASURED), (np.nan, UNMEASURED)],
+)
+def test_a_measure_that_tells_nothing_apart_decides_nothing(area, verdict):
+    """Below an AUC of .9, or where it is not known, no scores decide; others are left alone."""
+    scores = make_scores(a=GOOD, b=POOR)
+    decision = decide(NAMED, scores, admissions={"dice": area})
+    assert decision.verdict == verdict
+    assert (f"AUC of {area:.2f}" in decision.reason) == (verdict == UNMEASURED)
+    assert decision.effects == decide(NAMED, scores, admissions={"other": area}).effects
 
 
 @pytest.mark.parametrize(("claim", "scores", "verdict", "reason"), DECISIONS)

@@ -1,4 +1,4 @@
-"""Classifiers by three initialisations: what they share, what they keep, how they are scored."""
+"""Classifiers by four initialisations: what they share, what they keep, how they are scored."""
 
 from dataclasses import replace
 
@@ -14,9 +14,11 @@ from thesis_lib.model import SaltClassifier
 from thesis_lib.patches import LabelBatches, LabelledPatches
 from thesis_lib.study import INITIALISATIONS, Classify, compare_initialisations, run_all
 from thesis_lib.study.classification import (
+    choose_threshold,
     load_classifier,
     load_predictions,
     score_probabilities,
+    score_threshold,
 )
 from thesis_lib.study.segmentation import load_model
 from thesis_lib.training import TrainConfig
@@ -42,17 +44,18 @@ PATCHES, TEST = make_patches(), make_patches(12, seed=1)
 SOURCE = fix_patches(PATCHES, TEST)
 TASK = Classify(3, SOURCE, train=TRAIN, batch_size=4, n_patches=8, encoder=ENCODER)
 TASKS = compare_initialisations(TASK, JUDGE)
+FROZEN, TUNED, SCRATCH, UNTRAINED = TASKS
 
 
 @pytest.fixture(scope="module")
 def outcomes(root):
-    """The three classifiers, computed once, by initialisation."""
+    """The four classifiers, computed once, by initialisation."""
     found = run_all(TASKS, root=root, progress=False)
     return {outcome.task.initialisation: outcome for outcome in found}
 
 
 def test_trained_ones_see_the_same_batches(monkeypatch, tmp_path):
-    """Every batch of the one is one of the other, at the same step."""
+    """Every batch of one is one of the others, at the same step."""
     seen = []
     epoch = LabelBatches.epoch
 
@@ -62,18 +65,42 @@ def test_trained_ones_see_the_same_batches(monkeypatch, tmp_path):
             yield images, labels
 
     monkeypatch.setattr(LabelBatches, "epoch", record)
-    run_all(TASKS[:2], root=tmp_path, progress=False)
-    first, second = seen[: len(seen) // 2], seen[len(seen) // 2 :]
-    assert len(first) == TRAIN.epochs * 2
-    for ours, theirs in zip(first, second, strict=True):
-        assert all(map(torch.equal, ours, theirs))
+    run_all(TASKS[:3], root=tmp_path, progress=False)
+    n_steps = TRAIN.epochs * 2
+    parts = seen[:n_steps], seen[n_steps : 2 * n_steps], seen[2 * n_steps : 3 * n_steps]
+    for theirs in parts[1:]:
+        for one, other in zip(parts[0], theirs, strict=True):
+            assert all(map(torch.equal, one, other))
+
+
+def test_from_scratch_takes_the_steps_of_both_trainings():
+    """JUDGE makes one step and the classifier with its encoder four: five steps, two an epoch."""
+    assert [task.initialisation for task in TASKS] == list(INITIALISATIONS)
+    segmentation = replace(JUDGE, n_patches=8)  # two steps
+    longer = compare_initialisations(TASK, segmentation)[2]
+    assert longer.train == replace(TRAIN, epochs=TRAIN.epochs + 1)
+    assert compare_initialisations(TASK, segmentation)[1].train == TRAIN
+    with pytest.raises(ValueError, match="Invalid n_patches None"):
+        compare_initialisations(TASK, replace(JUDGE, n_patches=None))
+
+
+def test_a_frozen_encoder_is_that_of_the_segmentation_network(outcomes):
+    """No weight and no statistic of it has moved, and the head has learned."""
+    outcome = outcomes["frozen"]
+    unet = load_model(outcome.parents["segmentation"]).state_dict()
+    fresh = SaltClassifier(3, ENCODER, seed=3).state_dict()
+    for name, value in load_classifier(outcome).state_dict().items():
+        if name.startswith("head."):
+            assert not torch.equal(value, fresh[name])
+        else:
+            assert torch.equal(value, unet[name]), name
 
 
 def test_they_start_with_the_same_head_and_the_encoders_they_name(outcomes):
     """A segmentation encoder is the U-Net's; the head and the rest is the seed's."""
     parents = outcomes["segmentation"].parents
     unet = load_model(parents["segmentation"]).state_dict()
-    ours, scratch, untrained = (task._build(3, parents).state_dict() for task in TASKS)
+    ours, scratch, untrained = (task._build(3, parents).state_dict() for task in TASKS[1:])
     fresh = SaltClassifier(3, ENCODER, seed=3).state_dict()
     for name, value in ours.items():
         expected = fresh[name] if name.startswith("head.") else unet[name]
@@ -87,7 +114,7 @@ def test_a_small_ratio_holds_the_encoder(outcomes, root):
     """At a ratio of 0 no weight of the encoder moves, at 0.01 hardly; the head does."""
     moved = {}
     for ratio in (0.0, 0.01, 1.0):
-        task = replace(TASKS[0], encoder_lr_ratio=ratio)
+        task = replace(TUNED, encoder_lr_ratio=ratio)
         start = task._build(3, outcomes["segmentation"].parents)
         outcome = run(task, root)
         end = dict(load_classifier(outcome).named_parameters())
@@ -137,19 +164,19 @@ def test_predictions_belong_to_the_weights(outcomes):
 def test_fractions_that_are_not_known_are_left_out(tmp_path):
     """Without masks the predictions have no column of fractions."""
     source = fix_patches(make_patches(masks=False), make_patches(6, masks=False))
-    outcome = run(replace(TASKS[2], patches=source), tmp_path)
+    outcome = run(replace(UNTRAINED, patches=source), tmp_path)
     assert "fraction" not in load_predictions(outcome)
 
 
 def test_a_classifier_learns_what_can_be_told_apart(tmp_path):
     """From scratch, textures of three scales are told apart."""
-    task = replace(TASKS[1], train=replace(TRAIN, epochs=30), n_patches=None)
+    task = replace(SCRATCH, train=replace(TRAIN, epochs=30), n_patches=None)
     outcome = run(task, tmp_path)
     assert outcome.scores["accuracy"] > 0.9
     assert outcome.history["train_loss"].iloc[-1] < 0.3 < np.log(3)
 
 
-@pytest.mark.parametrize("task", TASKS[:2], ids=INITIALISATIONS[:2])
+@pytest.mark.parametrize("task", TASKS[:3], ids=INITIALISATIONS[:3])
 def test_a_killed_run_ends_as_if_left_alone(task, outcomes, monkeypatch, tmp_path):
     """Killed in an epoch, or before its scores were written, a run ends where it would have."""
     epoch = LabelBatches.epoch
@@ -221,6 +248,25 @@ def test_calibration_error_is_the_gap_of_confidence_and_accuracy():
     assert np.isfinite(scores["calibration_error"])
 
 
+def test_the_threshold_is_the_best_on_its_patches_and_scored_on_others():
+    """Classes that .3 parts are parted there, of all cuts the one next to .5; scores by hand."""
+    positive = torch.tensor([0.1, 0.2, 0.4, 0.6])
+    probabilities = torch.stack([1 - positive, positive], dim=1)
+    labels = torch.tensor([0, 0, 1, 1])
+    assert choose_threshold(probabilities, labels) == pytest.approx(0.3)
+    assert score_threshold(probabilities, labels, 0.3) == 1.0
+    assert score_threshold(probabilities, labels, 0.5) == 0.75
+    assert choose_threshold(probabilities, torch.zeros(4, dtype=torch.long)) is None
+    assert score_threshold(probabilities, labels, None) is None
+
+
+def test_no_cut_is_better_than_the_chosen_one():
+    """On random probabilities, no threshold of a fine grid has a larger balanced accuracy."""
+    probabilities, labels = draw_probabilities(2)
+    best = score_threshold(probabilities, labels, choose_threshold(probabilities, labels))
+    assert best == max(score_threshold(probabilities, labels, t) for t in np.linspace(0, 1, 1001))
+
+
 # Errors
 
 
@@ -234,7 +280,7 @@ def test_calibration_error_is_the_gap_of_confidence_and_accuracy():
 def test_patches_that_do_not_fit_are_refused(source, message, tmp_path):
     """Other classes, and classes to learn from nothing, are named."""
     with pytest.raises(ValueError, match=message):
-        run_all([replace(TASKS[1], patches=source)], root=tmp_path, progress=False)
+        run_all([replace(SCRATCH, patches=source)], root=tmp_path, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -252,4 +298,10 @@ def test_patches_that_do_not_fit_are_refused(source, message, tmp_path):
 def test_settings_that_contradict_each_other_are_refused(changes, message):
     """The encoder is the U-Net's, and learns at most as fast as the head, by one setting."""
     with pytest.raises(ValueError, match=message):
-        replace(TASKS[0], **changes)
+        replace(TUNED, **changes)
+
+
+def test_only_an_encoder_that_is_taken_over_can_be_frozen():
+    """From scratch there is nothing to keep."""
+    with pytest.raises(ValueError, match="Invalid frozen without"):
+        replace(SCRATCH, frozen=True)

@@ -99,7 +99,7 @@ class Page:
         ValueError
             If the number of minutes or the choice of records is invalid, or nothing has finished.
         """
-        from thesis_lib.study.tasks import run_all
+        from thesis_lib.study.running import run_all
         from thesis_lib.study.workers import open_workers
 
         tasks = list(tasks)

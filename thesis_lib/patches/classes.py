@@ -66,12 +66,18 @@ class SaltPatches:
         """Unseen patches."""
         return self._cut(self.data.test(seed, self.n_earths), self.n_test, seed)
 
-    def _cut(self, volumes: Volumes, n_patches: int, seed: int) -> LabelledPatches:
+    def validation(self, seed: int) -> LabelledPatches | None:
+        """Patches of the watched volume, as many as there are up to ``n_test``; None without it."""
+        volume = self.data.validation(seed)
+        return None if volume is None else self._cut((volume,), None, seed)
+
+    def _cut(self, volumes: Volumes, n_patches: int | None, seed: int) -> LabelledPatches:
         """Patches as recorded, those of the first epoch of a training, none twice."""
         how: dict[str, Any] = {"patch": self.patch, "stride": self.stride, "axes": self.axes}
         batches = PatchBatches(volumes, **how, batch_size=1, seed=seed, n_patches=n_patches)
-        check_count("n_patches", n_patches, high=batches.n_rows)
-        images, masks = (array[:, 0] for array in batches.read(batches.draw(0)))
+        check_count("n_patches", batches.n_patches, high=batches.n_rows)
+        rows = batches.draw(0)[: self.n_test if n_patches is None else n_patches]
+        images, masks = (array[:, 0] for array in batches.read(rows))
         labels = salt_labels(masks, threshold=self.threshold).astype(np.int64)
         return LabelledPatches(images, labels, ("background", "salt"), masks > 0)
 
@@ -113,6 +119,9 @@ class EarthClasses:
     def test(self, seed: int) -> LabelledPatches:  # noqa: ARG002
         """Patches of other earths."""
         return self._make(self.first + 1)
+
+    def validation(self, seed: int) -> None:
+        """No patches: nothing is chosen by them."""
 
     def _make(self, seed: int) -> LabelledPatches:
         how: dict[str, Any] = {"preset": self.preset, "shape": self.shape, "patch": self.patch}
@@ -159,6 +168,9 @@ class LandmassBlock:
     def test(self, seed: int) -> LabelledPatches:  # noqa: ARG002
         """Images of the block."""
         return self._split()[1]
+
+    def validation(self, seed: int) -> None:
+        """No images: nothing is chosen by them."""
 
     def _split(self) -> tuple[LabelledPatches, LabelledPatches]:
         images, numbers = _read_landmass(self.root, self.release)

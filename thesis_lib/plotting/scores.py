@@ -49,7 +49,7 @@ _LIMITS = {  # what measures can be: intervals that assume a normal distribution
     "spectral_distance_db": (0.0, np.inf),
 }
 VERDICT_COLORS = {"supported": BLUE, "contradicted": RED, "tied": PURPLE} | dict.fromkeys(
-    ("supported, fails its check", "undecided", "saturated"), GRAY
+    ("supported, fails its check", "undecided", "saturated", "no valid measure found"), GRAY
 )
 _CLAIM_WIDTH, _TITLE_WIDTH, _NAME_WIDTH = 27, 23, 16  # characters
 

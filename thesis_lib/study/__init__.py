@@ -7,6 +7,7 @@ from thesis_lib.study.classification import Classify as Classify
 from thesis_lib.study.classification import compare_initialisations as compare_initialisations
 from thesis_lib.study.inversion import Invert as Invert
 from thesis_lib.study.maximization import Maximize as Maximize
+from thesis_lib.study.running import run_all as run_all
 from thesis_lib.study.segmentation import Score as Score
 from thesis_lib.study.segmentation import ScoreSections as ScoreSections
 from thesis_lib.study.segmentation import Train as Train
@@ -14,4 +15,3 @@ from thesis_lib.study.tables import tabulate as tabulate
 from thesis_lib.study.tables import tabulate_histories as tabulate_histories
 from thesis_lib.study.tasks import grid as grid
 from thesis_lib.study.tasks import read_tasks as read_tasks
-from thesis_lib.study.tasks import run_all as run_all

@@ -15,6 +15,7 @@ from thesis_lib.study.claims import (
     SATURATED,
     SUPPORTED,
     TIED,
+    UNMEASURED,
     VERDICTS,
     Claim,
     Decision,
@@ -193,7 +194,7 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
     own = np.array([claim.checks is None for claim in claims])
     tasks = np.array([NAMES["tasks"][claim.task] for claim in claims])[own]
     verdicts = np.array([decision.verdict for decision in decisions])[own]
-    rare = {FAILS, SATURATED, NOT_RUN} - {*verdicts}
+    rare = {FAILS, SATURATED, UNMEASURED, NOT_RUN} - {*verdicts}
     columns = [verdict for verdict in (*VERDICTS, NOT_RUN) if verdict not in rare]
     counts = pd.crosstab(tasks, verdicts).reindex(
         index=pd.unique(tasks), columns=columns, fill_value=0

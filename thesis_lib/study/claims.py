@@ -1,7 +1,7 @@
 """The thesis' statements as claims that scores decide about."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -25,10 +25,15 @@ BOUND = ""  # an entry whose score is the claim's bound, for claims about a numb
 MIN_SEEDS = 3  # fewer leave every claim undecided
 SUPPORTED, TIED, CONTRADICTED = "supported", "tied", "contradicted"
 UNDECIDED, SATURATED, FAILS = "undecided", "saturated", "supported, fails its check"
-VERDICTS = (SUPPORTED, FAILS, TIED, CONTRADICTED, UNDECIDED, SATURATED)
+UNMEASURED = "no valid measure found"
+VERDICTS = (SUPPORTED, FAILS, TIED, CONTRADICTED, UNDECIDED, SATURATED, UNMEASURED)
+MIN_AUC = 0.9  # for known things, which a measure has to tell apart before it decides
 
 # Measures that end at 0 and 1, where they cannot spread.
-FRACTIONS = ("dice", "perimetric_similarity", "surface_dice", "accuracy", "one_body")
+FRACTIONS = (
+    *("dice", "perimetric_similarity", "surface_dice", "accuracy", "auc", "body", "recognised"),
+    *("one_body", "boundary_f1"),
+)
 
 Differences = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -162,6 +167,7 @@ def decide(
     entries: Sequence[str] = (),
     by: str = "entry",
     bounds: Callable[[Differences, float], tuple[float, float]] = t_bounds,
+    admissions: Mapping[str, float] | None = None,
 ) -> Decision:
     r"""
     Decide about a claim.
@@ -189,6 +195,9 @@ def decide(
     claim about all entries is supported or tied (for *beats*, contradicted) only where all of them
     were run; one entry that was can contradict it (for *beats*, support it).
 
+    Where a measure has to be admitted, and does not tell known things apart well enough, no score
+    decides: *no valid measure found*.
+
     Parameters
     ----------
     claim : Claim
@@ -205,6 +214,9 @@ def decide(
     bounds : callable
         Returns the one-sided lower and upper bound of the mean of at least two differences at
         ``1 - level``; takes the differences and the level.
+    admissions : mapping of str to float, optional
+        Area under the ROC curve with which a measure tells known things apart, for every measure
+        that has to be admitted: at least 0.9, NaN where that is not known.
 
     Returns
     -------
@@ -222,6 +234,10 @@ def decide(
         _measure_effect(claim, rival, table[list(pair)], len(pairs), bounds)
         for rival, pair in pairs.items()
     )
+    area = (admissions or {}).get(claim.measure, 1.0)
+    if not area >= MIN_AUC:
+        reason = f"{claim.measure} tells known things apart with an AUC of {area:.2f} only"
+        return Decision(claim, UNMEASURED, reason, effects)
     known = {*scores[by], BOUND}
     missing = [str(entry) for entry in table if entry not in known]
     run = [effect for effect in effects if known.issuperset(pairs[effect.rival])]

@@ -1,4 +1,4 @@
-"""Classification: a classifier by each of three initialisations, scored on unseen patches."""
+"""Classification: a classifier by each of four initialisations, scored on unseen patches."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from thesis_lib.study.tasks import Outcome, Parents, Task, save_tensors
 from thesis_lib.training import TrainConfig, fit, predict_patches
 from thesis_lib.training.config import resolve_device
 
-INITIALISATIONS = ("segmentation", "classification", "untrained")
+INITIALISATIONS = ("frozen", "segmentation", "classification", "untrained")
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.csv"
 
 
@@ -30,8 +30,8 @@ class Classify(Task):
     Train a classifier of patches, and score it.
 
     With ``segmentation`` it starts from the encoder of a U-Net, with a new head and a lower
-    learning rate on the encoder; without, from random weights. Both see the same patches in the
-    same order for the same number of steps, and start with the same head. The control,
+    learning rate on the encoder, which stays as it is if ``frozen``; without, from random weights.
+    All start with the same head and see the same patches in the same order. The control,
     ``untrained``, keeps its random weights, with the statistics of its BatchNorm layers estimated
     on the training patches.
 
@@ -43,8 +43,10 @@ class Classify(Task):
         What is trained on and scored.
     segmentation : Train or None
         Network whose encoder is taken over.
+    frozen : bool
+        Whether the encoder that is taken over stays as it is.
     untrained : bool
-        Whether the weights stay as they are.
+        Whether all weights stay as they are.
     train : TrainConfig
         Optimiser, schedule, precision. Its ``lr_factors`` stay empty.
     encoder_lr_ratio : float
@@ -64,13 +66,14 @@ class Classify(Task):
     ------
     TypeError, ValueError
         If the ratio lies outside [0, 1], a count or the seed is not a whole number in its range,
-        ``lr_factors`` are given, the encoder is not that of the U-Net, or a network is both taken
-        over and untrained.
+        ``lr_factors`` are given, the encoder is not that of the U-Net, a network is both taken
+        over and untrained, or frozen and not taken over.
     """
 
     seed: int
     patches: PatchSource
     segmentation: Train | None = None
+    frozen: bool = False
     untrained: bool = False
     train: TrainConfig = field(default_factory=TrainConfig)
     encoder_lr_ratio: float = 0.1
@@ -94,6 +97,10 @@ class Classify(Task):
             raise ValueError(
                 "Invalid untrained with a segmentation network. Must be one of the two."
             )
+        if self.segmentation is None and self.frozen:
+            raise ValueError(
+                "Invalid frozen without a segmentation network. Must have its encoder."
+            )
         if self.segmentation is not None and self.segmentation.encoder != self.encoder:
             raise ValueError(
                 f"Invalid encoder {self.encoder!r}. Must be {self.segmentation.encoder!r}, that of "
@@ -104,7 +111,7 @@ class Classify(Task):
     def initialisation(self) -> str:
         """One of `INITIALISATIONS`."""
         if self.segmentation is not None:
-            return "segmentation"
+            return "frozen" if self.frozen else "segmentation"
         return "untrained" if self.untrained else "classification"
 
     def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:
@@ -117,10 +124,14 @@ class Classify(Task):
             ``accuracy``, ``balanced_accuracy`` and ``auc`` (one class against the rest, mean over
             the classes), both None where a class has no test patch, ``calibration_error``
             (expected, 15 bins), ``confusion`` (rows: truth) and the names of the ``classes``.
+            ``threshold``: probability of the second of two classes above which validation patches
+            get the best balanced accuracy; ``balanced_accuracy_chosen``: that of the test patches
+            at it. Both are None without such patches of both classes.
             ``weights.safetensors``, ``history.csv`` (unless untrained) and ``predictions.csv``
             are in the folder.
         """
         train, test = self.patches.train(self.seed), self.patches.test(self.seed)
+        watched = self.patches.validation(self.seed)
         _check_classes(train, test)
         model = self._build(len(train.classes), parents)
         factors = {"": self.encoder_lr_ratio, "head.": 1.0} if self.segmentation else {}
@@ -138,28 +149,70 @@ class Classify(Task):
             save_tensors(folder / WEIGHTS, model.state_dict())
         else:
             fit(model, batches, cross_entropy, settings, folder=folder)
-        logits = predict_patches(
-            model, test.tensors(), batch_size=4 * self.batch_size, precision=settings.precision
-        )
-        probabilities = logits.softmax(dim=1)
+
+        def predict(patches: LabelledPatches) -> tuple[Tensor, Tensor]:
+            logits = predict_patches(
+                model,
+                patches.tensors(),
+                batch_size=4 * self.batch_size,
+                precision=settings.precision,
+            )
+            return logits.softmax(dim=1), torch.from_numpy(patches.labels)
+
+        probabilities, labels = predict(test)
         _save_predictions(test, probabilities, folder)
-        scores = score_probabilities(probabilities, torch.from_numpy(test.labels))
-        data = {"training": train.content_hash, "test": test.content_hash}
-        return {**scores, "classes": train.classes, "data": data}
+        threshold = None if watched is None else choose_threshold(*predict(watched))
+        parts = {"training": train, "validation": watched, "test": test}
+        return {
+            **score_probabilities(probabilities, labels),
+            "threshold": threshold,
+            "balanced_accuracy_chosen": score_threshold(probabilities, labels, threshold),
+            "classes": train.classes,
+            "data": {name: part.content_hash for name, part in parts.items() if part is not None},
+        }
 
     def _build(self, n_classes: int, parents: Parents) -> SaltClassifier:
         """Network that the training starts from."""
         if self.segmentation is not None:
             unet = load_model(parents["segmentation"])
-            return SaltClassifier.from_segmentation(unet, n_classes, seed=self.seed)
+            model = SaltClassifier.from_segmentation(unet, n_classes, seed=self.seed)
+            return model.freeze_encoder() if self.frozen else model
         pretrained = self.pretrained and not self.untrained
         return SaltClassifier(n_classes, self.encoder, pretrained=pretrained, seed=self.seed)
 
 
 def compare_initialisations(task: Classify, segmentation: Train) -> list[Classify]:
-    """Return a classifier from a segmentation encoder, one from scratch, and the control."""
-    scratch = replace(task, segmentation=None)
-    return [replace(task, segmentation=segmentation), scratch, replace(scratch, untrained=True)]
+    """
+    Return a classifier of each of `INITIALISATIONS`, in their order.
+
+    The one from scratch is trained for as many steps as the segmentation network and the
+    classifier with its encoder together: what differs is what the encoder was trained for.
+
+    Parameters
+    ----------
+    task : Classify
+        With the settings of all of them. Either it or its patches say how many an epoch has.
+    segmentation : Train
+        Network whose encoder is taken over. It says how many patches an epoch has.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    if segmentation.n_patches is None:
+        raise ValueError("Invalid n_patches None of a segmentation network. Must be a number.")
+    n_steps = segmentation.train.epochs * -(-segmentation.n_patches // segmentation.batch_size)
+    n_patches = task.n_patches or task.patches.n_train  # type: ignore[union-attr]
+    more = round(n_steps / -(-n_patches // task.batch_size))
+    tuned, scratch = replace(task, segmentation=segmentation), replace(task, segmentation=None)
+    longer = replace(task.train, epochs=task.train.epochs + more)
+    return [
+        replace(tuned, frozen=True),
+        tuned,
+        replace(scratch, train=longer),
+        replace(scratch, untrained=True),
+    ]
 
 
 def load_classifier(outcome: Outcome) -> SaltClassifier:
@@ -215,6 +268,43 @@ def score_probabilities(probabilities: Tensor, labels: Tensor) -> dict[str, Any]
         scores["auc"] = metrics.multiclass_auroc(*given, average="macro")
     unknown: dict[str, Any] = {"balanced_accuracy": None, "auc": None}
     return unknown | {name: score.tolist() for name, score in scores.items()}
+
+
+def choose_threshold(probabilities: Tensor, labels: Tensor) -> float | None:
+    """
+    Choose the probability of the second of two classes that parts them best.
+
+    Parameters
+    ----------
+    probabilities : Tensor of shape (n, 2)
+        In [0, 1], summing to 1.
+    labels : int64 Tensor of shape (n,)
+        True classes, 0 or 1.
+
+    Returns
+    -------
+    float or None
+        Of those with the largest balanced accuracy the one next to 0.5; None where a class has no
+        patch.
+    """
+    positive = probabilities[:, 1].double()
+    if not labels.bincount(minlength=2).all():
+        return None
+    values = torch.unique(positive)
+    cuts = torch.cat([values.new_zeros(1), (values[1:] + values[:-1]) / 2, values.new_ones(1)])
+    above = positive > cuts[:, None]  # (n_cuts, n)
+    recalls = [(above == bool(k))[:, labels == k].double().mean(dim=1) for k in (0, 1)]
+    gain = recalls[0] + recalls[1]
+    best = cuts[gain >= gain.max() - 1e-12]
+    return float(best[(best - 0.5).abs().argmin()])
+
+
+def score_threshold(probabilities: Tensor, labels: Tensor, threshold: float | None) -> float | None:
+    """Balanced accuracy of two classes at a threshold of the second; None without one."""
+    if threshold is None or not labels.bincount(minlength=2).all():
+        return None
+    right = (probabilities[:, 1] > threshold) == labels.bool()
+    return float(torch.stack([right[labels == k].double().mean() for k in (0, 1)]).mean())
 
 
 def _check_classes(train: LabelledPatches, test: LabelledPatches) -> None:

@@ -17,6 +17,7 @@ from thesis_lib._sources import hash_sources
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Survey
 from thesis_lib.patching import find_axes
+from thesis_lib.study.running import run_all
 from thesis_lib.study.segmentation import (
     THRESHOLD,
     Score,
@@ -25,7 +26,7 @@ from thesis_lib.study.segmentation import (
     predict,
     score_prediction,
 )
-from thesis_lib.study.tasks import Outcome, read_task, run_all
+from thesis_lib.study.tasks import Outcome, read_task
 from thesis_lib.study.workers import open_workers
 from thesis_lib.training import SlabStore, TrainConfig
 
