@@ -18,9 +18,6 @@ LOSSES = ("BCE", "Dice", "Hausdorff")
 NETWORKS = ("segmentation encoder", "classifier from scratch", "untrained")
 CLASSES = ("chaotic", "fault", "horizon", "salt dome")
 COUNTS = np.array([[30, 0, 0, 0], [5, 15, 0, 0], [0, 0, 0, 0], [0, 0, 1, 99]])
-FRACTIONS = np.array([0.0, 0.5, 1.0])
-CURVE = np.array([[1.0, 0.6, 0.0], [1.0, 0.2, 0.0]])
-CASCADE = {"intact": np.ones(2), "head": np.array([0.2, 0.6])}
 SIZES = [(33, 32), (33, 32), (17, 16), (9, 8), (5, 4), (9, 8), (17, 16), (33, 32), (33, 32)]
 CHANNELS = (1, 3, 64, 64, 128, 64, 32, 16, 1)
 ENCODER, DECODER = ("merger", "stem", "block1", "block2"), ("decoder1", "decoder2", "decoder3")
@@ -153,9 +150,6 @@ def draw_wrapped(size: tuple[int, int] = (9, 7)) -> Figure:
 FIGURES: dict[str, Callable[[], Figure]] = {
     "plot_accuracy": lambda: plotting.plot_accuracy(
         make_bins("confidence"), make_bins("fraction"), threshold=0.2
-    ),
-    "plot_cam_tests": lambda: plotting.plot_cam_tests(
-        FRACTIONS, {"CAM": CURVE, "random order": CURVE}, {"CAM": 1 - CURVE}, {"CAM": CASCADE}
     ),
     "plot_confusions": lambda: plotting.plot_confusions(dict.fromkeys(NETWORKS, COUNTS), CLASSES),
     "plot_depth_curves": lambda: plotting.plot_depth_curves(make_depths(), ["modification"] * 4),

@@ -16,7 +16,7 @@ from thesis_lib.patches import PatchBatches
 from thesis_lib.patching import PatchGrid, Stitcher, grid_sections
 from thesis_lib.training import TrainConfig, fit, predict_patches, predict_volume
 from thesis_lib.xai import Fourier, Phase, class_logit, invert, maximize, measures
-from thesis_lib.xai.cam import cam, trace_curves
+from thesis_lib.xai.cam import cam
 
 CPU = TrainConfig(epochs=1, accelerator="cpu", precision="32-true")
 KINDS = [torch.float16, torch.bfloat16, torch.float64]
@@ -108,7 +108,6 @@ def test_networks_of_any_precision_train_predict_and_explain(volume, kind):
         assert found.dtype == torch.float32
     model, least = OneBlock().to(kind), torch.promote_types(kind, torch.float32)
     assert cam(model, make_noise(2, 1, 8, 8), 1).maps.dtype == least
-    assert trace_curves(model, *make_noise(2, 2, 1, 8, 8), 1).deletion.isfinite().all()
     assert maximize(model, class_logit(1), 8, steps=1, **QUIET).images.dtype == least
     for precision in ("32-true", "bf16-mixed"):
         options = {"steps": 1, "precision": precision, **QUIET}
@@ -123,7 +122,6 @@ def test_images_of_any_precision_are_taken_alike(kind):
     model, segmenter = OneBlock(), Segmenter()
     uses = [
         lambda x: cam(model, x, 1).maps,
-        lambda x: trace_curves(model, x, others, 1).insertion,
         lambda x: invert(model, "block", x, steps=1, **QUIET).residual,
         lambda x: predict_patches(segmenter, x, precision="32-true"),
         lambda x: Phase(x).magnitude,

@@ -238,7 +238,6 @@ def test_signed_rows_are_red_and_blue_each_on_its_own_scale_with_its_salt() -> N
 
 
 ONE, TWO = {"AM": samples.make_images(1)}, {"AM": samples.make_images(2)}
-SHORT = {"CAM": samples.CURVE[:, :2]}
 BINS = samples.make_bins("confidence"), samples.make_bins("fraction")
 NETWORK = {"skips": samples.SKIPS, "latent": samples.LATENT}
 UNKNOWN = NETWORK | {"skips": [("b", "decoder1")]}
@@ -269,7 +268,6 @@ ODD = [*samples.BLOCKS[:-1], ("logits", 1, 34, 32)]
         (r"AM \(2, 9, 7\), masks \(1, 9, 7\)", "image_grid", [TWO], {"masks": ONE["AM"] > 0}),
         ("Invalid number of panels 0", "histories", [{}], {"ylabel": "loss"}),
         ("Invalid verdict 'maybe'. Must be one of: 'supported'", "effects", [UNDECIDED], {}),
-        ("must have same first dimension", "cam_tests", [samples.FRACTIONS, SHORT, {}, {}], {}),
         ("Invalid number of matrices 0", "confusions", [{}, samples.CLASSES], {}),
         (r"classes \(2, 2\), one \(4, 4\)", "confusions", [{"one": samples.COUNTS}, "ab"], {}),
         ("block", "depth_curves", [samples.make_depths().drop(columns="block"), MEASURE], {}),

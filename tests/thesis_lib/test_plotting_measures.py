@@ -145,17 +145,6 @@ def test_measures_are_dots_with_their_mean_without_what_is_not_finite() -> None:
     assert [ax.get_title(loc="left"), other.get_title(loc="left")] == ["contour sharpness", "mine"]
 
 
-def test_cam_tests_draw_means_over_patches_in_percent() -> None:
-    """Curves of two patches are drawn as their mean over 0 to 100 %, one colour a label."""
-    panels = samples.FIGURES["plot_cam_tests"]().axes[:3]
-    deletion, insertion, cascade = (ax.lines[0] for ax in panels)
-    np.testing.assert_allclose(deletion.get_xydata(), [[0, 1], [50, 0.4], [100, 0]])
-    np.testing.assert_allclose(insertion.get_ydata(), [0, 0.6, 1])
-    np.testing.assert_allclose(cascade.get_xydata(), [[1, 0], [0.4, 1]])
-    assert {to_hex(ax.lines[0].get_color()) for ax in panels} == {samples.BLUE}
-    assert panels[2].yaxis_inverted()
-
-
 def test_accuracy_is_drawn_in_percent_above_the_counts_of_its_bins() -> None:
     """Bins at 55, 75 and 95 % of 3, 40 and 900 patches; a diagonal left, the threshold right."""
     accuracy, by_fraction, counts, below = samples.FIGURES["plot_accuracy"]().axes[:4]
