@@ -236,8 +236,8 @@ page.save(evidence=table.rename(columns=headings).rename_axis("Network"))
 #
 # A map is no cause: a network can see evidence in a part and be as sure without it. So the part is taken
 # away. It must not become zero or a local mean, since the networks take smooth texture for salt. It becomes
-# the same part of an unseen patch *without salt*, $f_i$, over an edge that is blurred by a pixel, and this is
-# repeated with other such patches. With $w$ the blurred part, from 0 to 1, and $z$ the logit of salt less
+# the same part of an unseen patch *without salt* (or, where these are few, with the least),
+# $f_i$, over an edge that is blurred by a pixel, and this is repeated with other such patches. With $w$ the blurred part, from 0 to 1, and $z$ the logit of salt less
 # that of background,
 #
 # $$
@@ -393,13 +393,17 @@ if has_weights(network):
 # %% tags=["nbval-ignore-output"]
 means = scores.groupby("entry")["drop"].agg(format_cell, digits=2)
 of_a = whole[["band", "band_area"]].agg(format_cell, digits=2)
+of_a = of_a.reindex(titles.values(), fill_value="not run")
 of_a = of_a.loc[titles["segmentation"]]
 n_seeds = scores["seed"].nunique()
 verdicts = {each.claim.id: each.verdict for each in decisions}
 page.tell(
     evidence_segmentation=of_a["band"],
     band_area=of_a["band_area"],
-    **{f"drop_{name}": means[f"segmentation {name}"] for name in regions},
+    **{
+        f"drop_{name}": means.get(f"segmentation {name}", "not run")
+        for name in regions
+    },
     verdict_evidence=verdicts["attribution-band-evidence"],
     verdict_decides=verdicts["attribution-band-decides"],
     width_px=width_px,

@@ -62,6 +62,17 @@ def test_narrow_salt_has_no_effect_to_compare(tmp_path):
     assert tabulate_attribution([outcome])["drop"].isna().all()
 
 
+def test_background_stands_in_where_no_patch_is_without_salt(explained, tmp_path):
+    """What replaces a part has no salt, or, where such patches are few, the least that there is."""
+    assert explained.scores["fill_salt"] == 0
+    masks = PATCHES.masks.copy()
+    masks[2::4, :4] = True
+    masks[4::4, :2] = True
+    few = LabelledPatches(PATCHES.images, PATCHES.labels, CLASSES, masks)
+    task = replace(explained.task, network=make_classifier(few))
+    assert run(task, tmp_path).scores["fill_salt"] == 2 / 32
+
+
 def test_patches_are_the_same_for_all_networks_of_a_seed(explained, tmp_path):
     """Patches and what replaces their parts depend on the seed alone."""
     other = replace(explained.task, network=replace(explained.task.network, batch_size=2))
@@ -91,7 +102,7 @@ REGION_NAMES = ("band", "interior", "exterior")
 @pytest.mark.parametrize(
     ("change", "patches", "message"),
     [
-        ({"n_fills": 7}, PATCHES, "Invalid number of unseen patches without salt 6"),
+        ({"n_fills": 7}, PATCHES, "Invalid number of unseen patches of background 6"),
         ({}, PATCHES.take(slice(0, None, 2)), "salt and background 0"),
         ({}, replace(PATCHES, masks=None), "masks of its patches are not known"),
     ],

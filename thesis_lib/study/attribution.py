@@ -47,7 +47,8 @@ class Explain(Task):
     width_px : int
         Pixels of the band on each side of the boundary of salt.
     n_fills : int
-        Unseen patches without salt that take turns in replacing a part of a patch.
+        Unseen patches without salt that take turns in replacing a part of a patch; where there
+        are fewer, those of background with the least.
     n_shown : int
         Patches whose maps are kept.
 
@@ -55,7 +56,7 @@ class Explain(Task):
     ------
     TypeError, ValueError
         If a number is not a whole one above 0; on computing, if masks are not known, no unseen
-        patch has salt and background, or fewer than ``n_fills`` have no salt.
+        patch has salt and background, or fewer than ``n_fills`` are background.
     """
 
     network: Classify
@@ -87,7 +88,8 @@ class Explain(Task):
             - ``cascade``: one record per ``part`` of the network down to which weights are
               shuffled: mean ``correlation`` of the maps with the intact ones.
             - ``n_patches``; ``n_compared``, those whose interior and exterior are large enough;
-              ``n_silent``, those of which the network's map has no positive evidence.
+              ``n_silent``, those of which the network's map has no positive evidence;
+              ``fill_salt``, the largest fraction of salt in what replaces them.
 
             ``shown.safetensors`` holds ``patches``, ``masks`` and ``maps`` (n_shown, 1, H, W), and
             the first compared patch with each region ``replaced`` (3, 1, H, W).
@@ -133,19 +135,22 @@ class Explain(Task):
             ],
             "n_patches": len(patches),
             "n_compared": compared.sum().item(),
+            "fill_salt": data.fractions[others].max(),
             "n_silent": (found.maps <= 0).all(dim=(1, 2, 3)).sum().item(),
             "data": {"test": data.content_hash},
         }
 
     def _pick(self, data: LabelledPatches) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows of patches with salt and background (n,), and of some without salt (n_fills, n)."""
+        """Rows of patches with salt and background (n,), and of what replaces them (n_fills, n)."""
         if data.fractions is None:
             raise ValueError("Invalid network: masks of its patches are not known. Must be.")
         low, high = FRACTIONS
         mixed = np.flatnonzero((data.fractions > low) & (data.fractions < high))
-        clean = np.flatnonzero(data.fractions == 0)
+        background = np.flatnonzero(data.labels != data.classes.index("salt"))
         check_count("number of unseen patches with salt and background", len(mixed))
-        check_count("number of unseen patches without salt", len(clean), low=self.n_fills)
+        check_count("number of unseen patches of background", len(background), low=self.n_fills)
+        clean = background[data.fractions[background].argsort(kind="stable")]
+        clean = clean[: max(self.n_fills, np.count_nonzero(data.fractions == 0))]
         rng = np.random.default_rng(self.network.seed)
         rows = np.sort(rng.permutation(mixed)[: self.n_patches])
         return rows, np.stack([rng.permutation(clean)[: self.n_fills] for _ in rows], axis=1)
