@@ -42,6 +42,14 @@ def test_evidence_is_that_of_the_maps(explained):
     torch.testing.assert_close(shown["maps"], maps[:2], rtol=1e-3, atol=1e-4)
 
 
+def test_what_few_patches_show_is_not_known(explained, tmp_path, monkeypatch):
+    """Where too many maps have no evidence, their number is all that there is."""
+    monkeypatch.setattr("thesis_lib.study.attribution.MAX_SILENT", -1.0)
+    (first, *_) = run(replace(explained.task, n_patches=4), tmp_path).scores["evidence"]
+    assert first["n_silent"] < 4
+    assert first["band"] is first["band_excess"] is None
+
+
 def test_all_patches_are_compared_that_have_room(explained):
     """Half-spaces have room for three regions of one size; narrow salt has not, and is counted."""
     scores = explained.scores

@@ -194,7 +194,7 @@ class LandmassBlock:
 def find_likeness(patches: LabelledPatches, others: LabelledPatches) -> NDArray[np.float32]:
     """Largest correlation of each patch with one of others, (n,) in [-1, 1]."""
     these, those = (part.tensors().flatten(1) for part in (patches, others))
-    largest = [(these @ part.T).amax(dim=1) for part in those.split(_AT_ONCE)]
+    largest = [(these @ part.T).amax(dim=1) for part in torch.split(those, _AT_ONCE)]
     found: NDArray[np.float32] = (torch.stack(largest).amax(dim=0) / these.shape[1]).numpy()
     return found
 

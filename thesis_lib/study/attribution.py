@@ -1,5 +1,6 @@
 """Attribution: where a classifier sees its evidence for salt, and which part of a patch decides."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltvolumes._checks import check_count
-from thesis_lib.patches import LabelledPatches
 from thesis_lib.study.classification import Classify
 from thesis_lib.study.judging import load_network
 from thesis_lib.study.tables import tabulate
@@ -30,6 +30,7 @@ from thesis_lib.xai.cam import (
 )
 
 FRACTIONS = (0.1, 0.9)  # of salt in a patch that is explained: a boundary needs both sides
+MAX_SILENT = 0.5  # fraction of patches without evidence beyond which the others say little
 N_CASCADE = 16  # patches whose maps are followed as weights are shuffled
 
 
@@ -80,7 +81,8 @@ class Explain(Task):
             - ``evidence``: one record per ``map`` (``"all"`` blocks, ``"block1"``...), mean over
               patches: fraction of the positive evidence for salt against background in the
               ``band``, the ``interior`` and the ``exterior``; ``band_area``, the band's fraction
-              of the patch, and ``band_excess``, by how much the first exceeds it.
+              of the patch, and ``band_excess``, by how much the first exceeds it; ``n_silent``,
+              patches without any such evidence. Where these are more than half, all is None.
             - ``effects``: one record per ``region``: ``drop`` of the difference of the logits,
               salt minus background, as it is replaced, mean over fills and patches, in standard
               deviations of that difference over all unseen patches. Interior and exterior are as
@@ -88,14 +90,15 @@ class Explain(Task):
             - ``cascade``: one record per ``part`` of the network down to which weights are
               shuffled: mean ``correlation`` of the maps with the intact ones.
             - ``n_patches``; ``n_compared``, those whose interior and exterior are large enough;
-              ``n_silent``, those of which the network's map has no positive evidence;
               ``fill_salt``, the largest fraction of salt in what replaces them.
 
             ``shown.safetensors`` holds ``patches``, ``masks`` and ``maps`` (n_shown, 1, H, W), and
             the first compared patch with each region ``replaced`` (3, 1, H, W).
         """
         data = self.network.patches.test(self.network.seed)
-        rows, others = self._pick(data)
+        if data.fractions is None:
+            raise ValueError("Invalid network: masks of its patches are not known. Must be.")
+        rows, others = self._pick(data.fractions, data.labels == data.classes.index("salt"))
         salt = data.classes.index("salt")
         every, all_masks = data.tensors(), torch.from_numpy(data.masks)[:, None]
         patches, masks, fills = every[rows], all_masks[rows], every[others]
@@ -136,21 +139,20 @@ class Explain(Task):
             "n_patches": len(patches),
             "n_compared": compared.sum().item(),
             "fill_salt": data.fractions[others].max(),
-            "n_silent": (found.maps <= 0).all(dim=(1, 2, 3)).sum().item(),
             "data": {"test": data.content_hash},
         }
 
-    def _pick(self, data: LabelledPatches) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _pick(
+        self, fractions: NDArray[np.float64], is_salt: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows of patches with salt and background (n,), and of what replaces them (n_fills, n)."""
-        if data.fractions is None:
-            raise ValueError("Invalid network: masks of its patches are not known. Must be.")
         low, high = FRACTIONS
-        mixed = np.flatnonzero((data.fractions > low) & (data.fractions < high))
-        background = np.flatnonzero(data.labels != data.classes.index("salt"))
+        mixed = np.flatnonzero((fractions > low) & (fractions < high))
+        background = np.flatnonzero(~is_salt)
         check_count("number of unseen patches with salt and background", len(mixed))
         check_count("number of unseen patches of background", len(background), low=self.n_fills)
-        clean = background[data.fractions[background].argsort(kind="stable")]
-        clean = clean[: max(self.n_fills, np.count_nonzero(data.fractions == 0))]
+        clean = background[fractions[background].argsort(kind="stable")]
+        clean = clean[: max(self.n_fills, np.count_nonzero(fractions == 0))]
         rng = np.random.default_rng(self.network.seed)
         rows = np.sort(rng.permutation(mixed)[: self.n_patches])
         return rows, np.stack([rng.permutation(clean)[: self.n_fills] for _ in rows], axis=1)
@@ -166,8 +168,11 @@ def _measure_evidence(found: Cam, masks: Tensor, width_px: int) -> list[dict[str
     for name, values in maps.items():
         parts = split_evidence(values, masks, width_px=width_px)
         parts |= {"band_area": area, "band_excess": parts["band"] - area}
+        silent = parts["band"].isnan()
         means = {part: fractions.nanmean().item() for part, fractions in parts.items()}
-        records.append({"map": name, **means})
+        if silent.double().mean() > MAX_SILENT:
+            means = dict.fromkeys(means, math.nan)
+        records.append({"map": name, "n_silent": silent.sum().item(), **means})
     return records
 
 

@@ -52,7 +52,9 @@ class Baseline(Task):
 
         def read(images: Tensor) -> Tensor:
             with torch.no_grad():
-                latent = [model.latent(batch.to(device)).cpu() for batch in images.split(BATCH)]
+                latent = [
+                    model.latent(batch.to(device)).cpu() for batch in torch.split(images, BATCH)
+                ]
             return torch.cat(latent)
 
         images, others = train.tensors(), test.tensors()
@@ -71,8 +73,8 @@ class Baseline(Task):
 
 def find_nearest(images: Tensor, others: Tensor) -> Tensor:
     """Row of the nearest of others (m, 1, H, W) for each image (n, 1, H, W), pixel by pixel."""
-    flat = others.flatten(1)
-    return torch.cat([torch.cdist(x, flat).argmin(1) for x in images.flatten(1).split(BATCH)])
+    flat, parts = others.flatten(1), torch.split(images.flatten(1), BATCH)
+    return torch.cat([torch.cdist(part, flat).argmin(dim=1) for part in parts])
 
 
 def probe(features: Tensor, labels: Tensor, others: Tensor) -> Tensor:
@@ -95,5 +97,5 @@ def probe(features: Tensor, labels: Tensor, others: Tensor) -> Tensor:
     x, y = (features.double() - mean) / scale, one_hot(labels).double()
     gram = x.T @ x / len(x) + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
     weights = torch.linalg.solve(gram, x.T @ (y - y.mean(dim=0)) / len(x))
-    scores = (others.double() - mean) / scale @ weights + y.mean(dim=0)
+    scores: Tensor = (others.double() - mean) / scale @ weights + y.mean(dim=0)
     return scores.argmax(dim=1)
