@@ -27,7 +27,10 @@ def test_evidence_is_that_of_the_maps(explained):
     """Fractions add up to 1, and are those of the maps of salt against background."""
     records = {record["map"]: record for record in explained.scores["evidence"]}
     assert list(records) == ["all", "block1", "block2", "block3", "block4"]
+    assert records["all"]["n_silent"] < 3
     for record in records.values():
+        if record["n_silent"] > 2:
+            continue
         parts = (record[name] for name in ("band", "interior", "exterior"))
         assert sum(parts) == pytest.approx(1)
         assert record["band_area"] == pytest.approx(6 / 32)
