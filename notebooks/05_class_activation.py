@@ -79,11 +79,12 @@ titles = {
 # its weights.
 
 # %% tags=["nbval-ignore-output"]
-tasks = study.read_tasks(page.find(classifiers))
-settings = (n_patches, width_px, n_fills, n_cams)
-runs = page.run(
-    [study.Explain(task, *settings) for task in tasks], partial=True
-)
+networks = study.read_tasks(page.find(classifiers))
+tasks = [
+    study.Explain(network, n_patches, width_px, n_fills, n_cams)
+    for network in networks
+]
+runs = page.run(tasks, partial=True)
 
 # %% [markdown]
 # What is shown are patches and maps of the first seed:
@@ -204,7 +205,7 @@ fig = plotting.plot_measures(
     excess.reset_index(names=["group", "seed"]), list(excess.columns)
 )
 low, high = min(excess.min().min(), 0) - 0.03, excess.max().max() + 0.03
-for ax in fig.axes:
+for ax in fig.axes[: excess.shape[1]]:
     ax.set_xlim(low, high)
     ax.axvline(0, color="0.4", linewidth=0.8)
 

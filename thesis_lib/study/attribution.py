@@ -98,8 +98,8 @@ class Explain(Task):
         data = self.network.patches.test(self.network.seed)
         if data.fractions is None:
             raise ValueError("Invalid network: masks of its patches are not known. Must be.")
-        rows, others = self._pick(data.fractions, data.labels == data.classes.index("salt"))
         salt = data.classes.index("salt")
+        rows, others = self._pick(data.fractions, data.labels == salt)
         every, all_masks = data.tensors(), torch.from_numpy(data.masks)[:, None]
         patches, masks, fills = every[rows], all_masks[rows], every[others]
         model = load_network(parents["network"], "32-true")
@@ -154,7 +154,7 @@ class Explain(Task):
         clean = background[fractions[background].argsort(kind="stable")]
         clean = clean[: max(self.n_fills, np.count_nonzero(fractions == 0))]
         rng = np.random.default_rng(self.network.seed)
-        rows = np.sort(rng.permutation(mixed)[: self.n_patches])
+        rows = rng.permutation(mixed)[: self.n_patches]
         return rows, np.stack([rng.permutation(clean)[: self.n_fills] for _ in rows], axis=1)
 
 
