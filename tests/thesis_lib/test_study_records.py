@@ -220,6 +220,10 @@ def test_damaged_records_are_refused(records, task, damage):
     path.write_text(damage if isinstance(damage, str) else json.dumps(content | damage))
     with pytest.raises(ValueError, match=rf"Cannot read .*{RECORD}: .* Delete the folder to"):
         read_records(records)
+    if task == BETS[0]:
+        path.write_text(json.dumps(content | {"parents": {}}))
+        with pytest.raises(ValueError, match=rf"Cannot read .*{RECORD}: 'throw'. Delete"):
+            read_records(records)
     if task == BETS[0].throw:
         path.unlink()
         with pytest.raises(ValueError, match="No such file"):

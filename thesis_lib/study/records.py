@@ -194,20 +194,20 @@ def _read_record(folder: Path, known: dict[Path, Outcome | None]) -> Outcome | N
         task = build_task(content["task"], content["fields"])
     except DAMAGE:
         return None
-    # Until parents had records of their own, theirs lay inside that of the child.
-    places = {
-        name: folder.parent / content["parents"][name] if "parents" in content else folder / name
-        for name in task.parents
-    }
+    try:
+        scores, seconds = dict(content["scores"]), float(content["seconds"])
+        # Until parents had records of their own, theirs lay inside that of the child.
+        home, names = folder.parent, content.get("parents")
+        places = {
+            name: folder / name if names is None else home / names[name] for name in task.parents
+        }
+    except DAMAGE as error:
+        raise _damage(folder / RECORD, in_one_line(error)) from error
     parents: dict[str, Outcome] = {}
     for name, place in places.items():
         if (parent := _read_record(place, known)) is None:
             return None
         parents[name] = parent
-    try:
-        scores, seconds = dict(content["scores"]), float(content["seconds"])
-    except DAMAGE as error:
-        raise _damage(folder / RECORD, in_one_line(error)) from error
     known[folder] = Outcome(task, folder, scores, computed=False, seconds=seconds, parents=parents)
     return known[folder]
 
