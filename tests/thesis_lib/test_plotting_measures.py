@@ -142,7 +142,10 @@ def test_measures_are_dots_with_their_mean_without_what_is_not_finite() -> None:
     assert ax.get_ylim() == (1.6, -0.6)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["network", "data: salt"]
     assert [len(dots) for dots in find_dots(other)] == [3, 0]
-    assert [ax.get_title(loc="left"), other.get_title(loc="left")] == ["contour sharpness", "mine"]
+    assert [ax.get_title(loc="left"), other.get_title(loc="left")] == [
+        "sharpness of the contour (dB)",
+        "mine",
+    ]
 
 
 def test_cam_tests_draw_means_over_patches_in_percent() -> None:
