@@ -402,25 +402,22 @@ judges = {each.seed: pick_judge(candidates, each) for each in encoders}
 # classes:
 
 # %%
-ascents = {}
-for run in networks:
-    task = run.task
-    if task.initialisation in titles and task.seed in seeds:
-        ascent = study.Maximize(
-            task,
-            judges[task.seed],
-            tuple(am_seeds),
-            classes=(1,),
-            steps=am_steps,
-            lr=am_lr,
-            precision=am_precision,
-        )
-        few = tuple(am_seeds[: -(-len(am_seeds) // 2)])
-        name = task.initialisation
-        ascents[name, "salt", task.seed] = ascent
-        ascents[name, "background", task.seed] = replace(
-            ascent, classes=(0,), am_seeds=few
-        )
+few = tuple(am_seeds[: -(-len(am_seeds) // 2)])
+starts_of = {"background": few, "salt": tuple(am_seeds)}
+ascents = {
+    (task.initialisation, name, task.seed): study.Maximize(
+        task,
+        judges[task.seed],
+        starts,
+        classes=(number,),
+        steps=am_steps,
+        lr=am_lr,
+        precision=am_precision,
+    )
+    for task in tasks
+    if task.initialisation in titles
+    for number, (name, starts) in enumerate(starts_of.items())
+}
 
 # %% [markdown]
 # To see what robustness alone does, the class *salt* of the segmentation encoder is maximized twice more,
@@ -466,6 +463,9 @@ found = {
     if task.key in outcomes
 }
 tensors = {key: run.load_tensors("images") for key, run in found.items()}
+done = [each for each in seeds if ("segmentation", "salt", each) in found]
+seed = done[0]
+unseen = patches.test(seed)
 measured = [outcomes[task.key] for task in controls if task.key in outcomes]
 
 # %% [markdown]
@@ -508,7 +508,7 @@ def collect_rows(name):
     chosen = of_data[(of_data["seed"] == seed) & (of_data["class"] == name)]
     others = chosen.loc[~chosen["patch"].isin(nearest), "patch"]
     for label, part in (("nearest to (a)", nearest), (f"of {name}", others)):
-        shown = [int(row) for row in part[:4]]
+        shown = [int(row) for row in part[: len(am_seeds)][:4]]
         rows[f"patches {label}"] = unseen.tensors()[shown, 0].numpy()
     return rows
 
@@ -545,13 +545,13 @@ ways = {
 }
 rows = {
     title: np.concatenate(
-        [pick_images(entry, "salt", number, n=2) for number in seeds[:2]]
+        [pick_images(entry, "salt", number, n=2) for number in done[:2]]
     )
     for entry, title in ways.items()
 }
 columns = [
     f"seed {number}, start {start}"
-    for number in seeds[:2]
+    for number in done[:2]
     for start in am_seeds[: min(2, len(few))]
 ]
 fig = plotting.plot_image_grid(rows, column_titles=columns)
