@@ -15,13 +15,13 @@
 # # What does a network imagine when it is asked for salt?
 #
 # **In short.** An image that excites a class most shows what the network takes for typical of it, and
-# not everything that it knows. Written with the spectrum of the data, such images for the class *salt*
-# show {glue:text}`body_words_segmentation` where the network took over the encoder of a segmentation
+# not everything that it knows. In such images for the class *salt*, written with the spectrum of the data, there
+# is {glue:text}`body_words_segmentation` where the network took over the encoder of a segmentation
 # network, {glue:text}`body_words_classification` where it was trained from scratch, and
 # {glue:text}`body_words_untrained` where it was not trained at all: so an independent network judges. Of
 # the contours that it finds, those of the first are {glue:text}`sharper_words` those of the second.
 #
-# How sure is that? {glue:text}`admitted_words` No image is evidence of how data are recognised:
+# How sure is that? {glue:text}`admitted_words` And such images need not be processed as data are:
 # {glue:text}`path_words` Of the thesis' claims about all this, supported: {glue:text}`n_supported`,
 # supported but failing their check: {glue:text}`n_failing`, tied: {glue:text}`n_tied`, contradicted:
 # {glue:text}`n_contradicted`, open: {glue:text}`n_open` ({numref}`tab-am-claims`).
@@ -682,6 +682,7 @@ am_scores = both.xs("salt", level="class").drop(columns="recognised")
 am_scores["recognised"] = both["recognised"].groupby(["entry", "seed"]).mean()
 made = am_scores.reset_index()
 lacking = am_scores["deficit_db"].unstack("entry")
+lacking = lacking.reindex(columns=["robust", "naive"])
 added = (lacking["robust"] - lacking["naive"]).rename("deficit_added_db")
 am_scores = made.merge(
     added.reset_index().assign(entry="robust"), how="left", on=["entry", "seed"]
@@ -766,45 +767,42 @@ for entry, name, number in found:
 
 # %% tags=["nbval-ignore-output"]
 def say_body(fraction):
-    """How often one body is seen."""
-    words = ["no body that was judged", "hardly ever one body"]
+    """How often one body is seen, where that is known."""
+    words = ["what no valid measure tells", "hardly ever one body"]
     words += ["sometimes one body", "usually one body"]
-    return words[
-        int(np.digitize(np.nan_to_num(fraction, nan=-1), [0, 0.1, 0.5]))
-    ]
+    return words[np.digitize(np.nan_to_num(fraction, nan=-1), [0, 0.1, 0.5])]
 
 
+valid = areas >= MIN_AUC
 means = am_scores.groupby("entry")[["sharpness", "body"]].mean()
 means.loc["data"] = of_data.loc[
     of_data["class"] == "salt", means.columns
 ].mean()
-gap = means["sharpness"].get("segmentation") - means["sharpness"].get(
-    "classification"
-)
-retired = [MEASURE_NAMES[m] for m in known if not areas[m] >= MIN_AUC]
+means = means.reindex([*titles, "data"]).where(valid[means.columns], axis=1)
+gap = means.loc["segmentation", "sharpness"]
+gap -= means.loc["classification", "sharpness"]
+retired = [MEASURE_NAMES[m] for m in known if not valid[m]]
 deep = paths[paths["layer"].eq("block4") & paths["entry"].eq("segmentation")]
-close = (deep["similarity"] - 1).abs().mean() < 0.5
 page.tell(
     **means["body"].map(say_body).add_prefix("body_words_"),
     sharper_words=(
-        "not to be compared with"
+        "not comparable with"
         if np.isnan(gap)
-        else "as sharp as"
+        else "about as sharp as"
         if abs(gap) < 1
         else "sharper than"
         if gap > 0
         else "less sharp than"
     ),
     admitted_words=(
-        f"Not every measure could be admitted; retired: {', '.join(retired)}."
+        f"Measures that had to be retired: {', '.join(retired)}."
         if retired
         else "All measures that decide tell known things apart on unseen data."
     ),
     path_words=(
-        "though the images of (a) take about the path of data, the layers see in them more than a "
-        "patch of salt has, or less."
-        if close
-        else "in the deepest block of (a) the images take another path than data do."
+        "in the deepest block of (a) they take about the path of data."
+        if (deep["similarity"] - 1).abs().mean() < 0.5
+        else "in the deepest block of (a) they take another path than data do."
     ),
     **count_verdicts(decisions),
 )

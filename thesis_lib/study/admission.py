@@ -24,7 +24,7 @@ from thesis_lib.study.tasks import Parents, Task
 from thesis_lib.xai import measures
 
 KNOWN_SALT = (0.2, 0.8)  # true fractions of salt of patches that are known to hold some
-NOISE = 0.3  # standard deviation of the white noise that is added to z-scored data: 10 dB below
+NOISE = 0.5  # standard deviation of the white noise that is added to z-scored data: 6 dB below
 LOW_PASS = 0.5  # fraction of the data's band that low-passed data keep
 
 
@@ -41,7 +41,7 @@ class MeasureData(Task):
       background;
     - ``body``: known salt whose true mask is one body, against known background;
     - ``recognised``: known salt against known background;
-    - ``noise_db``: data with white noise added, 10 dB below them, against the data;
+    - ``noise_db``: data with white noise added, 6 dB below them, against the data;
     - ``deficit_db``: data without the upper half of their band, against the data.
 
     Parameters
