@@ -37,7 +37,7 @@ def made(repository, tmp_path_factory):
 
 def test_images_have_the_size_of_their_data(made):
     """Images of salt are as large as patches."""
-    assert made.imagined["tensors"]["segmentation", 0]["images"].shape == (2, 1, 32, 32)
+    assert made.imagined["tensors"]["segmentation", "salt", 0]["images"].shape == (1, 1, 32, 32)
 
 
 def test_every_network_is_an_observation(made):
@@ -54,13 +54,14 @@ def test_every_network_is_an_observation(made):
 
 
 def test_both_chapters_decide_all_of_their_claims(made):
-    """Every claim of a task has a decision; two seeds leave each undecided."""
+    """Every claim of a task has a decision; two seeds, or measures not admitted, decide none."""
     claims = study.read_claims()
     of_tasks = (made.imagined, ("classification", "maximization")), (made.inverted, ("inversion",))
     for namespace, tasks in of_tasks:
         decided = [decision.claim.id for decision in namespace["decisions"]]
         assert decided == [claim.id for claim in claims if claim.task in tasks]
-        assert {decision.verdict for decision in namespace["decisions"]} == {"undecided"}
+        verdicts = {decision.verdict for decision in namespace["decisions"]}
+        assert verdicts <= {"undecided", "no valid measure found"}
 
 
 def test_networks_are_found_not_trained_again(made):

@@ -24,7 +24,8 @@ STATEMENTS = {
     "01_preprocessing": "network survey has_truth transfer",
     "02_loss_study": "source network row tasks",
     "03_activation_maximization": (
-        "scored trained seeds encoders network patches classifier tasks judges strip ascents"
+        "titles scored trained network given seeds encoders patches classifier tasks "
+        "candidates judges few starts_of ascents"
     ),
     "04_network_inversion": "networks seeds trained judges tasks",
     "05_class_activation": "networks tasks",

@@ -71,7 +71,7 @@ MEASURES = pd.DataFrame(  # a network with an image without a contour, and two p
     {
         "group": ["network"] * 3 + ["data: salt"] * 2,
         "sharpness": [1.0, 3.0, np.nan, 5.0, np.inf],
-        "spectral_distance_db": [9.0, 9.0, 9.0, np.nan, np.nan],
+        "noise_db": [9.0, 9.0, 9.0, np.nan, np.nan],
     }
 )
 
@@ -97,12 +97,6 @@ def make_statistics() -> xr.Dataset:
         {name: (("section", steps[name]), [[0.4, 0.6], [0.2, 0.8]]) for name in steps},
         coords={coordinate: [0.25, 0.75] for coordinate in steps.values()},
     )
-
-
-def make_bins(column: str) -> dict[str, pd.DataFrame]:
-    """Three bins of each network."""
-    bins = {column: [0.55, 0.75, 0.95], "accuracy": [0.5, 0.8, 1.0], "count": [3, 40, 900]}
-    return dict.fromkeys(NETWORKS, pd.DataFrame(bins))
 
 
 def make_depths(mean: float = 0.4) -> pd.DataFrame:
@@ -148,9 +142,6 @@ def draw_wrapped(size: tuple[int, int] = (9, 7)) -> Figure:
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "plot_accuracy": lambda: plotting.plot_accuracy(
-        make_bins("confidence"), make_bins("fraction"), threshold=0.2
-    ),
     "plot_confusions": lambda: plotting.plot_confusions(dict.fromkeys(NETWORKS, COUNTS), CLASSES),
     "plot_depth_curves": lambda: plotting.plot_depth_curves(make_depths(), ["modification"] * 4),
     "plot_effects": lambda: plotting.plot_effects(make_effects(mean=[0.02, np.nan])),
@@ -167,9 +158,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "plot_image_grid": draw_grid,
     "plot_image_grid, signed": draw_maps,
     "plot_image_grid, wrapped": draw_wrapped,
-    "plot_measures": lambda: plotting.plot_measures(
-        MEASURES, ["sharpness", "spectral_distance_db"]
-    ),
+    "plot_measures": lambda: plotting.plot_measures(MEASURES, ["sharpness", "noise_db"]),
     "plot_network": lambda: plotting.plot_network(BLOCKS, skips=SKIPS, latent=LATENT),
     "plot_pipeline": plotting.plot_pipeline,
     "plot_predictions": lambda: plotting.plot_predictions(

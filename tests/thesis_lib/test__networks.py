@@ -41,7 +41,9 @@ RESULTS = {
     "split_evidence": lambda _: split_evidence(IMAGES, OTHERS > 0, width_px=3),
     "predict_patches": lambda model: predict_patches(model, IMAGES, precision="32-true"),
     "structural_similarity": lambda _: measures.structural_similarity(IMAGES, OTHERS),
-    "nearest_distance": lambda _: measures.nearest_distance(IMAGES, OTHERS),
+    "path_similarity": lambda _: measures.path_similarity(
+        *(part.flatten(1) for part in (IMAGES, OTHERS, -OTHERS))
+    ),
     "fit": lambda _: train(SaltUNet("test_resnet")),
     "fit in bf16": lambda _: train(SaltUNet("test_resnet"), "bf16-mixed"),
     **{

@@ -238,7 +238,6 @@ def test_signed_rows_are_red_and_blue_each_on_its_own_scale_with_its_salt() -> N
 
 
 ONE, TWO = {"AM": samples.make_images(1)}, {"AM": samples.make_images(2)}
-BINS = samples.make_bins("confidence"), samples.make_bins("fraction")
 NETWORK = {"skips": samples.SKIPS, "latent": samples.LATENT}
 UNKNOWN = NETWORK | {"skips": [("b", "decoder1")]}
 OUTSIDE = {"inline": 102, "crossline": 303, "vertical": 500}
@@ -272,7 +271,6 @@ ODD = [*samples.BLOCKS[:-1], ("logits", 1, 34, 32)]
         (r"classes \(2, 2\), one \(4, 4\)", "confusions", [{"one": samples.COUNTS}, "ab"], {}),
         ("block", "depth_curves", [samples.make_depths().drop(columns="block"), MEASURE], {}),
         ("modification", "depth_curves", [samples.make_depths().iloc[:, [0, -1]], MEASURE], {}),
-        (r"Invalid threshold 20. Must lie in \[0, 1\]", "accuracy", BINS, {"threshold": 20}),
     ],
 )
 def test_what_does_not_fit_together_is_refused(

@@ -1,4 +1,4 @@
-"""Curves: histories, statistics of sections, accuracy of classifiers."""
+"""Curves: histories, and statistics of sections."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from saltvolumes._checks import check_choice, check_range
+from saltvolumes._checks import check_choice
 from thesis_lib.plotting._layout import PAGE_WIDTH, add_legend, new_panels
 from thesis_lib.plotting._style import RED, series_styles, thesis_style
 
@@ -153,60 +153,4 @@ def plot_statistics(volumes: Mapping[str, xr.Dataset], *, reference: str | None 
         ax.grid()
     corner.set_axis_off()
     corner.legend(*panels[0].get_legend_handles_labels(), loc="center left", frameon=False)
-    return fig
-
-
-@thesis_style()
-def plot_accuracy(
-    by_confidence: Mapping[str, pd.DataFrame],
-    by_fraction: Mapping[str, pd.DataFrame],
-    *,
-    threshold: float,
-) -> Figure:
-    """
-    Draw the accuracy of classifiers against their confidence and against the fraction of salt.
-
-    Parameters
-    ----------
-    by_confidence : mapping of label to DataFrame
-        One row per bin: mean ``confidence`` and ``accuracy``, from 0 to 1, and ``count`` of
-        patches. On the diagonal confidence is calibrated.
-    by_fraction : mapping of label to DataFrame
-        The same with ``fraction``, of salt in a patch, in place of ``confidence``.
-    threshold : float
-        Fraction above which a patch is salt.
-
-    Returns
-    -------
-    Figure
-        One column each; below, the patches behind every bin.
-
-    Raises
-    ------
-    ValueError
-        If the threshold lies outside [0, 1].
-    KeyError
-        If a table lacks a column.
-    """
-    percent = 100 * check_range("threshold", threshold, low=0.0, high=1.0)
-    sides = {"confidence": by_confidence, "fraction": by_fraction}
-    styles = series_styles([*by_confidence, *by_fraction])
-    fig = plt.figure(figsize=(PAGE_WIDTH, 3.6))
-    grid = fig.subplots(2, 2, sharex="col", sharey="row", height_ratios=[3, 1])
-    for (ax, counts), (column, tables) in zip(grid.T, sides.items(), strict=True):
-        for name, table in tables.items():
-            x = 100 * table[column]
-            ax.plot(x, 100 * table["accuracy"], **styles[name], linewidth=1.2)
-            counts.plot(x, table["count"], **styles[name], linewidth=0.8, markersize=3)
-    for ax in grid.flat:
-        ax.grid()
-    for ax in grid[:, 1]:
-        ax.axvline(percent, color=RED, linestyle="dashed", label=f"threshold {percent:g} %")
-    grid[0, 0].axline((100, 100), slope=1, color="0.6", linewidth=0.8, zorder=0, label="calibrated")
-    for ax in grid[0]:
-        ax.legend(handles=ax.lines[-1:], loc="lower right")
-    grid[0, 0].set(ylabel="accuracy (%)", ylim=(-3, 103))
-    grid[1, 0].set(xlabel="confidence (%)", ylabel="patches", yscale="log")
-    grid[1, 1].set(xlabel="salt in the patch (%)")
-    add_legend(fig, styles.values())
     return fig

@@ -27,17 +27,14 @@ from thesis_lib.plotting._style import (
 
 SCORE_LABELS = {"dice": "Dice", "perimetric_similarity": "perimetric similarity (PS)"}
 MEASURE_LABELS = {
-    "bodies": "salt bodies",
     "boundary_f1": "F1 of the salt boundary",
     "correlation": "correlation with input",
     "label_kept": "label kept (fraction)",
     "modification": "modification (1 − SSIM)",
-    "nearest": "relative distance to nearest data patch",
+    "deficit_db": "deficit within the data's band (dB)",
     "noise_db": "noise above the data's band (dB)",
-    "one_body": "one salt body (fraction)",
     "restart_correlation": "correlation of restarts",
-    "sharpness": "contour sharpness",
-    "sparsity": "gradient sparsity",
+    "sharpness": "sharpness of the contour (dB)",
     "spectral_distance_db": "spectral distance (dB)",
 }
 _LIMITS = {  # what measures can be: intervals that assume a normal distribution ignore it
