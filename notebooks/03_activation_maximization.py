@@ -195,17 +195,21 @@ unseen = patches.test(seed)
 # Whether they have learned what there is to learn is seen from their histories:
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-am-training", "caption": "Training of the networks that are explained, epoch by epoch; a line for each seed, thick: their median. Left: loss of the segmentation networks. Middle: their Dice score on an earth that is held out. Right: loss of the classifiers."}, "image": {"alt": "Three panels of curves against the epoch: the falling training loss of the segmentation networks, their Dice score on a held-out earth, and the falling loss of the classifiers."}}
+panels = {
+    "train_loss": "segmentation: loss",
+    "validation_dice": "segmentation: Dice",
+    "classifier": "classifiers: loss",
+}
 histories = {}
 for run in networks:
     title = titles.get(run.task.initialisation)
     if run.task.initialisation == "segmentation":
         history = run.parents["segmentation"].history
-        columns = [c for c in ("train_loss", "validation_dice") if c in history]
-        for column in columns:
-            panel = histories.setdefault(f"segmentation: {column}", {})
+        for column in history.columns.intersection([*panels]):
+            panel = histories.setdefault(panels[column], {})
             panel.setdefault(title, []).append(history[column])
     if title and run.task.initialisation != "untrained":
-        panel = histories.setdefault("classifier: train_loss", {})
+        panel = histories.setdefault(panels["classifier"], {})
         panel.setdefault(title, []).append(run.history["train_loss"])
 stacked = {
     panel: {title: np.stack(curves) for title, curves in part.items()}
@@ -272,21 +276,15 @@ predicted["chosen"] = (called == predicted["label"]).where(
 # The AUC within each group, seed by seed, and how often the networks are right on either side:
 
 # %%
-near = pd.DataFrame(
-    {
-        "entry": entry,
-        "seed": number,
-        "auc": xai.measures.area_under_curve(
-            *(
-                torch.from_numpy(
-                    part.loc[part["side"] == side, "salt"].to_numpy()
-                )
-                for side in ("above", "below")
-            )
-        ),
-    }
-    for (entry, number), part in predicted.groupby(["entry", "seed"])
-)
+rows = []
+for (entry, number), part in predicted.groupby(["entry", "seed"]):
+    above, below = (
+        torch.tensor(part.loc[part["side"] == side, "salt"].tolist())
+        for side in ("above", "below")
+    )
+    area = xai.measures.area_under_curve(above, below)
+    rows.append({"entry": entry, "seed": number, "auc": area})
+near = pd.DataFrame(rows)
 sides = predicted.groupby(["entry", "side"])[["correct", "chosen"]]
 right = (
     sides.mean()
@@ -458,13 +456,14 @@ controls = [
 ]
 
 # %% [markdown]
-# The images of every ascent are found again or made now:
+# The images of every ascent are found again or made now, seed by seed:
 
 # %% tags=["nbval-ignore-output"]
-outcomes = {
-    run.task.key: run
-    for run in page.run([*ascents.values(), *controls], partial=True)
-}
+wanted = sorted(
+    [*ascents.values(), *controls],
+    key=lambda task: seeds.index(task.network.seed),
+)
+outcomes = {run.task.key: run for run in page.run(wanted, partial=True)}
 found = {
     key: outcomes[task.key]
     for key, task in ascents.items()
@@ -517,7 +516,7 @@ def collect_rows(name):
     chosen = of_data[(of_data["seed"] == seed) & (of_data["class"] == name)]
     others = chosen.loc[~chosen["patch"].isin(nearest), "patch"]
     for label, part in (("nearest to (a)", nearest), (f"of {name}", others)):
-        shown = [int(row) for row in part[: len(am_seeds)][:4]]
+        shown = [int(row) for row in part[: min(4, len(starts_of[name]))]]
         rows[f"patches {label}"] = unseen.tensors()[shown, 0].numpy()
     return rows
 

@@ -145,7 +145,7 @@ def test_a_killed_run_leaves_nothing_half(tmp_path, monkeypatch):
     """A run killed while its files are written is computed again, to its end."""
     task = replace(TASK, judge=None)
 
-    def kill(_, path):
+    def kill(_, path, *_metadata):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 

@@ -277,8 +277,8 @@ def match_patches(features: Tensor, data: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> match_patches(torch.tensor([[0.0], [0.1]]), torch.tensor([[0.2], [9.0], [1.0]])).tolist()
-    [2, 0]
+    >>> match_patches(torch.tensor([[0.0], [0.9]]), torch.tensor([[0.2], [9.0], [1.0]])).tolist()
+    [0, 2]
     """
     from scipy.optimize import linear_sum_assignment  # slow to import
 
