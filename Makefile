@@ -87,8 +87,14 @@ book: install  ## Run the chapters with PROFILE (default laptop) and build the b
 	@$(MAKE) --no-print-directory html PROFILE=$(PROFILE)
 	@if [ -t 1 ] && [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ]; then $(BIN)/python -m webbrowser "file://$(CURDIR)/$(HTML)/index.html"; fi
 
-site: install  ## The public site: the book from published/, the loss study from its records
-	$(BIN)/python -m thesis_lib run 2 --profile study --minutes 0 --records any -p results_dir $(SITE)/02_loss_study
+# Chapters that were published with the profile study: records have all that these show.
+STUDIED = $(notdir $(patsubst %/run.json,%,$(shell grep -ls '"profile": "study"' published/*/run.json)))
+
+site: install  ## The public site: the book from published/, its study from the records of its runs
+	rm -rf $(SITE)
+	for chapter in $(STUDIED); do \
+		$(BIN)/python -m thesis_lib run $$chapter --profile study --minutes 0 --records any --into $(SITE); \
+	done
 	$(BIN)/python -m thesis_lib stage --root published --root $(SITE)
 	@$(MAKE) --no-print-directory pages
 

@@ -360,7 +360,7 @@ assert np.isclose(by_hand, by_library, rtol=1e-3)
 
 # %% tags=["nbval-ignore-output"]
 runs = page.run(tasks, n_workers, partial=True)
-page.save(networks=tasks, runs=runs)
+page.save(networks=tasks)
 
 # %% [markdown]
 # ## Table 1
@@ -528,7 +528,7 @@ lr_runs = page.run(scaled, n_workers, partial=True)
 
 # %% tags=["training-0.3"]
 by_lr = study.tabulate(lr_runs, **columns)
-page.save(by_budget=by_budget, by_lr=by_lr, runs=[*budget_runs, *lr_runs])
+page.save(by_budget=by_budget, by_lr=by_lr)
 evidence.average_settings(by_lr, "lr").rename(index=names).round(4)
 
 # %% [markdown]

@@ -14,286 +14,413 @@
 # %% [markdown]
 # # Does the network look at the discontinuity?
 #
-# **In short.** Class activation maps take the logit of a class apart by position. Of the energy of the
-# maps of the class *salt*, {glue:text}`band_segmentation` lies within {glue:text}`width_px` pixels of the
-# boundary of the salt for the classifier with a segmentation encoder, {glue:text}`band_classification`
-# for the one from scratch and {glue:text}`band_untrained` for a network that was never trained; a map
-# without any preference has {glue:text}`band_uniform` there. Inside the salt, away from its boundary, it
-# is {glue:text}`inside_segmentation`, {glue:text}`inside_classification`,
-# {glue:text}`inside_untrained` and {glue:text}`inside_uniform`. All of them are means over
-# {glue:text}`n_shown` unseen patches with salt and background in them, from networks of one seed: what
-# they say is about these networks, and no claim of the thesis is decided here.
+# **In short.** A class activation map takes the logit of a class apart by position: it shows where a
+# classifier finds its evidence for salt, as finely as its blocks are, and the deep ones are coarse. It does
+# not show what the classifier could do without. So two questions are asked here. *Where does the
+# evidence lie?* Of that of the classifier with a segmentation encoder, a fraction of
+# {glue:text}`evidence_segmentation` lies within {glue:text}`width_px` pixels of the boundary of the salt, a
+# band that fills {glue:text}`band_area` of the patches; that this is more than a map without preference
+# has there is *{glue:text}`verdict_evidence`*. *What does the decision rest on?* With the band replaced by a
+# piece of plain background its logit drops by {glue:text}`drop_band` standard deviations, with as much of
+# the interior of the salt replaced by {glue:text}`drop_interior`, of the exterior by
+# {glue:text}`drop_exterior`; that it recognises salt by the discontinuity is
+# *{glue:text}`verdict_decides`*. The first answer is one about maps, the second one about the network, and
+# where they differ the second counts. Both are means over unseen patches with salt and background, of
+# {glue:text}`n_seeds` with {glue:text}`n_patches` patches or fewer each; fewer than three seeds decide
+# nothing.
 #
-# What can be set: the classifiers that are explained, and how many patches are shown.
+# What can be set: the classifiers, how many patches are explained, how wide the band is, by how many
+# pieces of background it is replaced in turn, and how many maps are shown.
 
 # %% tags=["parameters", "hide-cell"]
 classifiers: str = (
     "results/smoke/03_activation_maximization/classifiers.json"  # of chapter 3
 )
+n_patches: int = 16  # patches of each seed that are explained, at most
+width_px: int = 3  # of the band, on each side of the boundary
+n_fills: int = 2  # pieces of background that take turns
 n_cams: int = 4  # patches whose activation maps are shown
 runs_dir: str = "runs"  # where runs are kept
 results_dir: str = "results/smoke/05_class_activation"  # where results go
 
 # %% [markdown]
-# The library supplies the maps and their tests; `page` keeps what this chapter computes.
+# The library supplies the maps and the intervention; `page` keeps what this chapter computes.
 
 # %%
 import numpy as np
 import pandas as pd
 import torch
-from scipy.ndimage import distance_transform_cdt
+from scipy.ndimage import distance_transform_cdt, gaussian_filter
 
 from thesis_lib import chapters, plotting, study, xai
+from thesis_lib.model import SaltClassifier
+from thesis_lib.study.attribution import tabulate_attribution
+from thesis_lib.study.claim_tables import count_verdicts
 from thesis_lib.study.classification import load_classifier
-from thesis_lib.xai.cam import randomize_cascade, split_energy, trace_curves
+from thesis_lib.study.records import has_weights
+from thesis_lib.study.tables import format_cell
+from thesis_lib.xai.cam import find_regions, measure_drops, split_evidence
 
 page = chapters.open_page("05_class_activation", globals())
 titles = {
     "segmentation": "(a) segmentation encoder",
-    "classification": "(b) classifier from scratch",
-    "untrained": "untrained network",
+    "frozen": "(a) encoder frozen",
+    "classification": "(b) from scratch",
+    "untrained": "untrained",
 }
 
 # %% [markdown]
 # ## What is explained
 #
-# The networks are those of {doc}`chapter 3 <03_activation_maximization>`, of its first seed: (a) took
-# over the encoder of a segmentation network, (b) was trained from scratch, and the control was not
-# trained at all.
+# The networks are those of {doc}`chapter 3 <03_activation_maximization>`, of all of its seeds: (a) took over
+# the encoder of a segmentation network and was trained on, or kept it frozen, (b) was trained from scratch,
+# and the control was not trained at all. A boundary can only be looked at where there is one: unseen patches
+# of which 10 to 90 % are salt, the same for all networks of a seed. One task per network does all that needs
+# its weights.
 
 # %% tags=["nbval-ignore-output"]
-tasks = study.read_tasks(page.find(classifiers))
-networks = page.run(task for task in tasks if task.seed == tasks[0].seed)
+networks = study.read_tasks(page.find(classifiers))
+tasks = [
+    study.Explain(network, n_patches, width_px, n_fills, n_cams)
+    for network in networks
+]
+runs = page.run(tasks, partial=True)
 
 # %% [markdown]
-# Each is loaded under its name:
+# What is shown are patches and maps of the first seed:
 
 # %%
-names = {run.task.initialisation: run for run in networks}
-loaded = {titles[name]: load_classifier(run) for name, run in names.items()}
-ours, scratch, untrained = loaded
-
-# %% [markdown]
-# A boundary can only be looked at where there is one. So some unseen patches are taken that hold both
-# salt and background:
-
-# %%
-unseen = tasks[0].patches.test(tasks[0].seed)
-fractions = unseen.fractions
-mixed = np.flatnonzero((fractions > 0.1) & (fractions < 0.9))
-rng = np.random.default_rng(0)
-chosen = unseen.take(np.sort(rng.permutation(mixed)[:n_cams]))
-patches = chosen.tensors()
-masks = torch.from_numpy(chosen.masks)[:, None]
+first = {
+    run.task.network.initialisation: run.load_tensors("shown")
+    for run in runs
+    if run.task.network.seed == runs[0].task.network.seed
+}
+shown = next(iter(first.values()))
+patches, masks = shown["patches"], shown["masks"]
 
 # %% [markdown]
 # ## Class activation maps
 #
-# Since the logit of class $c$ is linear in the means of the feature maps $f_k$, with weights
-# $w_{ck}$ and bias $b_c$, it can be taken apart by position before the mean is taken
-# {cite}`zhou2016cam`:
+# Since the logit of class $c$ is linear in the means of the feature maps $f_k$, with weights $w_{ck}$ and
+# bias $b_c$, it can be taken apart by position before the mean is taken {cite}`zhou2016cam`:
 #
 # $$
-# C(x, y) = \sum_k w_{ck} f_k(x, y), \qquad \text{mean of } C + b_c = \text{logit}.
+# C_c(x, y) = \sum_k w_{ck} f_k(x, y), \qquad \text{mean of } C_c + b_c = \text{logit}_c.
 # $$
 #
-# Each of the four blocks has such a map at its own resolution, and the means of the four add up.
+# Each of the four blocks has such a map at its own resolution, and the means of the four add up. Of two
+# classes the softmax sees nothing but the difference of their logits, and so does this chapter: a map is that
+# of salt *against* background, $C_\text{salt} - C_\text{background}$. By hand, for a small network with
+# random weights:
 
 # %%
-network = loaded[ours]
+network = SaltClassifier(2, "resnet18", seed=0).eval()
 with torch.no_grad():
-    maps = network.features(patches)
-    weights = network.head.weight[1].split([m.shape[1] for m in maps])
+    features = network.features(patches)
+    weights = network.head.weight[1] - network.head.weight[0]
+    parts = weights.split([f.shape[1] for f in features])
     by_hand = [
-        torch.einsum("k,nkhw->nhw", w, m)
-        for w, m in zip(weights, maps, strict=True)
+        torch.einsum("k,nkhw->nhw", w, f)
+        for w, f in zip(parts, features, strict=True)
     ]
-    logits = network(patches)[:, 1]
-    bias = network.head.bias[1]
+    logits, bias = network(patches), network.head.bias
 
 # %% [markdown]
-# They have to add up to the logit, and to be those of the library, which enlarges them to the size of
-# the patch and takes their sum:
+# They have to add up to the difference of the logits, and to be those of the library, which enlarges them
+# to the size of the patch and takes their sum:
 
 # %%
-total = sum(part.mean(dim=(1, 2)) for part in by_hand) + bias
-assert torch.allclose(total, logits, atol=1e-4)
-cams = {name: xai.cam(model, patches, 1) for name, model in loaded.items()}
-for part, block in zip(by_hand, cams[ours].blocks, strict=True):
+total = sum(part.mean(dim=(1, 2)) for part in by_hand) + bias[1] - bias[0]
+assert torch.allclose(total, logits[:, 1] - logits[:, 0], atol=1e-4)
+found = xai.cam(network, patches, 1, against=0)
+for part, block in zip(by_hand, found.blocks, strict=True):
     assert torch.allclose(part, block[:, 0], atol=1e-4)
 
 # %% [markdown]
-# Signed maps are shown, on the patches that they explain: red speaks for salt, blue against it.
+# Signed maps of the networks are shown, on the patches that they explain: red speaks for salt, blue against
+# it. Look for red along the outline of the salt, which would be evidence at the discontinuity, in contrast
+# to red that fills the salt or lies beside it. Squares are the positions of the deep blocks.
 
-# %% tags=["training"] mystnb={"figure": {"name": "fig-cams", "caption": "Unseen patches with their true salt, and the class activation maps of the class salt; red speaks for salt, blue against it."}, "image": {"alt": "A row of grey patches with the outline of the salt in orange, and below them for each network a row of maps in red and blue with the same outline."}}
-rows = {name: found.maps[:, 0].numpy() for name, found in cams.items()}
+# %% tags=["training"] mystnb={"figure": {"name": "fig-cams", "caption": "Unseen patches with their true salt, and the class activation maps of salt against background, first seed; red speaks for salt, blue against it."}, "image": {"alt": "A row of grey patches with the outline of the salt in orange, and below them for each network a row of maps in red and blue with the same outline."}}
+rows = {
+    title: first[name]["maps"][:, 0].numpy()
+    for name, title in titles.items()
+    if name in first
+}
 fig = plotting.plot_image_grid(
     {"patch": patches[:, 0].numpy(), **rows},
-    masks=chosen.masks,
+    masks=masks[:, 0].numpy(),
     signed=dict.fromkeys(rows, "map (logit)"),
 )
+
 # %% [markdown]
-# ## Do they mean anything?
+# ## Where does the evidence lie?
 #
-# Two tests show it. Pixels are *deleted* (replaced by the mean of their surroundings) or *inserted* in
-# the order of the map: if it finds what decides, the probability of salt falls or rises faster than in
-# a random order. Where a network takes even a patch without any details for salt, the curves do not
-# end at zero, and only their distance to the random order counts.
-
-# %% tags=["nbval-ignore-output"]
-generator = torch.Generator().manual_seed(0)
-anyhow = torch.rand(patches.shape, generator=generator)
-curves = {
-    name: trace_curves(loaded[name], patches, cams[name].maps, 1)
-    for name in (ours, scratch)
-}
-curves["(a) in random order"] = trace_curves(network, patches, anyhow, 1)
-
-# %% [markdown]
-# One point of these curves by hand: half of the pixels, those with the largest values of the map,
-# become the mean over a window.
-
-# %%
-order = cams[ours].maps.flatten(1).argsort(dim=1, descending=True, stable=True)
-rank = order.argsort(dim=1).reshape(patches.shape)
-half = rank < patches[0].numel() // 2
-smooth = torch.nn.AvgPool2d(31, 1, 15, count_include_pad=False)(patches)
-with torch.no_grad():
-    deleted = network(torch.where(half, smooth, patches)).softmax(dim=1)
-middle = len(curves[ours].fractions) // 2
-assert torch.allclose(
-    curves[ours].deletion[:, middle], deleted[:, 1], atol=1e-4
-)
-
-# %% [markdown]
-# And when the weights are shuffled part by part, from the head down, the map has to lose its likeness
-# to what it was.
-
-# %% tags=["nbval-ignore-output"]
-cascade = {
-    name: randomize_cascade(loaded[name], patches, 1, seed=0)
-    for name in (ours, scratch)
-}
-
-# %% [markdown]
-# {numref}`fig-cam-tests` has the outcome of both:
-
-# %% tags=["training"] mystnb={"figure": {"name": "fig-cam-tests", "caption": "Tests of the maps: probability of salt as pixels go and come in the order of the map or, for (a), in a random one (bands: half of the patches), and correlation of the map with itself as weights are shuffled from the head down."}, "image": {"alt": "Three diagrams: the probability of salt against the fraction of pixels deleted, and against that of pixels inserted, and the correlation of the map with its intact self after each part of the network is shuffled."}}
-fig = plotting.plot_cam_tests(
-    curves[ours].fractions.numpy(),
-    {name: curve.deletion.numpy() for name, curve in curves.items()},
-    {name: curve.insertion.numpy() for name, curve in curves.items()},
-    {
-        name: {part: values.numpy() for part, values in parts.items()}
-        for name, parts in cascade.items()
-    },
-)
-# %% [markdown]
-# In one number each, the area below these curves: a map that finds what decides has a small one for
-# deletion and a large one for insertion.
-
-# %%
-areas = pd.DataFrame(
-    {
-        name: {
-            "deletion": curve.deletion_area.mean().item(),
-            "insertion": curve.insertion_area.mean().item(),
-        }
-        for name, curve in curves.items()
-    }
-).T.rename_axis("Order of pixels")
-page.save(areas=areas.round(4))
-
-# %% [markdown]
-# ```{csv-table} Area below the curves of deletion and insertion, mean over the patches shown.
-# :file: ../results/05_class_activation/areas.csv
-# :header-rows: 1
-# :name: tab-cam-areas
-# ```
+# Where masks are known, it can be counted. The evidence for salt are the positive values of a map. A map
+# that is the same everywhere has no preference: its fraction in the band along the boundary is that of the
+# area. By how much a network's fraction $e$ exceeds the fraction $a$ of the area is measured for each patch,
 #
-# ## Where is the evidence?
+# $$
+# \text{excess} = e - a, \qquad
+# e = \frac{\sum_\text{band} \max(C, 0)}{\sum \max(C, 0)},
+# $$
 #
-# Where masks are known, it can be counted. Does a network look at the boundary of the salt? The energy
-# of a map is its square, since evidence for and against salt both count. A map that is the same
-# everywhere has no preference: its fractions are those of the areas. Only the map of the first block is
-# fine enough to lie within the band; deep blocks spill over on both sides.
+# as a difference, which is bounded however short a boundary is. By hand, for the first of the maps above: a
+# pixel is in the band if the other side of the boundary is at most as many steps away as the band is wide.
 
 # %%
-width_px = 3
-compared = {name: found.maps for name, found in cams.items()}
-compared["no preference"] = torch.ones_like(patches)
-energy = {
-    name: split_energy(values, masks, width_px=width_px)
-    for name, values in compared.items()
-}
-
-# %% [markdown]
-# By hand, for the map of (a): a pixel is in the band if the other side of the boundary is at most as
-# many steps away as the band is wide. The fraction of energy there is what the library finds.
-
-# %%
+maps = shown["maps"].double().clamp(min=0)
 steps = [
     distance_transform_cdt(side, "taxicab")
     + distance_transform_cdt(~side, "taxicab")
-    for side in chosen.masks
+    for side in masks[:, 0].numpy()
 ]
 band = torch.from_numpy(np.stack(steps))[:, None] <= width_px
-squares = cams[ours].maps.double().square()
-fraction = (squares * band).sum(dim=(1, 2, 3)) / squares.sum(dim=(1, 2, 3))
-assert torch.allclose(fraction, energy[ours]["band"])
+fraction = (maps * band).sum(dim=(1, 2, 3)) / maps.sum(dim=(1, 2, 3))
+evidence = split_evidence(maps, masks, width_px=width_px)
+assert torch.allclose(fraction, evidence["band"], equal_nan=True)
 
 # %% [markdown]
-# Averaged over the patches:
+# The task did the same for all patches, for the sum of the blocks and for each block. A map that speaks
+# against salt everywhere has no such fraction; where more than half of the patches are like that, the others
+# say little, and nothing is shown:
 
 # %%
-table = pd.DataFrame(
-    {
-        name: {part: values.mean().item() for part, values in parts.items()}
-        for name, parts in energy.items()
-    }
-).T.rename_axis("Network")
-headings = {"band": f"within {width_px} pixels of the boundary"}
-page.save(energy=table.rename(columns=headings).map("{:.2f}".format))
+columns = {"network": "network.initialisation", "seed": "network.seed"}
+lying = study.tabulate(runs, rows="evidence", **columns)
+lying["network"] = pd.Categorical(lying["network"].map(titles), titles.values())
+lying["map"] = lying["map"].str.replace("block", "block ")
+excess = lying.pivot(
+    index=["network", "seed"], columns="map", values="band_excess"
+).dropna(how="all")
 
 # %% [markdown]
-# ```{csv-table} Fraction of the energy of the class activation maps by position, mean over the patches shown.
-# :file: ../results/05_class_activation/energy.csv
+# {numref}`fig-evidence` has one dot per seed. Dots right of 0 are evidence at the boundary, by as much more
+# than chance would put there. A fine map can lie in the band, a coarse one cannot: the map of block 4 spreads
+# over both sides whatever the network looks at, so the sum of all blocks understates what the first ones
+# show.
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-evidence", "caption": "Fraction of the positive evidence for salt in the band along the boundary, less the band's fraction of the area: one dot per seed, of the map of all blocks and of each block; a bar is a mean. 0: no preference."}, "image": {"alt": "Five panels, for all blocks and for blocks one to four, each with a line of dots for every network about or right of zero."}}
+fig = plotting.plot_measures(
+    excess.reset_index(names=["group", "seed"]), list(excess.columns)
+)
+low, high = min(excess.min().min(), 0) - 0.03, excess.max().max() + 0.03
+for ax in fig.axes[: excess.shape[1]]:
+    ax.set_xlim(low, high)
+    ax.axvline(0, color="0.4", linewidth=0.8)
+
+# %% [markdown]
+# The same in numbers, with the other parts of the patches:
+
+# %%
+whole = lying[lying["map"] == "all"].groupby("network", observed=True)
+headings = {
+    "band": f"Within {width_px} pixels of the boundary",
+    "interior": "Interior",
+    "exterior": "Exterior",
+    "band_excess": "Band, beyond its area",
+}
+table = whole[[*headings]].agg(format_cell, digits=2)
+table["Patches without any"] = whole["n_silent"].sum()
+page.save(evidence=table.rename(columns=headings).rename_axis("Network"))
+
+# %% [markdown]
+# ```{csv-table} Where the positive evidence for salt lies, all blocks together: fractions, mean over seeds (and half of the 95 % interval).
+# :file: ../results/05_class_activation/evidence.csv
 # :header-rows: 1
-# :name: tab-energy
+# :name: tab-evidence
+# ```
+#
+# ## What does the decision rest on?
+#
+# A map is no cause: a network can see evidence in a part and be as sure without it. So the part is taken
+# away. It must not become zero or a local mean, since the networks take smooth texture for salt. It becomes
+# the same part of an unseen patch *without salt* (or, where these are few, with the least),
+# $f_i$, over an edge that is blurred by a pixel, and this is repeated with other such patches. With $w$ the blurred part, from 0 to 1, and $z$ the logit of salt less
+# that of background,
+#
+# $$
+# \text{drop} = \frac{z(x) - \frac1m \sum_{i=1}^m z\bigl(x + w\,(f_i - x)\bigr)}
+# {\text{standard deviation of } z \text{ over unseen patches}}.
+# $$
+#
+# Three parts are taken away in turn, all of the same area: the band along the boundary, and as many pixels
+# of the interior and of the exterior, those farthest from the boundary. A patch that has not enough of them
+# is left out. By hand, for a toy that decides by the mean square of a patch:
+
+
+# %%
+def decide(images):
+    return images.square().mean(dim=(1, 2, 3))
+
+
+regions = find_regions(masks, width_px=width_px)
+fills = patches.flip(0)[None]
+blurred = gaussian_filter(
+    regions["band"].numpy().astype(float), (0, 0, 1, 1), mode="reflect"
+)
+changed = patches + torch.from_numpy(blurred).float() * (fills[0] - patches)
+drop = measure_drops(decide, patches, regions, fills)["band"]
+assert torch.allclose(decide(patches) - decide(changed), drop, atol=1e-5)
+
+# %% [markdown]
+# {numref}`fig-replaced` shows what the networks were given instead of one of these patches:
+
+# %% mystnb={"figure": {"name": "fig-replaced", "caption": "An unseen patch, and the same with its band, as much of its interior and as much of its exterior replaced by parts of a patch without salt."}, "image": {"alt": "Four grey patches with the same outline of salt; in the second the reflections along the outline are gone, in the third the middle of the salt has layers, in the fourth a part far from the salt has others."}}
+replaced = shown["replaced"]
+names = ["as it is", "band", "interior", "exterior"][: len(replaced) + 1]
+fig = plotting.plot_image_grid(
+    {"patch": torch.cat([patches[:1], replaced])[:, 0].numpy()},
+    masks=masks[:1, 0].repeat(len(names), 1, 1).numpy(),
+    column_titles=names,
+)
+
+# %% [markdown]
+# The drops of all networks:
+
+# %%
+effects = study.tabulate(runs, rows="effects", **columns)
+effects["network"] = pd.Categorical(
+    effects["network"].map(titles), titles.values()
+)
+drops = effects.pivot(
+    index=["network", "seed"], columns="region", values="drop"
+).dropna(how="all")[[*regions]]
+
+# %% [markdown]
+# If a network recognises salt by the discontinuity, its dots are farther right for the band than for the
+# other two. If it recognises salt by its texture, the interior is in front; left of 0 it is surer of salt
+# without a part than with it.
+
+# %% tags=["training"] mystnb={"figure": {"name": "fig-drops", "caption": "Drop of the logit of salt less that of background as a part of the patch is replaced by plain background, in standard deviations over unseen patches: one dot per seed, a bar is a mean."}, "image": {"alt": "Three panels, for the band, the interior and the exterior, each with a line of dots for every network; zero is no effect."}}
+fig = plotting.plot_measures(
+    drops.reset_index(names=["group", "seed"]), list(drops.columns)
+)
+low, high = min(drops.min().min(), 0) - 0.1, drops.max().max() + 0.1
+for ax in fig.axes:
+    ax.set_xlim(low, high)
+    ax.axvline(0, color="0.4", linewidth=0.8)
+
+# %% [markdown]
+# The same in numbers:
+
+# %%
+table = drops.groupby("network", observed=True).agg(format_cell, digits=2)
+page.save(drops=table.rename(columns=str.capitalize).rename_axis("Network"))
+
+# %% [markdown]
+# ```{csv-table} Drop of the logits as a part is replaced, in standard deviations: mean over seeds (and half of the 95 % interval).
+# :file: ../results/05_class_activation/drops.csv
+# :header-rows: 1
+# :name: tab-drops
+# ```
+#
+# Geometry plays a part in this: a band touches more receptive fields than a compact piece of the same area,
+# and the brightest reflections lie in it. The untrained network has the same geometry. What exceeds *its* drop
+# was learned, and one of the claims below asks for that.
+#
+# ## Do the maps depend on what was learned?
+#
+# When the weights are shuffled part by part, from the head down, a map has to lose its likeness to what it was
+# {cite}`adebayo2018sanity`. The table has the correlation with the intact map; with all parts shuffled it
+# should be about 0.
+
+# %%
+cascade = study.tabulate(runs, rows="cascade", **columns)
+cascade["network"] = cascade["network"].map(titles)
+shuffled = cascade.pivot_table(
+    index="part", columns="network", values="correlation", sort=False
+)
+page.save(cascade=shuffled.rename_axis("Shuffled down to").round(2))
+
+# %% [markdown]
+# ```{csv-table} Correlation of the maps with the intact ones, as weights are shuffled from the head down: mean over patches and seeds.
+# :file: ../results/05_class_activation/cascade.csv
+# :header-rows: 1
+# :name: tab-cascade
+# ```
+#
+# ## The claims
+#
+# Both statements of the thesis are decided by {ref}`the rule <verdict-rule>` of all claims, each with a check
+# against the untrained network:
+
+# %%
+scores = tabulate_attribution(runs)
+page.save(scores=scores)
+decisions = page.decide("attribution", scores)
+
+# %% [markdown]
+# ```{csv-table} Verdicts on what the networks look at.
+# :file: ../results/05_class_activation/claims.csv
+# :header-rows: 1
+# :name: tab-attribution-claims
 # ```
 #
 # ## Check
 #
-# The band, the inside and the outside are all there is. And a map that is nothing but the band has all of
-# its energy there.
+# Does the intervention find what a decision rests on, where that is known? Three readers are made by hand
+# for every patch, which look at nothing but one of the three parts. For each of them the drop must be largest
+# for its own part, in every patch.
 
 # %%
-assert np.allclose(table.sum(axis=1), 1)
-only = split_energy(band.float(), masks, width_px=width_px)
-assert torch.allclose(only["band"], torch.ones(len(chosen)).double())
+for name, region in regions.items():
+    reader = patches * region
+
+    def read(images, reader=reader):
+        return (images * reader).sum(dim=(1, 2, 3))
+
+    drops_of = measure_drops(read, patches, regions, torch.zeros_like(fills))
+    others = [drops_of[other] for other in regions if other != name]
+    assert (drops_of[name] >= torch.stack(others).amax(dim=0)).all()
+
+# %% [markdown]
+# A part that is replaced by itself changes nothing. And where the weights of the first network are there, its
+# map is computed again:
+
+# %%
+same = measure_drops(decide, patches, regions, patches[None])
+assert all(abs(values).max() < 1e-5 for values in same.values())
+network = runs[0].parents["network"]
+if has_weights(network):
+    again = xai.cam(load_classifier(network), patches, 1, against=0).maps
+    assert torch.allclose(again, shown["maps"], rtol=1e-2, atol=1e-2)
 
 # %% [markdown]
 # The numbers in the text come from here:
 
 # %% tags=["nbval-ignore-output"]
-uniform = {"no preference": "uniform"}
-short = {title: name for name, title in titles.items()} | uniform
-told = table.rename(index=short).map("{:.0%}".format)
+means = scores.groupby("entry")["drop"].agg(format_cell, digits=2)
+of_a = whole[["band", "band_area"]].agg(format_cell, digits=2)
+of_a = of_a.reindex(titles.values(), fill_value="not run")
+of_a = of_a.loc[titles["segmentation"]]
+n_seeds = scores["seed"].nunique()
+verdicts = {each.claim.id: each.verdict for each in decisions}
 page.tell(
-    **told["band"].add_prefix("band_"),
-    **told["inside"].add_prefix("inside_"),
+    evidence_segmentation=of_a["band"],
+    band_area=of_a["band_area"],
+    **{
+        f"drop_{name}": means.get(f"segmentation {name}", "not run")
+        for name in regions
+    },
+    verdict_evidence=verdicts["attribution-band-evidence"],
+    verdict_decides=verdicts["attribution-band-decides"],
     width_px=width_px,
-    n_shown=len(chosen),
+    n_patches=max(run.scores["n_patches"] for run in runs),
+    n_compared=min(run.scores["n_compared"] for run in runs),
+    n_seeds=f"{n_seeds} seed" + "s" * (n_seeds > 1),
+    **count_verdicts(decisions),
 )
 page.close()
 
 # %% [markdown]
 # ## Summary
 #
-# - Class activation maps add up to the logit: nothing is left out of them, and nothing is added.
-# - {numref}`fig-cam-tests` shows whether they find what decides, and whether they depend on what was
-#   learned. Only then does it matter where they lie.
-# - Whether a network looks at the boundary of the salt is counted in {numref}`tab-energy`, against a map
-#   without preference and a network without training.
+# - Class activation maps add up to the logit: nothing is left out of them, and nothing is added. They are as
+#   fine as the blocks are, and show where evidence lies, not what it is worth.
+# - {numref}`fig-drops` says what the decision rests on. Of the thesis' claims, {glue:text}`n_supported` are
+#   supported and {glue:text}`n_open` open; {numref}`tab-attribution-claims` has the reasons.
+# - In a seed at least {glue:text}`n_compared` patches had room for three parts of one size; salt that is
+#   narrower than its band cannot be judged in this way.
 #
 # {doc}`The next chapter <06_landmass>` asks the same networks about more than salt.

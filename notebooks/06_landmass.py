@@ -18,9 +18,9 @@
 # from those trained on, a classifier that took over the encoder of a segmentation network is right about
 # {glue:text}`accuracy_segmentation` and one that was trained from scratch about
 # {glue:text}`accuracy_classification`. Whoever gives each image the class of the *nearest image*, pixel
-# by pixel, is right about {glue:text}`accuracy_nearest`; guessing would be right about
-# {glue:text}`accuracy_chance`. Only where the networks do better than the nearest image did they learn
-# what the classes have in common. No claim of the thesis is decided here.
+# by pixel, is right about {glue:text}`accuracy_nearest`, a linear probe of an encoder with random weights
+# about {glue:text}`accuracy_probe`, and guessing would be right about {glue:text}`accuracy_chance`. Only
+# what the networks do better than these three was learned. No claim of the thesis is decided here.
 #
 # What can be set: the images (a folder of LANDMASS, or synthetic earths), how they are split, the budget
 # of the classifiers, and the steps and starts of the ascent.
@@ -34,6 +34,7 @@ landmass: str | None = None  # folder of LANDMASS; none: patches of earths
 release: int = 1  # of LANDMASS
 blocks: list[int] = [0]  # of LANDMASS to test on, out of 0 to 4
 n_dropped: int = 40  # images left out on either side of a block
+max_correlation: float = 0.4  # with a test image, of images trained on
 class_preset: str = "gulf"  # of the earths, without LANDMASS
 class_shape: list[int] = [16, 96, 128]  # of each of them
 n_per_class: int = 12  # patches of them, per class, to train on
@@ -58,14 +59,17 @@ import torch
 from saltvolumes import split_blocks
 from thesis_lib import chapters, plotting, study
 from thesis_lib.patches import EarthClasses, LandmassBlock
+from thesis_lib.study.baselines import Baseline
 from thesis_lib.study.classification import load_classifier
 from thesis_lib.study.judging import pick_judge
+from thesis_lib.study.records import has_weights
 
 page = chapters.open_page("06_landmass", globals())
 titles = {
     "segmentation": "(a) segmentation encoder",
     "classification": "(b) classifier from scratch",
 }
+baselines = {"nearest": "nearest image", "probe": "probe of random weights"}
 
 # %% [markdown]
 # ## What is there before
@@ -89,7 +93,8 @@ judge = pick_judge([score.network for score in scored], encoder)
 # folder it is read. Otherwise patches of synthetic earths stand in for it, classed by what the geology
 # put into them, and those to test on come from other earths. Neighbouring images of LANDMASS are
 # nearly the same, so that a random split would test on what was trained on: it is split by blocks of
-# indices, with some left out in between. Of ten images in a row, in five blocks with one image left out
+# indices, with some left out in between, and whatever else correlates too much with an image to test on
+# is not trained on either. Of ten images in a row, in five blocks with one image left out
 # on either side, the third block leaves these:
 
 # %%
@@ -106,7 +111,9 @@ assert (to_train == numbers[~near]).all()
 # %%
 if landmass:
     parts = {
-        f"block {block}": LandmassBlock(landmass, release, block, n_dropped)
+        f"block {block}": LandmassBlock(
+            landmass, release, block, n_dropped, max_correlation
+        )
         for block in blocks
     }
 else:
@@ -155,8 +162,8 @@ fig = plotting.plot_image_grid(shown)
 # %% [markdown]
 # ## Two classifiers
 #
-# With the same two initialisations as before, (a) by the segmentation encoder and (b) from scratch, each
-# part has its classifiers:
+# With two of the initialisations as before, (a) by the segmentation encoder and (b) from scratch, each part
+# has its classifiers, and an untrained network as their control:
 
 # %%
 tasks = {
@@ -164,7 +171,8 @@ tasks = {
         task, patches=part, train=replace(task.train, epochs=class_epochs)
     )
     for name, part in parts.items()
-    for task in two_classes[:2]
+    for task in two_classes
+    if task.seed == encoder.seed and task.initialisation != "frozen"
 }
 
 # %% [markdown]
@@ -197,31 +205,44 @@ networks = dict(zip(tasks, page.run(tasks.values()), strict=True))
 
 # %%
 reached = {key: run.scores["accuracy"] for key, run in networks.items()}
-accuracy = pd.Series(reached).unstack(sort=False).rename(columns=titles)
+accuracy = pd.Series(reached).unstack(sort=False)[[*titles]]
 
 # %% [markdown]
-# Whether that takes any understanding is seen from a classifier without a network, which gives each
-# image the class of the *nearest image* trained on, pixel by pixel. Where it does as well, images that
-# look alike are still on both sides of the split, or the classes are told apart by something trivial.
+# Whether that takes any training is seen from two classifiers that have none. One gives each image the class
+# of the *nearest image* trained on, pixel by pixel: where it does as well, images that look alike are still
+# on both sides of the split, or the classes are told apart by something trivial. The other is a *linear
+# probe*, a ridge regression on the latent representation of the untrained network: where it does as well,
+# the architecture alone is enough.
+
+# %% tags=["nbval-ignore-output"]
+untrained = {name: Baseline(tasks[name, "untrained"]) for name in parts}
+plain = dict(zip(parts, page.run(untrained.values()), strict=True))
+
+# %% [markdown]
+# By hand, for the nearest image in the first of the parts:
 
 # %%
-for name, (known, unknown) in split.items():
-    pixels = [part.tensors().flatten(1) for part in (unknown, known)]
-    nearest = torch.cdist(*pixels).argmin(dim=1).numpy()
-    same = known.labels[nearest] == unknown.labels
-    accuracy.loc[name, "nearest image"] = same.mean()
+pixels = [part.tensors().flatten(1) for part in (test, train)]
+nearest = torch.cdist(*pixels).argmin(dim=1).numpy()
+same = (train.labels[nearest] == test.labels).mean()
+assert np.isclose(plain[next(iter(parts))].scores["nearest"], same)
 
 # %% [markdown]
 # The table has one row per part and, where there are several, their mean:
 
 # %%
+for name, title in baselines.items():
+    accuracy[title] = pd.Series(
+        {key: r.scores[name] for key, r in plain.items()}
+    )
+accuracy = accuracy.rename(columns=titles)
 if len(accuracy) > 1:
     accuracy.loc["mean"] = accuracy.mean()
 accuracy = accuracy.rename_axis("Tested on")
 page.save(classes=accuracy, classes_table=accuracy.round(4))
 
 # %% [markdown]
-# ```{csv-table} Accuracy of both classifiers and of the nearest image on four classes, on images apart from those trained on.
+# ```{csv-table} Accuracy of both classifiers, of the nearest image and of a linear probe of an untrained network on four classes, on images apart from those trained on.
 # :file: ../results/06_landmass/classes_table.csv
 # :header-rows: 1
 # :name: tab-classes
@@ -271,6 +292,8 @@ fig = plotting.plot_image_grid(rows, column_titles=test.classes)
 # %%
 kinds = np.repeat(range(len(test.classes)), len(class_am_seeds))
 for name, run in made.items():
+    if not has_weights(run.parents["network"]):
+        continue  # a record
     model = load_classifier(run.parents["network"])
     with torch.no_grad():
         logits = model(found[name]["images"]).numpy()
@@ -279,21 +302,24 @@ for name, run in made.items():
     assert np.allclose(again, reported, rtol=1e-2, atol=1e-2)
 
 # %% [markdown]
-# And no image should be on both sides of a split. So many are:
+# And no image should be on both sides of a split. The largest correlation of an image trained on with one
+# tested on, where 1 is the same image:
 
 # %%
-n_common = {}
-for name, (known, unknown) in split.items():
-    seen = {image.tobytes() for image in known.images}
-    n_common[name] = sum(image.tobytes() in seen for image in unknown.images)
-n_common
+likeness = pd.Series(
+    {name: run.scores["likeness"] for name, run in plain.items()}
+)
+if landmass:
+    assert (likeness <= max_correlation + 1e-5).all()
+likeness.round(2)
 
 # %% [markdown]
 # The numbers in the text come from here:
 
 # %% tags=["nbval-ignore-output"]
 names = {title: name for name, title in titles.items()}
-means = accuracy.iloc[-1].rename(names | {"nearest image": "nearest"})
+names |= {title: name for name, title in baselines.items()}
+means = accuracy.iloc[-1].rename(names)
 means["chance"] = 1 / len(test.classes)
 page.tell(
     **means.map("{:.1%}".format).add_prefix("accuracy_"),
@@ -307,7 +333,7 @@ page.close()
 #
 # - An encoder that was trained to find salt is a start for other classes as well; what it is worth is
 #   the difference between (a) and (b) in {numref}`tab-classes`.
-# - Neighbouring images are nearly the same. They are kept on one side of the split, and the nearest image
-#   shows whether that was enough.
+# - Neighbouring images are nearly the same. They are kept on one side of the split, and so is whatever
+#   correlates with them; the nearest image shows whether that was enough.
 # - One seed and a few hundred images decide nothing: the images of {numref}`fig-am-classes` are to be
 #   looked at.

@@ -106,7 +106,7 @@ def app() -> None:
     "--minutes",
     envvar="THESIS_MINUTES",
     type=click.FloatRange(min=0),
-    help="Chapter 2 starts no network later than this, and shows what has finished.",
+    help="Start no run of a chapter later than this, and show what has finished.",
 )
 @click.option(
     "--records",
@@ -115,6 +115,7 @@ def app() -> None:
     help="Which records of published/runs take the place of runs: of the same code (the default), "
     "of any code, none.",
 )
+@click.option("--into", help="Folder of results, in place of results/PROFILE.")
 def run(
     chapter: str | None,
     every: bool,
@@ -123,6 +124,7 @@ def run(
     scheduler: str | None,
     minutes: float | None,
     records: str | None,
+    into: str | None,
 ) -> None:
     r"""
     Run a CHAPTER, by name or number, or --all of them.
@@ -136,7 +138,7 @@ def run(
     if every and overrides:
         raise ValueError("Parameters (-p) belong to one CHAPTER, not to --all.")
     if every and minutes is not None:
-        raise ValueError("Minutes belong to one CHAPTER, the loss study, not to --all.")
+        raise ValueError("Minutes belong to one CHAPTER, not to --all.")
     from thesis_lib import chapters
 
     root = chapters.project_root()
@@ -150,7 +152,7 @@ def run(
         os.environ["THESIS_RECORDS"] = records
     for number, name in enumerate(names, start=1):
         click.echo(f"Chapter {number} of {len(names)}: {name}, profile {profile}")
-        folder = chapters.run(name, profile=profile, overrides=values)
+        folder = chapters.run(name, profile=profile, overrides=values, into=into)
         click.echo(f"Results in {folder} after {chapters.read_run_info(folder)['duration_s']} s")
 
 

@@ -1,27 +1,24 @@
-"""Chapters 3 to 6 with several seeds, on LANDMASS, and without what they go on from."""
+"""Chapters 3 and 4 with several seeds, and without what they go on from."""
 
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
-import pandas as pd
 import pytest
 from executed_chapters import execute
 from explained_networks import JUDGE
-from test_landmass import write_folder
 
 from thesis_lib import study
 from thesis_lib.patches import Earths
 from thesis_lib.study.tasks import write_tasks
 
 AM, NI = "03_activation_maximization", "04_network_inversion"
-CAM, LANDMASS = "05_class_activation", "06_landmass"
 SEEDS = (0, 1)
 
 
 @pytest.fixture(scope="module")
 def made(repository, tmp_path_factory):
-    """Names of chapters 3 to 6, by parameters alone, on a loss study of tiny networks."""
+    """Names of chapters 3 and 4, by parameters alone, on a loss study of tiny networks."""
     folder = tmp_path_factory.mktemp("explained")
     earths = Earths({"gulf": (20.0,)}, shape=(32, 48, 64))
     network = replace(JUDGE, data=earths, patch=(32, 32), n_patches=8)
@@ -33,31 +30,15 @@ def made(repository, tmp_path_factory):
     imagined = run(AM, folder / "am", **left, **sizes, am_steps=2, am_seeds=[0])
     left["classifiers"] = str(imagined["page"].results / "classifiers.json")
     read = {"n_read": 16, "n_unseen": 16, "read_steps": 2, "n_admitted": 2}
-    landmass = {"landmass": str(write_folder(folder, 10, (1,))), "n_dropped": 1, "blocks": [0, 4]}
     return SimpleNamespace(
         imagined=imagined,
         inverted=run(NI, folder / "ni", **left, **read, steps=2, levels=[0.1]),
-        mapped=run(CAM, folder / "cam", classifiers=left["classifiers"], n_cams=2),
-        classified=run(LANDMASS, folder / "lm", **left, **landmass, class_epochs=1, am_steps=2),
     )
 
 
-def test_landmass_is_tested_block_by_block(made):
-    """Each block has its accuracies, and a mean; one next to it is left out, others trained on."""
-    table = pd.read_csv(made.classified["page"].results / "classes.csv", index_col="Tested on")
-    assert table.index.tolist() == ["block 0", "block 4", "mean"]
-    assert table.shape[1] == 3
-    assert table.loc["mean"].to_numpy() == pytest.approx(table.iloc[:2].mean().to_numpy())
-    train, test = made.classified["split"]["block 0"]
-    assert (len(train), len(test)) == (4 * 7, 4 * 2)
-    held_out = {image.tobytes() for image in test.images}
-    assert not {image.tobytes() for image in train.images} & held_out
-
-
 def test_images_have_the_size_of_their_data(made):
-    """Images of salt are as large as patches, those of the four classes as LANDMASS."""
-    assert made.imagined["tensors"]["segmentation", 0]["images"].shape == (2, 1, 32, 32)
-    assert made.classified["found"]["segmentation"]["images"].shape == (4, 1, 99, 99)
+    """Images of salt are as large as patches."""
+    assert made.imagined["tensors"]["segmentation", "salt", 0]["images"].shape == (1, 1, 32, 32)
 
 
 def test_every_network_is_an_observation(made):
@@ -74,7 +55,7 @@ def test_every_network_is_an_observation(made):
 
 
 def test_both_chapters_decide_all_of_their_claims(made):
-    """Every claim of a task has a decision; with two seeds and a tiny judge nothing is decided."""
+    """Every claim of a task has a decision; two seeds, or measures not admitted, decide none."""
     claims = study.read_claims()
     of_tasks = (made.imagined, ("classification", "maximization")), (made.inverted, ("inversion",))
     for namespace, tasks in of_tasks:
@@ -85,26 +66,16 @@ def test_both_chapters_decide_all_of_their_claims(made):
 
 
 def test_networks_are_found_not_trained_again(made):
-    """Chapters 4 and 5 explain the very networks of chapter 3; chapter 6 takes their encoder."""
+    """Chapter 4 explains the very networks of chapter 3."""
     trained = [run.folder for run in made.imagined["networks"]]
     explained = [run.parents["network"] for run in made.inverted["runs"]]
     assert {run.folder for run in explained} == set(trained)
-    assert [run.folder for run in made.mapped["networks"]] == trained[:3]
-    encoder = made.classified["networks"]["block 0", "segmentation"].parents["segmentation"]
-    assert encoder.folder == made.imagined["networks"][0].parents["segmentation"].folder
-    assert not any(run.computed for run in [encoder, *explained, *made.mapped["networks"]])
-
-
-def test_energy_of_maps_is_split(made):
-    """Band, inside and outside have all of the energy of each network's maps, of one seed."""
-    assert made.mapped["table"].index.tolist() == [*made.mapped["titles"].values(), "no preference"]
-    assert made.mapped["table"].sum(axis=1).to_numpy() == pytest.approx(1)
-    assert {run.task.seed for run in made.mapped["networks"]} == {0}
+    assert not any(run.computed for run in explained)
 
 
 @pytest.mark.parametrize(
     ("chapter", "parameter"),
-    [(AM, "loss_study"), (NI, "classifiers"), (CAM, "classifiers"), (LANDMASS, "classifiers")],
+    [(AM, "loss_study"), (NI, "classifiers")],
 )
 def test_what_is_missing_is_said(repository, tmp_path, chapter, parameter):
     """Without the chapter before, one line says which file is missing and what to do."""

@@ -24,10 +24,11 @@ STATEMENTS = {
     "01_preprocessing": "network survey has_truth transfer",
     "02_loss_study": "source network row tasks",
     "03_activation_maximization": (
-        "scored trained seeds encoders network patches classifier tasks judges strip ascents"
+        "titles scored trained network given seeds encoders patches classifier tasks "
+        "candidates judges few starts_of ascents"
     ),
     "04_network_inversion": "networks seeds trained judges tasks",
-    "05_class_activation": "tasks",
+    "05_class_activation": "networks tasks",
     "06_landmass": "titles two_classes encoder scored judge parts tasks first ascents",
 }
 # What has to be above 0, and a number of at least so many; nothing is ever infinite.
@@ -35,6 +36,7 @@ COUNTS = (
     *("patch", "stride", "n_sections", "train_epochs", "train_patches", "epochs", "n_patches"),
     *("batch_size", "n_train_volumes", "n_test_volumes", "train_volumes", "n_train_patches"),
     *("n_test_patches", "am_steps", "steps", "n_per_class", "class_epochs"),
+    *("width_px", "n_fills", "n_cams"),
 )
 POSITIVE = (*COUNTS, "lr", "am_lr")
 NUMBERS = (0, -1, 1, 2, 7, 2**31, 2**70, 0.0, -0.5, 0.5, 1e-300, np.nan, np.inf, -np.inf, True)

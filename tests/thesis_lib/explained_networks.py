@@ -40,6 +40,7 @@ class FixedPatches:
 
     training: str
     testing: str
+    threshold: float = 0.2
 
     def train(self, _):
         return _KNOWN[self.training]

@@ -18,9 +18,6 @@ LOSSES = ("BCE", "Dice", "Hausdorff")
 NETWORKS = ("segmentation encoder", "classifier from scratch", "untrained")
 CLASSES = ("chaotic", "fault", "horizon", "salt dome")
 COUNTS = np.array([[30, 0, 0, 0], [5, 15, 0, 0], [0, 0, 0, 0], [0, 0, 1, 99]])
-FRACTIONS = np.array([0.0, 0.5, 1.0])
-CURVE = np.array([[1.0, 0.6, 0.0], [1.0, 0.2, 0.0]])
-CASCADE = {"intact": np.ones(2), "head": np.array([0.2, 0.6])}
 SIZES = [(33, 32), (33, 32), (17, 16), (9, 8), (5, 4), (9, 8), (17, 16), (33, 32), (33, 32)]
 CHANNELS = (1, 3, 64, 64, 128, 64, 32, 16, 1)
 ENCODER, DECODER = ("merger", "stem", "block1", "block2"), ("decoder1", "decoder2", "decoder3")
@@ -74,7 +71,7 @@ MEASURES = pd.DataFrame(  # a network with an image without a contour, and two p
     {
         "group": ["network"] * 3 + ["data: salt"] * 2,
         "sharpness": [1.0, 3.0, np.nan, 5.0, np.inf],
-        "spectral_distance_db": [9.0, 9.0, 9.0, np.nan, np.nan],
+        "noise_db": [9.0, 9.0, 9.0, np.nan, np.nan],
     }
 )
 
@@ -100,12 +97,6 @@ def make_statistics() -> xr.Dataset:
         {name: (("section", steps[name]), [[0.4, 0.6], [0.2, 0.8]]) for name in steps},
         coords={coordinate: [0.25, 0.75] for coordinate in steps.values()},
     )
-
-
-def make_bins(column: str) -> dict[str, pd.DataFrame]:
-    """Three bins of each network."""
-    bins = {column: [0.55, 0.75, 0.95], "accuracy": [0.5, 0.8, 1.0], "count": [3, 40, 900]}
-    return dict.fromkeys(NETWORKS, pd.DataFrame(bins))
 
 
 def make_depths(mean: float = 0.4) -> pd.DataFrame:
@@ -151,12 +142,6 @@ def draw_wrapped(size: tuple[int, int] = (9, 7)) -> Figure:
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "plot_accuracy": lambda: plotting.plot_accuracy(
-        make_bins("confidence"), make_bins("fraction"), threshold=0.2
-    ),
-    "plot_cam_tests": lambda: plotting.plot_cam_tests(
-        FRACTIONS, {"CAM": CURVE, "random order": CURVE}, {"CAM": 1 - CURVE}, {"CAM": CASCADE}
-    ),
     "plot_confusions": lambda: plotting.plot_confusions(dict.fromkeys(NETWORKS, COUNTS), CLASSES),
     "plot_depth_curves": lambda: plotting.plot_depth_curves(make_depths(), ["modification"] * 4),
     "plot_effects": lambda: plotting.plot_effects(make_effects(mean=[0.02, np.nan])),
@@ -173,9 +158,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "plot_image_grid": draw_grid,
     "plot_image_grid, signed": draw_maps,
     "plot_image_grid, wrapped": draw_wrapped,
-    "plot_measures": lambda: plotting.plot_measures(
-        MEASURES, ["sharpness", "spectral_distance_db"]
-    ),
+    "plot_measures": lambda: plotting.plot_measures(MEASURES, ["sharpness", "noise_db"]),
     "plot_network": lambda: plotting.plot_network(BLOCKS, skips=SKIPS, latent=LATENT),
     "plot_pipeline": plotting.plot_pipeline,
     "plot_predictions": lambda: plotting.plot_predictions(

@@ -47,9 +47,9 @@ def test_run(project, monkeypatch):
     words = """-p losses '["dice"]' -p count 4 -p rate 1e-3 -p mask a"""
     assert call(f"run 1 --profile laptop {words}").exit_code == 0
     overrides = {"losses": ["dice"], "count": 4, "rate": 1e-3, "mask": "a"}
-    run.assert_called_once_with(CHAPTER, profile="laptop", overrides=overrides)
-    assert f"Results in {project} after 1.5 s" in call("run --all").output
-    run.assert_called_with(CHAPTER, profile="smoke", overrides={})
+    run.assert_called_once_with(CHAPTER, profile="laptop", overrides=overrides, into=None)
+    assert f"Results in {project} after 1.5 s" in call("run --all --into results/site").output
+    run.assert_called_with(CHAPTER, profile="smoke", overrides={}, into="results/site")
 
 
 @pytest.mark.parametrize(

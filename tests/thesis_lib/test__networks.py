@@ -13,7 +13,7 @@ from thesis_lib.losses import LOSSES
 from thesis_lib.model import SaltClassifier, SaltUNet
 from thesis_lib.training import TrainConfig, fit, predict_patches
 from thesis_lib.xai import Phase, class_margin, invert, maximize, measures
-from thesis_lib.xai.cam import cam, randomize_cascade, split_energy, trace_curves
+from thesis_lib.xai.cam import cam, randomize_cascade, split_evidence
 
 BF16, FP16 = (
     lambda kind=kind: torch.autocast("cpu", kind) for kind in (torch.bfloat16, torch.half)
@@ -38,11 +38,12 @@ def classifier():
 RESULTS = {
     "cam": lambda model: cam(model, IMAGES, 1),
     "randomize_cascade": lambda model: randomize_cascade(model, IMAGES, 1, seed=0),
-    "trace_curves": lambda model: trace_curves(model, IMAGES, OTHERS, 1),
-    "split_energy": lambda _: split_energy(IMAGES, OTHERS > 0),
+    "split_evidence": lambda _: split_evidence(IMAGES, OTHERS > 0, width_px=3),
     "predict_patches": lambda model: predict_patches(model, IMAGES, precision="32-true"),
     "structural_similarity": lambda _: measures.structural_similarity(IMAGES, OTHERS),
-    "nearest_distance": lambda _: measures.nearest_distance(IMAGES, OTHERS),
+    "path_similarity": lambda _: measures.path_similarity(
+        *(part.flatten(1) for part in (IMAGES, OTHERS, -OTHERS))
+    ),
     "fit": lambda _: train(SaltUNet("test_resnet")),
     "fit in bf16": lambda _: train(SaltUNet("test_resnet"), "bf16-mixed"),
     **{

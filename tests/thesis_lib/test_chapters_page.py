@@ -199,10 +199,10 @@ def test_a_chapter_can_do_without_what_there_is_no_time_for(project, monkeypatch
 
 
 def test_published_records_are_found(project, monkeypatch):
-    """Runs that a chapter saves are published as records, and are found there by other copies."""
+    """Runs of a chapter are published as records, and are found there by other copies."""
     bets = [Bet(Throw(seed)) for seed in (0, 1)]
     page = open_chapter(project)
-    page.save(runs=page.run(bets, progress=False))
+    page.run(bets, progress=False)
     page.close()
     chapters.write_notebook(nbformat.v4.new_notebook(), page.results / f"{CHAPTER}.ipynb")
     chapters.publish("smoke", root=project)

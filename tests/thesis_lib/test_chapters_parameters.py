@@ -117,6 +117,21 @@ def test_override_then_profile_then_cell(project, overrides, folder):
     assert isinstance(values["rate"], float)
 
 
+def test_results_into_another_folder(project):
+    """What other chapters left is looked for where the results go, which changes no profile."""
+    left = "laptop/01_other/networks.json"
+    path = project / "notebooks" / "params" / "laptop.yml"
+    path.write_text(f"{CHAPTER}:\n  mask: results/{left}\n")
+    values = chapters.resolve_parameters(CHAPTER, "laptop", {}, project, into="results/site")
+    assert values["mask"] == "results/site/01_other/networks.json"
+    assert values["results_dir"] == f"results/site/{CHAPTER}"
+    info = chapters.open_page(CHAPTER, values, root=project).info
+    assert (info["profile"], info["changed"]) == ("laptop", [])
+    elsewhere = values | {"mask": f"results/{left}", "count": 3}
+    info = chapters.open_page(CHAPTER, elsewhere, root=project).info
+    assert (info["closest_profile"], info["changed"]) == ("laptop", ["count"])
+
+
 @pytest.mark.parametrize("text", ["[a", "2024-99-99"])
 def test_value_that_is_not_yaml(text):
     """A value that is not YAML is refused where no text is allowed, and else taken as it is."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from thesis_lib.patches import EarthClasses, Earths, LandmassBlock, PatchBatches, SaltPatches
+from thesis_lib.patches.classes import find_likeness
 from thesis_lib.study.tasks import _identify
 
 
@@ -67,6 +68,7 @@ BLOCK = LandmassBlock("nowhere")
         (BLOCK, {"release": 3}, "Invalid release 3"),
         (BLOCK, {"block": -1}, "Invalid block -1"),
         (BLOCK, {"n_dropped": -1}, "Invalid n_dropped -1"),
+        (BLOCK, {"max_correlation": 2}, "Invalid max_correlation 2"),
     ],
 )
 def test_bad_settings_are_refused_at_once(source, changes, message):
@@ -77,10 +79,14 @@ def test_bad_settings_are_refused_at_once(source, changes, message):
 
 @pytest.mark.real_data
 def test_block_of_landmass_is_held_out(real_data):
-    """The images of a block are tested on, its neighbours dropped, and content is the key."""
+    """A block is tested on, its neighbours and what is like it dropped, and content is the key."""
     block = LandmassBlock(str(real_data / "landmass_layout"), block=1, n_dropped=20)
     train, test = block.train(0), block.test(0)
     assert np.bincount(test.labels).tolist() == [40] * 4
-    assert len(train) == 800 - 4 * (40 + 2 * 20)
+    apart = replace(block, max_correlation=1.0).train(0)
+    assert len(apart) == 800 - 4 * (40 + 2 * 20)
+    assert len(train) < len(apart)
+    assert find_likeness(train, test).max() <= 0.4
     assert _identify(block) != _identify(replace(block, block=2))
+    assert _identify(block) != _identify(replace(block, max_correlation=0.5))
     assert "landmass_layout" not in str(_identify(block))

@@ -238,8 +238,6 @@ def test_signed_rows_are_red_and_blue_each_on_its_own_scale_with_its_salt() -> N
 
 
 ONE, TWO = {"AM": samples.make_images(1)}, {"AM": samples.make_images(2)}
-SHORT = {"CAM": samples.CURVE[:, :2]}
-BINS = samples.make_bins("confidence"), samples.make_bins("fraction")
 NETWORK = {"skips": samples.SKIPS, "latent": samples.LATENT}
 UNKNOWN = NETWORK | {"skips": [("b", "decoder1")]}
 OUTSIDE = {"inline": 102, "crossline": 303, "vertical": 500}
@@ -269,12 +267,10 @@ ODD = [*samples.BLOCKS[:-1], ("logits", 1, 34, 32)]
         (r"AM \(2, 9, 7\), masks \(1, 9, 7\)", "image_grid", [TWO], {"masks": ONE["AM"] > 0}),
         ("Invalid number of panels 0", "histories", [{}], {"ylabel": "loss"}),
         ("Invalid verdict 'maybe'. Must be one of: 'supported'", "effects", [UNDECIDED], {}),
-        ("must have same first dimension", "cam_tests", [samples.FRACTIONS, SHORT, {}, {}], {}),
         ("Invalid number of matrices 0", "confusions", [{}, samples.CLASSES], {}),
         (r"classes \(2, 2\), one \(4, 4\)", "confusions", [{"one": samples.COUNTS}, "ab"], {}),
         ("block", "depth_curves", [samples.make_depths().drop(columns="block"), MEASURE], {}),
         ("modification", "depth_curves", [samples.make_depths().iloc[:, [0, -1]], MEASURE], {}),
-        (r"Invalid threshold 20. Must lie in \[0, 1\]", "accuracy", BINS, {"threshold": 20}),
     ],
 )
 def test_what_does_not_fit_together_is_refused(

@@ -134,7 +134,7 @@ def test_layout_does_not_depend_on_what_has_a_value(kind: str, mean: float) -> N
 
 def test_measures_are_dots_with_their_mean_without_what_is_not_finite() -> None:
     """An image without a contour has neither a dot nor a part in the mean."""
-    table = samples.MEASURES.rename(columns={"spectral_distance_db": "mine"})
+    table = samples.MEASURES.rename(columns={"noise_db": "mine"})
     ax, other = plotting.plot_measures(table, ["sharpness", "mine"]).axes[:2]
     np.testing.assert_array_equal(find_dots(ax)[0], [[1, 0], [3, 0]])
     np.testing.assert_array_equal(find_dots(ax)[1], [[5, 1]])
@@ -142,29 +142,10 @@ def test_measures_are_dots_with_their_mean_without_what_is_not_finite() -> None:
     assert ax.get_ylim() == (1.6, -0.6)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["network", "data: salt"]
     assert [len(dots) for dots in find_dots(other)] == [3, 0]
-    assert [ax.get_title(loc="left"), other.get_title(loc="left")] == ["contour sharpness", "mine"]
-
-
-def test_cam_tests_draw_means_over_patches_in_percent() -> None:
-    """Curves of two patches are drawn as their mean over 0 to 100 %, one colour a label."""
-    panels = samples.FIGURES["plot_cam_tests"]().axes[:3]
-    deletion, insertion, cascade = (ax.lines[0] for ax in panels)
-    np.testing.assert_allclose(deletion.get_xydata(), [[0, 1], [50, 0.4], [100, 0]])
-    np.testing.assert_allclose(insertion.get_ydata(), [0, 0.6, 1])
-    np.testing.assert_allclose(cascade.get_xydata(), [[1, 0], [0.4, 1]])
-    assert {to_hex(ax.lines[0].get_color()) for ax in panels} == {samples.BLUE}
-    assert panels[2].yaxis_inverted()
-
-
-def test_accuracy_is_drawn_in_percent_above_the_counts_of_its_bins() -> None:
-    """Bins at 55, 75 and 95 % of 3, 40 and 900 patches; a diagonal left, the threshold right."""
-    accuracy, by_fraction, counts, below = samples.FIGURES["plot_accuracy"]().axes[:4]
-    np.testing.assert_allclose(accuracy.lines[0].get_xydata(), [[55, 50], [75, 80], [95, 100]])
-    np.testing.assert_allclose(counts.lines[0].get_ydata(), [3, 40, 900])
-    assert (counts.get_xlabel(), below.get_xlabel()) == ("confidence (%)", "salt in the patch (%)")
-    assert (accuracy.lines[-1].get_label(), accuracy.lines[-1].get_slope()) == ("calibrated", 1)
-    for ax in (by_fraction, below):
-        assert (ax.lines[-1].get_xdata()[0], ax.lines[-1].get_label()) == (20.0, "threshold 20 %")
+    assert [ax.get_title(loc="left"), other.get_title(loc="left")] == [
+        "sharpness of the\ncontour (dB)",
+        "mine",
+    ]
 
 
 def test_confusion_shows_counts_coloured_by_their_fraction_of_the_true_class() -> None:

@@ -1,4 +1,4 @@
-"""Class activation maps: torchcam and Captum as referees, identities, and the tests of maps."""
+"""Class activation maps: torchcam and Captum as referees, identities; what a decision rests on."""
 
 import copy
 from collections.abc import Callable
@@ -9,19 +9,23 @@ import torch.nn.functional as F
 from captum.attr import LayerGradCam
 from noise import make_noise
 from tiny_networks import OneBlock
-from torch import nn
 from torchcam.methods import CAM
 
 from thesis_lib.model import SaltClassifier, SaltUNet
-from thesis_lib.xai.cam import cam, randomize_cascade, split_energy, trace_curves
+from thesis_lib.xai.cam import (
+    cam,
+    find_regions,
+    measure_drops,
+    randomize_cascade,
+    replace_regions,
+    split_evidence,
+)
 
 
-def make_brightness() -> OneBlock:
-    """Class 1 wins by as much as the mean amplitude of the patch, which is its own map."""
-    model = OneBlock()
-    model.block, model.head = nn.Identity(), nn.Linear(1, 2, bias=False)
-    model.head.weight.data = torch.tensor([[0.0], [1.0]])
-    return model
+def make_half_spaces() -> torch.Tensor:
+    """Masks (3, 1, 20, 10): salt below row 10, below row 16, everywhere."""
+    rows = torch.arange(20)[None, None, :, None].expand(3, 1, 20, 10)
+    return rows >= torch.tensor([10, 16, 0])[:, None, None, None]
 
 
 @pytest.fixture(scope="module")
@@ -84,32 +88,87 @@ def test_randomization_destroys_the_map(classifier: SaltClassifier) -> None:
     assert all(found[stage].abs().mean() < 0.7 for stage in stages[1:])
 
 
-def test_curves_in_closed_form() -> None:
-    """Deleting twentieths at 10, where surroundings have mean 5, takes a quarter off the logit."""
-    model, patches = make_brightness(), torch.zeros(1, 1, 20, 10)
-    patches[..., :5] = 10.0
-    found = trace_curves(model, patches, patches, 1)
-    torch.testing.assert_close(found.fractions, torch.arange(21) / 20)
-    logits = 5 - 2.5 * (1 - (torch.arange(21) / 10 - 1).abs())  # the other half comes back to 5
-    torch.testing.assert_close(found.deletion[0], logits.sigmoid())
-    torch.testing.assert_close(found.insertion[0], (10 - logits).sigmoid())
-    torch.testing.assert_close(found.deletion_area, torch.trapezoid(found.deletion, dx=0.05, dim=1))
-    worst = trace_curves(model, patches, -patches, 1)
-    assert found.insertion_area > worst.insertion_area
-    assert found.deletion_area < worst.deletion_area
+def test_difference_of_classes_has_its_own_map(classifier: SaltClassifier) -> None:
+    """The map of a class against another is the difference of their maps, and of their logits."""
+    patches = make_noise(2, 1, 64, 96)
+    found, one, other = (
+        cam(classifier, patches, 1, against=2).maps,
+        cam(classifier, patches, 1).maps,
+        cam(classifier, patches, 2).maps,
+    )
+    torch.testing.assert_close(found, one - other, atol=1e-5, rtol=1e-4)
 
 
-def test_energy_in_closed_form() -> None:
-    """A half-space has a band of 2 w rows, a map inside all energy there, all salt no band."""
-    masks = torch.zeros(3, 1, 20, 10, dtype=torch.bool)
-    masks[:2, :, 10:], masks[2] = True, True
+def test_evidence_in_closed_form() -> None:
+    """A half-space has a band of 2 w rows; what speaks against the class is no evidence."""
     maps = torch.ones(3, 1, 20, 10)
-    maps[1] = 0
-    maps[1, 0, 15, 3] = -7.0
-    found = split_energy(maps, masks, width_px=3)
-    assert found["band"].tolist() == [pytest.approx(6 / 20), 0, 0]
-    assert found["inside"].tolist() == [pytest.approx(7 / 20), 1, 1]
-    assert found["outside"].tolist() == [pytest.approx(7 / 20), 0, 0]
+    maps[1] = -1
+    maps[1, 0, 18:, 3] = torch.tensor([7.0, 1.0])
+    maps[2] = -1
+    found = split_evidence(maps, make_half_spaces(), width_px=3)
+    expected = {"band": [0.3, 7 / 8, 0], "interior": [0.35, 1 / 8, 1], "exterior": [0.35, 0, 0]}
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name][:2], torch.tensor(values[:2]).double())
+        assert found[name][2].isnan()
+    everywhere = split_evidence(-maps[2:], make_half_spaces()[2:], width_px=3)
+    assert [everywhere[name].item() for name in expected] == [0, 1, 0]
+
+
+def test_regions_in_closed_form() -> None:
+    """As many pixels as the band, farthest from the boundary; fewer where a side has fewer."""
+    found = find_regions(make_half_spaces(), width_px=3)
+    rows = {name: region[:, 0].sum(dim=2) // 10 for name, region in found.items()}
+    expected = [("band", 7, 13), ("interior", 14, 20), ("exterior", 0, 6)]
+    for name, first, last in expected:
+        assert rows[name][0].nonzero()[:, 0].tolist() == list(range(first, last))
+    assert [rows[name][1].nonzero()[:, 0].tolist() for name in ("band", "interior")] == [
+        list(range(13, 19)),
+        [19],
+    ]
+    assert not any(rows[name][2].any() for name in ("band", "exterior"))
+
+
+def test_replaced_regions_keep_their_area() -> None:
+    """The soft edge moves no area; far off, or replaced by itself, an image stays as it is."""
+    zeros = torch.zeros(3, 1, 20, 10)
+    region = find_regions(make_half_spaces(), width_px=3)["band"]
+    found = replace_regions(zeros, region, zeros + 1)
+    torch.testing.assert_close(found.sum(dim=(1, 2, 3)), region.sum(dim=(1, 2, 3)).float())
+    assert found[0, 0, 9:11].min() > 0.97
+    assert found[0, 0, :3].abs().max() == 0
+    images = make_noise(3, 1, 20, 10)
+    torch.testing.assert_close(replace_regions(images, region, images), images)
+
+
+def sum_bright(images: torch.Tensor) -> torch.Tensor:
+    """Amplitude beyond 3, summed up: what a network with one fixed filter would decide by."""
+    return (images.abs() - 3).clamp(min=0).sum(dim=(1, 2, 3))
+
+
+def test_a_bright_boundary_decides_where_nothing_else_is_bright() -> None:
+    """A decision by bright reflections along the boundary drops to 0 with the band, else hardly."""
+    masks = make_half_spaces()[:1].repeat_interleave(2, dim=3).repeat_interleave(2, dim=2)
+    images, fills = 0.3 * make_noise(1, 1, 40, 20), 0.3 * make_noise(2, 1, 1, 40, 20)
+    images[..., 19:21, :] = 6.0
+    regions = find_regions(masks, width_px=3)
+    drops = measure_drops(sum_bright, images, regions, fills)
+    assert drops["band"] / sum_bright(images) > 0.99
+    assert drops["interior"].abs() + drops["exterior"].abs() < 1e-6 * drops["band"]
+
+
+def test_a_pixel_decides_only_where_it_is() -> None:
+    """A decision by one pixel drops by what this pixel loses; one replaced by itself stays."""
+    images, fills = make_noise(3, 1, 20, 10), torch.zeros(1, 3, 1, 20, 10)
+    regions = find_regions(make_half_spaces(), width_px=3)
+
+    def read_pixel(batch: torch.Tensor) -> torch.Tensor:
+        return batch[:, 0, 17, 5]  # deep inside the first half-space
+
+    drops = measure_drops(read_pixel, images, regions, fills)
+    torch.testing.assert_close(drops["interior"][0], images[0, 0, 17, 5], atol=0.01, rtol=0.01)
+    assert drops["band"][0] == drops["exterior"][0] == 0
+    same = measure_drops(read_pixel, images, regions, images[None])
+    assert all(drop.abs().max() < 1e-6 for drop in same.values())
 
 
 IMAGES = make_noise(2, 1, 18, 23)
@@ -121,10 +180,11 @@ IMAGES = make_noise(2, 1, 18, 23)
         (lambda: cam(OneBlock(), IMAGES, 3), "Invalid class_index 3"),
         (lambda: cam(OneBlock(n_inputs=6), IMAGES, 0), "Invalid model: 6 inputs of the head"),
         (lambda: randomize_cascade(OneBlock(), IMAGES, 0, seed=-1), "Invalid seed"),
-        (lambda: trace_curves(OneBlock(), IMAGES, IMAGES[1:], 0), "Shapes differ"),
-        (lambda: split_energy(IMAGES, IMAGES[1:] > 0), "Shapes differ"),
-        (lambda: split_energy(0 * IMAGES, IMAGES > 0), "Must have energy"),
-        (lambda: split_energy(IMAGES, IMAGES > 0, width_px=0), "Invalid width_px 0"),
+        (lambda: cam(OneBlock(), IMAGES, 0, against=3), "Invalid against 3"),
+        (lambda: split_evidence(IMAGES, IMAGES[1:] > 0, width_px=3), "Shapes differ"),
+        (lambda: split_evidence(IMAGES, IMAGES > 0, width_px=0), "Invalid width_px 0"),
+        (lambda: replace_regions(IMAGES, IMAGES[1:] > 0, IMAGES), "Shapes differ"),
+        (lambda: replace_regions(IMAGES, IMAGES > 0, IMAGES[1:]), "Shapes differ"),
     ],
 )
 def test_refuses(call: Callable[[], object], message: str) -> None:
@@ -140,4 +200,4 @@ def test_refuses_types() -> None:
     with pytest.raises(TypeError, match="Invalid model SaltUNet"):
         cam(SaltUNet("test_resnet"), IMAGES, 0)
     with pytest.raises(TypeError, match="Must be a boolean"):
-        split_energy(IMAGES, IMAGES)
+        split_evidence(IMAGES, IMAGES, width_px=3)

@@ -12,7 +12,7 @@ from torch import nn
 from thesis_lib.model import SaltClassifier, SaltUNet
 from thesis_lib.xai import cam, class_logit, invert, maximize
 from thesis_lib.xai._hooks import OUTPUT, activate, frozen, resolve_layer
-from thesis_lib.xai.cam import randomize_cascade, trace_curves
+from thesis_lib.xai.cam import randomize_cascade
 
 QUIET = {"seeds": [0, 1], "steps": 3, "progress": False}
 EXPLANATIONS = {
@@ -21,7 +21,6 @@ EXPLANATIONS = {
     "invert by Adam": lambda model, x: invert(model, "block2", x, optimizer="adam", **QUIET).images,
     "cam": lambda model, x: cam(model, x, 1).maps,
     "randomize_cascade": lambda model, x: randomize_cascade(model, x, 1, seed=0)["head"],
-    "trace_curves": lambda model, x: trace_curves(model, x, x, 1).deletion,
 }
 
 
@@ -90,7 +89,7 @@ def test_any_size_is_explained_reproducibly(name, shape):
     patches = make_patches(*shape)
     found = EXPLANATIONS[name](make_classifier(), patches)
     assert found.isfinite().all()
-    if name not in ("randomize_cascade", "trace_curves"):
+    if name != "randomize_cascade":
         assert found.shape == patches.shape or found.shape == (4, *patches.shape[1:])
     with torch.random.fork_rng():
         torch.rand(7)

@@ -63,9 +63,10 @@ def test_first_step_follows_the_weights(optimizer, direct):
 def test_first_step_is_the_gradient_of_captum(objective, signs):
     """The first SGD step for a logit or a margin of two is lr times Captum's gradient of it."""
     network = make_network().eval()
-    start = {"image": Pixels(std=1), "optimizer": "sgd", "lr": 1.0, "steps": 1, "snapshots": [0]}
+    start = {"image": Pixels(std=1), "optimizer": "sgd", "lr": 1.0, "steps": 1}
     found = run(objective, network, seeds=[3], **start, **PLAIN)
-    explainer, image = Saliency(network), found.snapshots[0].requires_grad_()
+    pixels = Pixels(std=1).start((9, 7), torch.Generator().manual_seed(3))
+    explainer, image = Saliency(network), pixels[None, None].to(found.images).requires_grad_()
     expected = sum(s * explainer.attribute(image, k, abs=False) for k, s in enumerate(signs))
     torch.testing.assert_close(found.images - image, expected)
 
@@ -86,28 +87,26 @@ def test_batch_equals_its_single_runs(image):
     """Three seeds and two objectives give what each gives alone, up to rounding."""
     objectives = {"class_margin(1)": class_margin(1), "class_logit(0)": class_logit(0)}
     network = SaltClassifier(2, "test_resnet", seed=1).double()  # ReLUs amplify rounding
-    settings = {"network": network, "shape": (33, 47), "image": image, "snapshots": [0, 3]}
+    settings = {"network": network, "shape": (33, 47), "image": image}
     batch = run([*objectives.values()], seeds=[4, 2, 9], **settings)
     assert batch.seeds == (4, 2, 9, 4, 2, 9)
     assert batch.objectives == ("class_margin(1)",) * 3 + ("class_logit(0)",) * 3
     for i, (seed, name) in enumerate(zip(batch.seeds, batch.objectives, strict=True)):
         single = run(objectives[name], seeds=[seed], **settings)
-        pairs = [(getattr(batch, key), getattr(single, key)) for key in ("images", "values")]
-        pairs += [(batch.history, single.history), (batch.snapshots[3], single.snapshots[3])]
+        pairs = [
+            (getattr(batch, key), getattr(single, key)) for key in ("images", "values", "history")
+        ]
         for found, expected in pairs:
             torch.testing.assert_close(found[i], expected[0], atol=1e-9, rtol=0)
     assert not torch.allclose(batch.images[0], batch.images[1], atol=1e-2)
 
 
-def test_snapshots_lie_on_the_way():
-    """Step 0 is the start, the last step the result, and a shorter run ends where one passes."""
-    found = run(steps=8, snapshots=[8, 0, 5], robustness=None)
-    assert list(found.snapshots) == [0, 5, 8]
+def test_a_run_starts_at_the_rendered_start():
+    """The first objective is that of the image that the start is rendered to."""
+    found = run(class_logit(0), steps=2, robustness=None)
     start = Fourier().start((9, 7), torch.Generator().manual_seed(0)).double()
-    expected = zscore(Fourier().render(start[None], (9, 7)))
-    torch.testing.assert_close(found.snapshots[0], expected)
-    torch.testing.assert_close(found.snapshots[5], run(steps=5, robustness=None).images)
-    assert torch.equal(found.snapshots[8], found.images)
+    image = zscore(Fourier().render(start[None], (9, 7)))
+    torch.testing.assert_close(found.history[:, 0], make_network().eval()(image)[:, 0].detach())
 
 
 def test_robustness_removes_what_a_shift_destroys():
@@ -148,7 +147,6 @@ def test_gpu_agrees_with_cpu():
         ({"lr": 0}, "Invalid lr 0"),
         ({"optimizer": "lbfgs"}, "Invalid optimizer 'lbfgs'. Must be one of: 'adam', 'sgd'"),
         ({"precision": "16"}, "Invalid precision '16'"),
-        ({"snapshots": [9]}, "Invalid snapshot 9. Must be from 0 to 8"),
         ({"objective": class_logit(2)}, "Invalid class 2. Must be from 0 to 1"),
     ],
 )

@@ -11,19 +11,22 @@ import torch.nn.functional as F
 from monai.metrics import SSIMMetric
 from noise import make_noise
 from torch import Tensor
+from torchmetrics.functional.classification import binary_auroc
 
 from thesis_lib.xai.measures import (
+    area_under_curve,
     band_limit,
     boundary_f1,
     contour_sharpness,
     correlation,
-    count_bodies,
     find_band,
-    gradient_sparsity,
+    has_body,
+    has_contour,
     has_spectrum,
     log_spectral_distance,
     low_pass,
-    nearest_distance,
+    match_patches,
+    path_similarity,
     spectrum,
     structural_similarity,
 )
@@ -87,10 +90,13 @@ def test_log_spectral_distance_of_waves() -> None:
     whole = math.sqrt((3 * low**2 + 3 * high**2) / 32)
     assert log_spectral_distance(images, data).item() == pytest.approx(whole, rel=1e-6)
     assert log_spectral_distance(7 * data, data).item() == pytest.approx(0, abs=1e-6)
-    more = log_spectral_distance(images, data, excess=True).item()
-    assert more == pytest.approx(math.sqrt(3 * high**2 / 32), rel=1e-6)
+    for side, decibels in (("excess", high), ("deficit", low)):
+        found = log_spectral_distance(images, data, side=side).item()
+        assert found == pytest.approx(math.sqrt(3 * decibels**2 / 32), rel=1e-6)
     above = math.sqrt(3 * high**2 / 16)
     assert log_spectral_distance(images, data, above=0.25).item() == pytest.approx(above, rel=1e-6)
+    below = math.sqrt(3 * low**2 / 16)
+    assert log_spectral_distance(images, data, below=0.25).item() == pytest.approx(below, rel=1e-6)
 
 
 def test_excess_separates_noise_from_smoothness() -> None:
@@ -101,7 +107,7 @@ def test_excess_separates_noise_from_smoothness() -> None:
     blurred = F.avg_pool2d(noise[38:39], 9, 1, 2)
     levels = torch.cat([blurred, *(image + level * speckle for level in (0.1, 0.3, 1.0))])
     limit = band_limit(data)
-    found = log_spectral_distance(levels, data, above=limit, excess=True)
+    found = log_spectral_distance(levels, data, above=limit, side="excess")
     assert (found.diff() > 0).all()
     assert found[0] < 1
     unsigned = log_spectral_distance(levels, data, above=limit)
@@ -120,24 +126,47 @@ def test_what_has_a_spectrum() -> None:
         spectrum(images)
 
 
-@pytest.mark.parametrize("turn", [lambda x: x, lambda x: x.transpose(2, 3)])
-def test_gradient_sparsity(turn: Callable[[Tensor], Tensor]) -> None:
-    """Where k of N slopes are equal, it is (sqrt N - sqrt k) / (sqrt N - 1)."""
-    pixel, edge = torch.zeros(1, 1, 10, 13), torch.zeros(1, 1, 10, 13)
-    pixel[0, 0, 0, 0], edge[..., 6:] = 4.0, 2.0
-    ramp = torch.arange(13.0).expand(1, 1, 10, 13)
-    n = 9 * 12
-    images = turn(torch.cat([pixel, edge, ramp, torch.ones_like(ramp)]))
-    expected = torch.tensor([1.0, (n**0.5 - 3) / (n**0.5 - 1), 0.0, 0.0])
-    torch.testing.assert_close(gradient_sparsity(images), expected, atol=1e-6, rtol=1e-6)
+def test_matched_patches_are_distinct() -> None:
+    """Both images are nearest to patch 0; it goes where the sum of distances is least."""
+    data = torch.tensor([[0.0], [2.0], [7.0]])
+    assert match_patches(torch.tensor([[0.1], [0.9]]), data).tolist() == [0, 1]
+    assert match_patches(torch.tensor([[0.9], [0.1]]), data).tolist() == [1, 0]
+    assert match_patches(torch.tensor([[0.9], [0.8]]), data).tolist() == [1, 0]
 
 
-def test_nearest_distance() -> None:
-    """On a line with patches 2 apart, one at distance 1 scores 1/2, one at 6 scores 3."""
-    data = torch.tensor([[0.0], [2.0], [4.0]])
-    ratio, nearest = nearest_distance(torch.tensor([[-1.0], [10.0], [2.0]]), data)
-    assert ratio.tolist() == [0.5, 3.0, 0.0]
-    assert nearest.tolist() == [0, 2, 1]
+def test_path_similarity_of_data() -> None:
+    """Data of the class score 1 on average over the others, data of the other class 0."""
+    shift = torch.tensor([1.0, -1.0, 0.0, 0.0, 0.0])
+    noise = make_noise(120, 5)
+    own, others = noise[:60] + shift, noise[60:] - shift
+    assert path_similarity(others, own, others).mean().item() == pytest.approx(0, abs=1e-5)
+    left_out = [
+        path_similarity(own[[i]], torch.cat([own[:i], own[i + 1 :]]), others) for i in range(60)
+    ]
+    assert torch.cat(left_out).mean().item() == pytest.approx(1, abs=0.02)
+    exaggerated = path_similarity(9 * shift[None], own, others)
+    assert exaggerated.item() > 1.1
+    assert path_similarity(-9 * shift[None], own, others).item() < -0.1
+    factors = torch.tensor([1.0, 10.0, 100.0, 0.0, 1.0])
+    parts = (9 * shift[None] + noise[:1], own, others)
+    expected = path_similarity(*(part * (factors > 0) for part in parts))
+    torch.testing.assert_close(path_similarity(*(part * factors for part in parts)), expected)
+
+
+def test_path_of_one_class_is_unknown() -> None:
+    """Where data of the class are no more alike than they are to others, there is no scale."""
+    others = torch.eye(3)
+    assert path_similarity(others[:1], torch.eye(3), torch.eye(3)).isnan().all()
+
+
+def test_area_under_curve_equals_torchmetrics() -> None:
+    """With ties it is the area of torchmetrics; what is unknown is left out, or all there is."""
+    known, other = make_noise(2, 40).mul(2).round()
+    labels = torch.cat([torch.ones(40), torch.zeros(40)]).long()
+    expected = binary_auroc(torch.cat([known, other]).sigmoid(), labels).item()
+    unknown = torch.full((3,), torch.nan)
+    assert area_under_curve(torch.cat([known, unknown]), other) == pytest.approx(expected)
+    assert math.isnan(area_under_curve(unknown, other))
 
 
 def draw_square(top: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -159,58 +188,60 @@ def test_boundary_f1_of_squares() -> None:
     assert boundary_f1(draw_square(2), two) == pytest.approx(2 / 3)
 
 
-def draw_half(column: int = 15, shape: tuple[int, int] = (24, 31)) -> Tensor:
-    """Probability 1 from a column on."""
-    return (torch.arange(shape[1]) >= column).float().expand(1, 1, *shape)
-
-
 def draw_discs(*discs: tuple[int, int, int]) -> Tensor:
-    """Probability 1 within a radius of centres, on 64 x 80 pixels."""
+    """True within a radius of centres, on 64 x 80 pixels."""
     rows, columns = torch.meshgrid(torch.arange(64), torch.arange(80), indexing="ij")
     masks = [(rows - y) ** 2 + (columns - x) ** 2 <= radius**2 for y, x, radius in discs]
-    return torch.stack(masks).any(dim=0)[None, None].float()
+    return torch.stack(masks).any(dim=0)[None, None]
 
 
 @pytest.mark.parametrize("turn", [lambda x: x, lambda x: x.mT, lambda x: x.flip(3)])
-def test_sharpness_of_a_lone_step(turn: Callable[[Tensor], Tensor]) -> None:
-    """A step along the contour, the only slope of 31 columns, scores 31 / 4."""
-    half = turn(draw_half())
-    assert contour_sharpness(7 - 300 * half, half).item() == pytest.approx(31 / 4)
+def test_sharpness_of_stripes(turn: Callable[[Tensor], Tensor]) -> None:
+    """Alternating stripes of ten times the amplitude along a straight contour are 20 dB."""
+    columns = torch.arange(32)
+    sign = (-1.0) ** torch.arange(24)[:, None]
+    loud = torch.where((columns >= 14) & (columns < 18), 10.0, 1.0)
+    image, half = (sign * loud).expand(1, 1, 24, 32), (columns >= 16).expand(1, 1, 24, 32)
+    found = contour_sharpness(turn(5 - 3 * image), turn(half))
+    assert found.item() == pytest.approx(20, abs=1e-4)
+    assert contour_sharpness(turn(image), turn(~half)).item() == pytest.approx(20, abs=1e-4)
 
 
-def test_sharpness_of_slopes() -> None:
-    """An even slope scores 1, a step off the band 0, on its rim half; without either it is 0."""
-    half, ramp = draw_half(), torch.arange(31.0).expand(1, 1, 24, 31)
-    steps = [draw_half(column) for column in (15, 17, 18)]
-    images = torch.cat([ramp, *steps, torch.ones_like(ramp), ramp, ramp])
-    probability = torch.cat([half] * 5 + [0 * half, 0 * half + 1])  # no salt, no background
-    found = contour_sharpness(images, probability)
-    expected = torch.tensor([1.0, 31 / 4, 31 / 8, 0.0, 0.0, 0.0, 0.0])
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+def test_sharpness_needs_a_contour() -> None:
+    """Noise scores about 0 dB; all salt, none, or a speck of it has no sharpness."""
+    noise, disc = make_images(1, (64, 80)), draw_discs((32, 40, 18))
+    speck = draw_discs((32, 40, 2))
+    masks = torch.cat([disc, disc & False, disc | True, speck, ~speck])
+    assert has_contour(masks).tolist() == [True, False, False, False, False]
+    found = contour_sharpness(noise.expand(5, 1, 64, 80), masks)
+    assert abs(found[0].item()) < 1
+    assert found[1:].isnan().all()
+    assert contour_sharpness(0 * noise, disc).isnan().all()
 
 
 def test_blurred_boundaries_are_less_sharp() -> None:
-    """The wider a boundary is blurred, or the stronger the noise around it, the less it scores."""
+    """The wider a bright rim is blurred, or the more noise is around it, the less it scores."""
     disc = draw_discs((32, 40, 18))
-    blurred = [F.avg_pool2d(disc, n, 1, n // 2, count_include_pad=False) for n in (1, 5, 9, 17)]
-    noisy = [disc + level * make_images(1, (64, 80)) for level in (0.01, 0.1, 1.0)]
+    rim = (disc ^ draw_discs((32, 40, 16))).float()
+    blurred = [F.avg_pool2d(rim, n, 1, n // 2, count_include_pad=False) for n in (1, 3, 5, 9)]
+    noisy = [rim + level * make_images(1, (64, 80)) for level in (0.1, 0.5, 2.0)]
     for series in (blurred, noisy):
         scores = torch.cat([contour_sharpness(image, disc) for image in series])
         assert (scores.diff() < 0).all()
-    assert scores[-1].item() == pytest.approx(1, abs=0.2)
 
 
-def test_bodies_are_counted() -> None:
-    """Two discs are two bodies, joined at a corner one; specks and holes do not count."""
-    two, speck = draw_discs((20, 20, 10), (44, 60, 8)), draw_discs((5, 70, 2))
-    corner = draw_half(32, (64, 80)).flip(3) * 0
-    corner[..., :32, :40], corner[..., 32:, 40:] = 1, 1
-    ring = draw_discs((32, 40, 20)) - draw_discs((32, 40, 9))
-    probability = torch.cat([two, two + speck, corner, ring, 0 * two, 0 * two + 0.5])
-    assert count_bodies(probability).tolist() == [2, 2, 1, 1, 0, 0]
-    least = torch.zeros(2, 1, 20, 20)
-    least[0, 0, :2, :2], least[1, 0, 0, :3] = 1, 1  # 4 and 3 of 400 pixels
-    assert count_bodies(least).tolist() == [1, 0]
+def test_what_is_one_body() -> None:
+    """One disc is a body, also with a speck, a hole or a corner; two are none, nor is all salt."""
+    one, two = draw_discs((20, 20, 14)), draw_discs((20, 20, 12), (44, 60, 12))
+    ring = draw_discs((32, 40, 20)) & ~draw_discs((32, 40, 9))
+    corner = torch.zeros_like(one)
+    corner[..., :32, :20], corner[..., 32:, 20:40] = True, True
+    masks = torch.cat([one, one | draw_discs((5, 70, 2)), ring, corner])
+    assert has_body(masks).tolist() == [True] * 4
+    wide = torch.zeros_like(one)
+    wide[..., :72] = True  # 90 %
+    masks = torch.cat([two, wide, ~one & False, one | True, draw_discs((32, 40, 8))])
+    assert has_body(masks).tolist() == [False] * 5
 
 
 NOISE, PLANE = make_images(), torch.zeros(3, 4)
@@ -226,15 +257,18 @@ SMALL, SQUARE = torch.ones(1, 1, 5, 5), draw_square(1)
         (lambda: structural_similarity(NOISE, torch.ones_like(NOISE)), "Invalid reference"),
         (lambda: spectrum(SMALL), "Invalid images: image 0 is constant"),
         (lambda: log_spectral_distance(NOISE, NOISE[..., :9]), "Shapes differ"),
-        (lambda: log_spectral_distance(NOISE, NOISE, above=0.5), "above 0.5. Must be below 0.5"),
-        (lambda: contour_sharpness(SMALL, SMALL[..., :3]), "Shapes differ: images"),
-        (lambda: contour_sharpness(SMALL, 3 * SMALL), r"from 3 to 3. Must lie in \[0, 1\]"),
-        (lambda: contour_sharpness(SMALL[..., :1], SMALL[..., :1]), "Must be at least 2 x 2"),
-        (lambda: count_bodies(PLANE), "Invalid probability of shape"),
-        (lambda: gradient_sparsity(torch.ones(1, 1, 2, 2)), "at least 2 x 3"),
-        (lambda: nearest_distance(PLANE, torch.ones(2, 3)), "Shapes differ"),
-        (lambda: nearest_distance(PLANE, PLANE[:1]), "Invalid number of patches 1"),
-        (lambda: nearest_distance(PLANE, PLANE), "each patch has a copy"),
+        (
+            lambda: log_spectral_distance(NOISE, NOISE, above=0.5),
+            "Invalid above 0.5 and below 0.5. Must hold",
+        ),
+        (lambda: log_spectral_distance(NOISE, NOISE, side="left"), "Invalid side 'left'"),
+        (lambda: contour_sharpness(SMALL, SMALL[..., :3] > 0), "Shapes differ: images"),
+        (lambda: has_body(PLANE > 0), "Invalid masks of shape"),
+        (lambda: match_patches(PLANE, torch.ones(2, 3)), "Shapes differ"),
+        (lambda: match_patches(PLANE, PLANE[:1]), "Invalid number of patches 1. Must be at least"),
+        (lambda: path_similarity(PLANE, PLANE, torch.ones(2, 3)), "Shapes differ"),
+        (lambda: path_similarity(PLANE, PLANE[:1], PLANE), "of the class 1. Must be at least 2"),
+        (lambda: path_similarity(PLANE, PLANE, PLANE[:0]), "of others 0. Must be at least 1"),
         (lambda: boundary_f1(SQUARE, SQUARE[1:]), "Shapes differ"),
     ],
 )
@@ -250,6 +284,9 @@ def test_refuses_types() -> None:
         find_band(SMALL > 0, width_px=1.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="Must be a boolean"):
         find_band(SMALL, width_px=2)
+    for call in (has_body, has_contour):
+        with pytest.raises(TypeError, match=r"Invalid masks of type torch\.float32\. Must be"):
+            call(SMALL)
     with pytest.raises(TypeError, match="Must be a boolean"):
         boundary_f1(np.ones((32, 32)), SQUARE)  # type: ignore[arg-type]
 

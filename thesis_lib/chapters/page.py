@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,6 @@ class Page:
         ValueError
             If the number of minutes or the choice of records is invalid, or nothing has finished.
         """
-        from thesis_lib.study.records import read_records
         from thesis_lib.study.running import run_all
         from thesis_lib.study.workers import open_workers
 
@@ -114,9 +114,7 @@ class Page:
                 root=folder,
                 client=client,
                 progress=progress,
-                records=read_records(
-                    self.root / "published" / RECORDS, choice=os.environ.get(CHOICE, "same")
-                ),
+                records=self._records,
                 minutes=left,
             )
         self._asked |= {task.key: task for task in tasks}
@@ -128,6 +126,14 @@ class Page:
                 "be more, or left out."
             )
         return outcomes
+
+    @cached_property
+    def _records(self) -> "dict[str, Outcome]":
+        """Records that may take the place of runs."""
+        from thesis_lib.study.records import read_records
+
+        folder = self.root / "published" / RECORDS
+        return read_records(folder, choice=os.environ.get(CHOICE, "same"))
 
     def find(self, path: str) -> Path:
         """Path of a parameter: a relative one starts at the project, ``~`` at home."""
@@ -142,11 +148,9 @@ class Page:
         **contents : DataFrame, Series, Dataset, list of Task or object
             A table becomes ``NAME.csv``, with its index only where that has a name; a dataset
             ``NAME.nc``; a figure ``NAME.png``; tasks, for another chapter to go on from, and all
-            else ``NAME.json``; runs become records in a folder ``NAME``, see
-            ``study.records``.
+            else ``NAME.json``.
         """
-        from thesis_lib.study.records import write_records
-        from thesis_lib.study.tasks import Outcome, Task, write_tasks
+        from thesis_lib.study.tasks import Task, write_tasks
 
         for name, content in contents.items():
             path = self.results / name
@@ -159,8 +163,6 @@ class Page:
                 content.savefig(path.with_suffix(".png"), dpi=150)
             elif isinstance(content, list) and all(isinstance(item, Task) for item in content):
                 write_tasks(path.with_suffix(".json"), content)
-            elif isinstance(content, list) and all(isinstance(item, Outcome) for item in content):
-                write_records(path, content)
             else:
                 write_json(path.with_suffix(".json"), content)
 
@@ -196,7 +198,7 @@ class Page:
 
         This is the last call of a chapter, after everything is saved. Content hashes, seeds and
         computing time of all tasks that the page ran are recorded, and of those that they started
-        from.
+        from. Records of what has finished are added, for `thesis_lib.chapters.publish`.
 
         Parameters
         ----------
@@ -205,7 +207,7 @@ class Page:
         seeds : iterable of int
             More seeds that the results depend on.
         """
-        from thesis_lib.study.records import is_of_other_code, is_record
+        from thesis_lib.study.records import is_of_other_code, is_record, write_records
 
         found = self._lineage.values()
         hashes: dict[str, dict[str, None]] = {}  # a dict in place of a set keeps the order
@@ -232,6 +234,7 @@ class Page:
             **_describe_environment(self.root),
         }
         write_json(self.results / RUN_INFO, self.info, sort_keys=False)
+        write_records(self.results / RECORDS, finished)
         folder = self.find(self.info["parameters"][RESULTS])
         with replace_when_done(folder) as partial:
             self.results.rename(partial)

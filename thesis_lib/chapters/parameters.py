@@ -144,16 +144,24 @@ def load_profile(profile: str, root: Path) -> dict[str, dict[str, Any]]:
 
 
 def resolve_parameters(
-    chapter: str, profile: str, overrides: Mapping[str, Any], root: Path
+    chapter: str,
+    profile: str,
+    overrides: Mapping[str, Any],
+    root: Path,
+    *,
+    into: str | None = None,
 ) -> dict[str, Any]:
     """
     Give every parameter of a chapter its value: the cell's, the profile's, then the override.
+
+    With ``into`` results go to this folder, and those of other chapters are taken from there, in
+    place of ``results/PROFILE``.
 
     Returns
     -------
     dict of str to object
         With ``results_dir``: ``results/PROFILE/CHAPTER``, or ``results/custom/CHAPTER`` where an
-        override changed a value.
+        override changed a value and ``into`` is left out.
 
     Raises
     ------
@@ -165,8 +173,13 @@ def resolve_parameters(
     parameters = read_parameters(find_chapter(chapter, root))
     base = parameters().model_dump() | load_profile(profile, root).get(chapter, {})
     values = base | check_values(overrides, parameters)
-    label = "custom" if _find_changes(values, base) else profile
-    return values | {RESULTS: overrides.get(RESULTS, f"results/{label}/{chapter}")}
+    home = f"results/{profile}"
+    values |= {RESULTS: f"{home}/{chapter}"}
+    if into is not None:
+        values = {name: _move(value, home, into) for name, value in values.items()}
+    elif _find_changes(values, base | {RESULTS: values[RESULTS]}):
+        values[RESULTS] = f"results/custom/{chapter}"
+    return values | {RESULTS: overrides.get(RESULTS, values[RESULTS])}
 
 
 def describe_parameters(chapter: str, namespace: Mapping[str, Any], root: Path) -> dict[str, Any]:
@@ -261,10 +274,19 @@ def parse_overrides(chapter: str, pairs: Iterable[tuple[str, str]], root: Path) 
 
 
 def _find_changes(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """Values that differ from others; where results go changes no number."""
+    """Values that differ from others; where results go changes no number, nor those next to it."""
+    home, others = (str(Path(each[RESULTS]).parent) for each in (values, base))
     return {
-        name: value for name, value in values.items() if name != RESULTS and value != base[name]
+        name: value
+        for name, value in values.items()
+        if name != RESULTS and _move(value, home, others) != base[name]
     }
+
+
+def _move(value: Any, home: str, to: str) -> Any:
+    """Path of a file in one folder as one in another; other values as they are."""
+    is_inside = isinstance(value, str) and value.startswith(f"{home}/")
+    return f"{to}{value[len(home) :]}" if is_inside else value
 
 
 def _read_line(statement: ast.stmt) -> tuple[str, tuple[Any, Any]]:

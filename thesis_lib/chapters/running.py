@@ -52,6 +52,7 @@ def run(
     profile: str = "smoke",
     overrides: Mapping[str, Any] | None = None,
     root: Path | None = None,
+    into: str | None = None,
 ) -> Path:
     """
     Execute a chapter and keep the executed notebook with its results.
@@ -69,6 +70,8 @@ def run(
         Values that replace those of the profile, which makes the profile *custom*.
     root : Path, optional
         Folder of the project; found where left out.
+    into : str, optional
+        Folder of the results of chapters, in place of ``results/PROFILE``.
 
     Returns
     -------
@@ -89,7 +92,7 @@ def run(
     root = root or project_root()
     path = find_chapter(chapter, root)
     chapter = path.stem
-    values = resolve_parameters(chapter, profile, overrides or {}, root)
+    values = resolve_parameters(chapter, profile, overrides or {}, root, into=into)
     folder = root / Path(values[RESULTS]).expanduser()
     failed = folder.with_name(f"{folder.name}.failed.ipynb")
     defaults = read_parameters(path)().model_dump()

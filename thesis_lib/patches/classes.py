@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from saltearth import PRESETS, make_class_patches
@@ -15,6 +16,8 @@ from thesis_lib.patches.batches import PatchBatches, salt_labels
 from thesis_lib.patches.labels import LabelledPatches
 from thesis_lib.patches.volumes import Data, Volumes
 from thesis_lib.patching import check_axes, check_patches
+
+_AT_ONCE = 256  # images that are compared with all others
 
 
 @dataclass(frozen=True)
@@ -114,18 +117,20 @@ class EarthClasses:
 
     def train(self, seed: int) -> LabelledPatches:  # noqa: ARG002
         """Patches to train on."""
-        return self._make(self.first)
+        return _make_classes(self, self.first)
 
     def test(self, seed: int) -> LabelledPatches:  # noqa: ARG002
         """Patches of other earths."""
-        return self._make(self.first + 1)
+        return _make_classes(self, self.first + 1)
 
     def validation(self, seed: int) -> None:
         """No patches: nothing is chosen by them."""
 
-    def _make(self, seed: int) -> LabelledPatches:
-        how: dict[str, Any] = {"preset": self.preset, "shape": self.shape, "patch": self.patch}
-        return LabelledPatches(*make_class_patches(**how, n_per_class=self.n_per_class, seed=seed))
+
+@lru_cache(maxsize=2)  # those to train and to test on: every network asks for both
+def _make_classes(source: EarthClasses, seed: int) -> LabelledPatches:
+    how: dict[str, Any] = {"preset": source.preset, "shape": source.shape, "patch": source.patch}
+    return LabelledPatches(*make_class_patches(**how, n_per_class=source.n_per_class, seed=seed))
 
 
 @dataclass(frozen=True)
@@ -139,31 +144,37 @@ class LandmassBlock:
         As in :func:`saltvolumes.open_landmass`.
     block, n_dropped
         As in :func:`saltvolumes.split_blocks`: neighbours are nearly the same images.
+    max_correlation : float
+        Images to train on that correlate more with one to test on are left out as well.
 
     Raises
     ------
     TypeError, ValueError
-        If the release is unknown, or a number is not a whole one of 0 or more.
+        If the release is unknown, a number is not a whole one of 0 or more, or the correlation
+        does not lie in [-1, 1].
     """
 
     root: str
     release: int = 1
     block: int = 0
     n_dropped: int = 40
+    max_correlation: float = 0.4
 
     def __post_init__(self) -> None:
         check_choice("release", self.release, SHAPES)
         check_count("block", self.block, low=0)
         check_count("n_dropped", self.n_dropped, low=0)
+        check_range("max_correlation", self.max_correlation, low=-1, high=1)
 
     def identify(self) -> dict[str, Any]:
         """What the key of a task covers: content in place of the path."""
         content = _read_landmass(self.root, self.release)[0].content_hash
-        return {"content": content, "block": [self.block, self.n_dropped]}
+        return {"content": content, "block": [self.block, self.n_dropped, self.max_correlation]}
 
     def train(self, seed: int) -> LabelledPatches:  # noqa: ARG002
-        """Images outside the block, and not near it."""
-        return self._split()[0]
+        """Images outside the block that are neither near it nor like one of it."""
+        images, others = self._split()
+        return images.take(find_likeness(images, others) <= self.max_correlation)
 
     def test(self, seed: int) -> LabelledPatches:  # noqa: ARG002
         """Images of the block."""
@@ -178,6 +189,14 @@ class LandmassBlock:
             images.labels, block=self.block, numbers=numbers, n_dropped=self.n_dropped
         )
         return images.take(train), images.take(test)
+
+
+def find_likeness(patches: LabelledPatches, others: LabelledPatches) -> NDArray[np.float32]:
+    """Largest correlation of each patch with one of others, (n,) in [-1, 1]."""
+    these, those = (part.tensors().flatten(1) for part in (patches, others))
+    largest = [(these @ part.T).amax(dim=1) for part in torch.split(those, _AT_ONCE)]
+    found: NDArray[np.float32] = (torch.stack(largest).amax(dim=0) / these.shape[1]).numpy()
+    return found
 
 
 PatchSource = SaltPatches | EarthClasses | LandmassBlock

@@ -7,8 +7,6 @@ inside ``with thesis_style():``.
 """
 
 from thesis_lib.plotting._style import thesis_style as thesis_style
-from thesis_lib.plotting.curves import plot_accuracy as plot_accuracy
-from thesis_lib.plotting.curves import plot_cam_tests as plot_cam_tests
 from thesis_lib.plotting.curves import plot_histories as plot_histories
 from thesis_lib.plotting.curves import plot_statistics as plot_statistics
 from thesis_lib.plotting.diagrams import plot_network as plot_network

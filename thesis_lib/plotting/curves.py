@@ -1,4 +1,4 @@
-"""Curves: histories, statistics of sections, accuracy of classifiers, tests of activation maps."""
+"""Curves: histories, and statistics of sections."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from saltvolumes._checks import check_choice, check_range
+from saltvolumes._checks import check_choice
 from thesis_lib.plotting._layout import PAGE_WIDTH, add_legend, new_panels
 from thesis_lib.plotting._style import RED, series_styles, thesis_style
 
@@ -153,119 +153,4 @@ def plot_statistics(volumes: Mapping[str, xr.Dataset], *, reference: str | None 
         ax.grid()
     corner.set_axis_off()
     corner.legend(*panels[0].get_legend_handles_labels(), loc="center left", frameon=False)
-    return fig
-
-
-@thesis_style()
-def plot_accuracy(
-    by_confidence: Mapping[str, pd.DataFrame],
-    by_fraction: Mapping[str, pd.DataFrame],
-    *,
-    threshold: float,
-) -> Figure:
-    """
-    Draw the accuracy of classifiers against their confidence and against the fraction of salt.
-
-    Parameters
-    ----------
-    by_confidence : mapping of label to DataFrame
-        One row per bin: mean ``confidence`` and ``accuracy``, from 0 to 1, and ``count`` of
-        patches. On the diagonal confidence is calibrated.
-    by_fraction : mapping of label to DataFrame
-        The same with ``fraction``, of salt in a patch, in place of ``confidence``.
-    threshold : float
-        Fraction above which a patch is salt.
-
-    Returns
-    -------
-    Figure
-        One column each; below, the patches behind every bin.
-
-    Raises
-    ------
-    ValueError
-        If the threshold lies outside [0, 1].
-    KeyError
-        If a table lacks a column.
-    """
-    percent = 100 * check_range("threshold", threshold, low=0.0, high=1.0)
-    sides = {"confidence": by_confidence, "fraction": by_fraction}
-    styles = series_styles([*by_confidence, *by_fraction])
-    fig = plt.figure(figsize=(PAGE_WIDTH, 3.6))
-    grid = fig.subplots(2, 2, sharex="col", sharey="row", height_ratios=[3, 1])
-    for (ax, counts), (column, tables) in zip(grid.T, sides.items(), strict=True):
-        for name, table in tables.items():
-            x = 100 * table[column]
-            ax.plot(x, 100 * table["accuracy"], **styles[name], linewidth=1.2)
-            counts.plot(x, table["count"], **styles[name], linewidth=0.8, markersize=3)
-    for ax in grid.flat:
-        ax.grid()
-    for ax in grid[:, 1]:
-        ax.axvline(percent, color=RED, linestyle="dashed", label=f"threshold {percent:g} %")
-    grid[0, 0].axline((100, 100), slope=1, color="0.6", linewidth=0.8, zorder=0, label="calibrated")
-    for ax in grid[0]:
-        ax.legend(handles=ax.lines[-1:], loc="lower right")
-    grid[0, 0].set(ylabel="accuracy (%)", ylim=(-3, 103))
-    grid[1, 0].set(xlabel="confidence (%)", ylabel="patches", yscale="log")
-    grid[1, 1].set(xlabel="salt in the patch (%)")
-    add_legend(fig, styles.values())
-    return fig
-
-
-@thesis_style()
-def plot_cam_tests(
-    fractions: NDArray[np.floating],
-    deletion: Mapping[str, NDArray[np.floating]],
-    insertion: Mapping[str, NDArray[np.floating]],
-    cascade: Mapping[str, Mapping[str, NDArray[np.floating]]],
-) -> Figure:
-    """
-    Draw the tests of class activation maps: do they find what decides, do they need the weights?
-
-    Parameters
-    ----------
-    fractions : array of shape (m,)
-        Fraction of pixels deleted or inserted, from 0 to 1.
-    deletion, insertion : mapping of label to array of shape (n, m)
-        Probability of the class for each patch, in the order of a map or a random one.
-    cascade : mapping of label to mapping of part to array of shape (n,)
-        Correlation of the maps with those of the intact network after randomising each part and
-        all before it, from the head down.
-
-    Returns
-    -------
-    Figure
-        Three panels; a label has one colour in all. Lines and large markers are means over
-        patches, bands hold the middle half of the patches, small dots are patches.
-
-    Raises
-    ------
-    ValueError
-        If the curves do not fit the fractions.
-    """
-    styles = series_styles([*deletion, *insertion, *cascade], markers=False)
-    fig, panels = plt.subplots(1, 3, figsize=(PAGE_WIDTH, 2.9))
-    tests = {"deletion": ("deleted", deletion), "insertion": ("inserted", insertion)}
-    for ax, (title, (verb, curves)) in zip(panels[:2], tests.items(), strict=True):
-        for name, curve in curves.items():
-            ax.plot(100 * fractions, curve.mean(axis=0), **styles[name])
-            bounds = np.quantile(curve, (0.25, 0.75), axis=0)
-            ax.fill_between(100 * fractions, *bounds, **styles[name], alpha=0.15, linewidth=0)
-        ax.set(title=title, xlabel=f"pixels {verb} (%)", xlim=(0, 100), ylim=(-0.02, 1.02))
-        ax.grid()
-    panels[0].set_ylabel("probability of the class")
-    panels[1].tick_params(labelleft=False)
-    ax = panels[2]
-    for number, (name, parts) in enumerate(cascade.items()):
-        lines = np.arange(len(parts)) + 0.22 * (number - (len(cascade) - 1) / 2)
-        for line, values in zip(lines, parts.values(), strict=True):
-            dots = {"s": 8, "alpha": 0.3, "linewidth": 0}
-            ax.scatter(values, np.full(len(values), line), **styles[name], **dots)
-        means = [values.mean() for values in parts.values()]
-        ax.plot(means, lines, "o-", **styles[name], linewidth=1.0)
-        ax.set(yticks=range(len(parts)), yticklabels=parts, ylim=(len(parts) - 0.5, -0.5))
-    ax.axvline(0, color="0.4", linewidth=0.8)
-    ax.set(title="randomised so far", xlabel="correlation with the intact map")
-    ax.grid(axis="y")
-    add_legend(fig, styles.values())
     return fig

@@ -27,19 +27,16 @@ from thesis_lib.plotting._style import (
 
 SCORE_LABELS = {"dice": "Dice", "perimetric_similarity": "perimetric similarity (PS)"}
 MEASURE_LABELS = {
-    "bodies": "salt bodies",
     "boundary_f1": "F1 of the salt boundary",
     "correlation": "correlation with input",
     "label_kept": "label kept (fraction)",
     "explained": "variance read out (R²)",
     "modification": "modification (1 − SSIM)",
-    "nearest": "relative distance to nearest data patch",
+    "deficit_db": "deficit within the data's band (dB)",
     "noise_db": "noise above the data's band (dB)",
-    "one_body": "one salt body (fraction)",
     "prior": "roughness (patch: 1.1)",
     "probe": "average precision of the mask",
-    "sharpness": "contour sharpness",
-    "sparsity": "gradient sparsity",
+    "sharpness": "sharpness of the contour (dB)",
     "spectral_distance_db": "spectral distance (dB)",
 }
 _LIMITS = {  # what measures can be: intervals that assume a normal distribution ignore it

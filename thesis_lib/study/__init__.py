@@ -1,5 +1,7 @@
 """Studies: tasks keyed by content, resumed, spread over workers; tables and claims."""
 
+from thesis_lib.study.admission import MeasureData as MeasureData
+from thesis_lib.study.attribution import Explain as Explain
 from thesis_lib.study.claims import decide as decide
 from thesis_lib.study.claims import read_claims as read_claims
 from thesis_lib.study.classification import INITIALISATIONS as INITIALISATIONS

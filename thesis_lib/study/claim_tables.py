@@ -30,7 +30,7 @@ ENTRY_NAMES = NAMES["losses"] | NAMES["initialisations"] | NAMES["others"]
 ENTRY_NAMES |= {
     f"{initialisation} {depth}": f"{name}, {words}"
     for initialisation, name in NAMES["initialisations"].items()
-    for depth, words in NAMES["depths"].items()
+    for depth, words in (NAMES["depths"] | NAMES["regions"]).items()
 }
 _EFFECT = "Effect [95 % bounds]"
 

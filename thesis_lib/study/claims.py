@@ -31,8 +31,8 @@ MIN_AUC = 0.9  # for known things, which a measure has to tell apart before it d
 
 # Measures that end at 0 and 1, where they cannot spread.
 FRACTIONS = (
-    *("dice", "perimetric_similarity", "surface_dice", "accuracy", "auc", "body", "recognised"),
-    *("one_body", "boundary_f1"),
+    *("dice", "perimetric_similarity", "surface_dice", "auc", "body", "recognised"),
+    "boundary_f1",
 )
 
 Differences = np.ndarray[Any, np.dtype[np.float64]]

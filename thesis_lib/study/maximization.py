@@ -1,11 +1,10 @@
 """Activation maximization of a classifier: images that excite its classes, and their measures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -15,22 +14,33 @@ from thesis_lib.model import SaltClassifier
 from thesis_lib.patches import LabelledPatches
 from thesis_lib.study.classification import Classify
 from thesis_lib.study.judging import check_explanation, load_network, pick_device, predict_salt
-from thesis_lib.study.segmentation import Train
+from thesis_lib.study.segmentation import THRESHOLD, Train
 from thesis_lib.study.tasks import Outcome, Parents, Task, save_tensors
-from thesis_lib.xai import Fourier, Phase, Pixels, Robustness, class_logit, maximize, measures
+from thesis_lib.xai import (
+    Fourier,
+    Phase,
+    Pixels,
+    Robustness,
+    class_logit,
+    class_margin,
+    maximize,
+    measures,
+)
+from thesis_lib.xai._hooks import activate
 from thesis_lib.xai.images import Parametrization
 
-IMAGE_KINDS = ("fourier", "pixels", "phase")
+IMAGE_KINDS = ("phase", "fourier", "pixels")
+OBJECTIVES = {"logit": class_logit, "margin": class_margin}
+LAYERS = ("stem", "block1", "block2", "block3", "block4")
+N_SHOWN = 4  # images of an ascent that a figure shows at most
 BATCH = 64  # images that a network only looks at, at once
 MAX_JITTER_PX, JITTER_FRACTION = 8.0, 1 / 8  # the fraction is of the shorter side of an image
-
-Groups = Sequence[tuple[Tensor, Tensor]]  # rows of images, rows of the patches to compare with
 
 
 @dataclass(frozen=True)
 class Maximize(Task):
     """
-    Maximise the logits of classes of one network for several seeds, and measure the images.
+    Maximise an objective for classes of one network from several starts, and measure the images.
 
     Images are compared with the test patches of the network, its *data*. Those without a spectrum,
     such as constant ones, are left out.
@@ -45,21 +55,23 @@ class Maximize(Task):
         One image per class and seed.
     classes : tuple of int
         Positions of the classes in those of the network.
-    steps, lr, snapshots
+    steps, lr
         As in :func:`thesis_lib.xai.maximize`.
-    image : {"fourier", "pixels", "phase"}
+    image : {"phase", "fourier", "pixels"}
         How images are written; ``"phase"`` has the mean magnitude spectrum of the data.
     robust : bool
         Whether images are moved at each step: by 8 pixels, or an eighth of the shorter side where
         that is less, by a tenth in size and by 10 degrees.
+    objective : {"logit", "margin"}
+        The logit of a class, or what it exceeds the largest other one by.
     precision : {"auto", "bf16-mixed", "32-true"}
         ``"auto"`` becomes what it means on this machine. Measures are always in float32.
 
     Raises
     ------
     TypeError, ValueError
-        If ``image`` or ``precision`` is unknown, AM seeds or classes are empty or contain
-        duplicates, or a number is not in its range.
+        If ``image``, ``objective`` or ``precision`` is unknown, AM seeds or classes are empty or
+        contain duplicates, or a number is not in its range.
     """
 
     network: Classify
@@ -68,21 +80,24 @@ class Maximize(Task):
     classes: tuple[int, ...]
     steps: int = 256
     lr: float = 0.05
-    image: str = "fourier"
+    image: str = "phase"
     robust: bool = True
-    snapshots: tuple[int, ...] = ()
+    objective: str = "logit"
     precision: str = "auto"
+    recorded_rows: ClassVar[Mapping[str, int]] = {"images": N_SHOWN}
 
     def __post_init__(self) -> None:
         check_choice("image", self.image, IMAGE_KINDS)
+        check_choice("objective", self.objective, tuple(OBJECTIVES))
         check_explanation(self, am_seeds=self.am_seeds, classes=self.classes)
         check_range("lr", self.lr, low=0, exclusive=True)
 
     @property
     def title(self) -> str:
-        """Kind of image, and network."""
+        """Objective, kind of image, and network."""
         robust = "robust" if self.robust else "naive"
-        return f"Maximize {self.image}, {robust}, {self.network.title.removeprefix('Classify, ')}"
+        network = self.network.title.removeprefix("Classify, ")
+        return f"Maximize {self.objective}, {self.image}, {robust}, {network}"
 
     def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:
         """
@@ -92,45 +107,48 @@ class Maximize(Task):
         -------
         dict
             ``images``: one record per image, sorted by class, then by AM seed: ``class`` (its
-            name), ``am_seed`` and
-
-            - ``value``, ``probability``: logit of the class, and its softmax;
-            - ``spectral_distance_db``: log-spectral distance to the data of the class;
-            - ``noise_db``: the same to all data, above their band and counting only what exceeds
-              them; None where the band reaches to the highest frequency;
-            - ``sparsity``: of the gradient (Hoyer);
-            - ``nearest``: distance in the latent space to the nearest patch of the class, over
-              that among such patches; ``nearest_patch``: row of that patch in the data;
-            - ``sharpness``, ``bodies``: of the contour that the judge sees, and how many bodies;
-              None without a judge.
+            name), ``am_seed``, ``value``, the objective, ``nearest_patch``, the row in the data of
+            a similar patch of the class (by the latent space; each patch once), and the measures
+            of `measure_images`. ``paths``: for every class and layer, the mean ``similarity`` of
+            the images' path to that of data (`measures.path_similarity`).
 
             ``images.safetensors`` holds ``images`` (n, 1, H, W), z-scored as the network sees
-            them, ``history`` (n, steps), the logit before each step, of the moved image, and
-            ``snapshots.STEP``.
+            them, and ``history`` (n, steps), the objective before each step, of the moved image.
         """
         data = self.network.patches.test(self.network.seed)
-        rows = _find_rows(parents["network"].scores["classes"], self.classes, data)
+        names = parents["network"].scores["classes"]
+        rows = find_rows(names, self.classes, data, low=len(self.am_seeds))
         model = load_network(parents["network"], self.precision)
         found = maximize(
             model,
-            [class_logit(k) for k in self.classes],
+            [OBJECTIVES[self.objective](k) for k in self.classes],
             data.images.shape[1:],
             seeds=self.am_seeds,
             steps=self.steps,
             lr=self.lr,
             image=self._parametrize(data),
             robustness=self._move(data) if self.robust else None,
-            snapshots=self.snapshots,
             precision=self.precision,
         )
         labels = torch.tensor(self.classes).repeat_interleave(len(self.am_seeds))
-        groups = [((labels == k).nonzero()[:, 0], rows[k]) for k in self.classes]
-        table = _measure(model, found.images, labels, data, parents.get("judge"), groups)
-        table.insert(1, "am_seed", found.seeds)
-        snapshots = {f"snapshots.{step}": images for step, images in found.snapshots.items()}
-        tensors = {"images": found.images, "history": found.history, **snapshots}
-        save_tensors(folder / "images.safetensors", tensors)
-        return {"images": table.to_dict("records"), "data": {"test": data.content_hash}}
+        nearest, paths = self._compare(model, found.images, labels, data, rows)
+        columns = {
+            "class": [names[k] for k in labels],
+            "am_seed": found.seeds,
+            "value": found.values.cpu().numpy(),
+            "nearest_patch": nearest.numpy(),
+        }
+        threshold = getattr(self.network.patches, "threshold", None)
+        judge = parents.get("judge")
+        measured = measure_images(found.images, labels, data, judge=judge, threshold=threshold)
+        save_tensors(
+            folder / "images.safetensors", {"images": found.images, "history": found.history}
+        )
+        return {
+            "images": pd.DataFrame(columns).join(measured).to_dict("records"),
+            "paths": [{"class": names[k], **path} for k, path in paths],
+            "data": {"test": data.content_hash},
+        }
 
     def _parametrize(self, data: LabelledPatches) -> Parametrization:
         if self.image == "phase":
@@ -141,121 +159,130 @@ class Maximize(Task):
         shorter = min(data.images.shape[1:])
         return Robustness(jitter_px=min(MAX_JITTER_PX, JITTER_FRACTION * shorter))
 
+    def _compare(
+        self,
+        model: SaltClassifier,
+        images: Tensor,
+        labels: Tensor,
+        data: LabelledPatches,
+        rows: Mapping[int, Tensor],
+    ) -> tuple[Tensor, list[tuple[int, dict[str, Any]]]]:
+        """Nearest patch of each image, and how similar the paths of each class are."""
+        of_images, of_data = (read_layers(model, x) for x in (images, data.tensors()))
+        nearest = torch.empty(len(images), dtype=torch.int64)
+        paths = []
+        for k in self.classes:
+            mine, others = labels == k, torch.from_numpy(data.labels) != k
+            latent = [torch.cat([*part.values()][1:], dim=1) for part in (of_images, of_data)]
+            nearest[mine] = rows[k][measures.match_patches(latent[0][mine], latent[1][rows[k]])]
+            for layer in LAYERS:
+                own, other = (of_data[layer][part] for part in (rows[k], others))
+                similarity = measures.path_similarity(of_images[layer][mine], own, other).mean()
+                paths.append((k, {"layer": layer, "similarity": float(similarity)}))
+        return nearest, paths
 
-def measure_data(
-    network: Outcome, *, judge: Outcome | None, n_per_class: int, seed: int
+
+def measure_images(
+    images: Tensor,
+    labels: Tensor,
+    data: LabelledPatches,
+    *,
+    judge: Outcome | None,
+    threshold: float | None = None,
 ) -> pd.DataFrame:
     """
-    Measure data as if they were images of their class: the control of the others.
+    Measure images by what does not depend on the network that made them.
 
     Parameters
     ----------
-    network : Outcome
-        Of a `Classify`; its test patches are measured, each against the others of its class.
+    images : Tensor of shape (n, 1, H, W)
+        Z-scored.
+    labels : int64 Tensor of shape (n,)
+        The class that each is an image of.
+    data : LabelledPatches
+        Patches to compare with.
     judge : Outcome or None
         Of the `Train` that finds salt in them.
-    n_per_class : int
-        Patches drawn from each class that there is.
-    seed : int
-        Decides which.
+    threshold : float, optional
+        Fraction of salt above which a patch is salt.
 
     Returns
     -------
     DataFrame
-        As the records of `Maximize`, with ``patch``, the row in the data, for ``am_seed``.
+        One row per image:
+
+        - ``noise_db``: what its spectrum exceeds that of the data by, above their band; NaN where
+          the band reaches to the highest frequency; ``deficit_db``: what it lacks within the band;
+        - ``contour``, ``body``: whether the judge sees a contour, and one body;
+          ``sharpness``: of that contour in dB, NaN without one;
+        - ``recognised``: whether the judge sees salt in a larger fraction than the threshold, or
+          not, as the class says.
+
+        The last four are NaN without a judge; ``recognised`` with other classes than background
+        and salt, too.
+    """
+    images, patches = images.cpu(), data.tensors()
+    patches = patches[measures.has_spectrum(patches)]
+    limit = measures.band_limit(patches)
+    lacking = measures.log_spectral_distance(images, patches, below=limit, side="deficit")
+    table = {"noise_db": measure_noise(images, patches, limit), "deficit_db": lacking}
+    unknown = torch.full((len(images),), torch.nan)
+    table |= dict.fromkeys(("contour", "body", "sharpness", "recognised"), unknown)
+    if judge is not None:
+        masks = find_salt(judge, images)
+        table |= {
+            "contour": measures.has_contour(masks),
+            "body": measures.has_body(masks),
+            "sharpness": measures.contour_sharpness(images, masks),
+        }
+        if threshold is not None and data.classes == ("background", "salt"):
+            table["recognised"] = call_salt(masks, threshold) == labels.bool()
+    return pd.DataFrame({name: column.double().numpy() for name, column in table.items()})
+
+
+def find_salt(judge: Outcome, images: Tensor) -> Tensor:
+    """Salt (n, 1, H, W), bool on the CPU, that a segmentation network sees in z-scored images."""
+    return (predict_salt(judge, images.to(pick_device())) > THRESHOLD).cpu()
+
+
+def call_salt(masks: Tensor, threshold: float) -> Tensor:
+    """Whether salt fills a larger fraction of masks (n, 1, H, W) than a threshold."""
+    return masks.double().mean(dim=(1, 2, 3)) > threshold
+
+
+def find_rows(
+    names: Sequence[str], classes: Sequence[int], data: LabelledPatches, *, low: int = 2
+) -> dict[int, Tensor]:
+    """
+    Find the rows of the data of each class, without patches that have no spectrum.
 
     Raises
     ------
     ValueError
-        If there are fewer than three patches of a class, or than asked for.
+        If there is no such class, or fewer than two rows or ``low`` of it.
     """
-    data = network.task.patches.test(network.task.seed)
-    rows = _find_rows(network.scores["classes"], np.unique(data.labels).tolist(), data, low=3)
-    rng = np.random.default_rng(seed)
-    drawn = [
-        rng.permutation(others)[: check_count("n_per_class", n_per_class, high=len(others))]
-        for others in rows.values()
-    ]
-    patches = torch.from_numpy(np.sort(drawn).flatten())
-    labels = torch.from_numpy(data.labels)[patches]
-    groups = [
-        (torch.tensor([i]), rows[k][rows[k] != patch])
-        for i, (k, patch) in enumerate(zip(labels.tolist(), patches, strict=True))
-    ]
-    model = load_network(network, "32-true")
-    table = _measure(model, data.tensors()[patches], labels, data, judge, groups)
-    table.insert(1, "patch", patches.numpy())
-    return table
-
-
-def _find_rows(
-    names: Sequence[str], classes: Sequence[int], data: LabelledPatches, *, low: int = 2
-) -> dict[int, Tensor]:
-    """Rows of the data of each class, as many as it takes at least."""
     signal = measures.has_spectrum(data.tensors())
     rows = {}
     for k in classes:
         check_count("class", k, low=0, high=len(names) - 1)
         rows[k] = (signal & (torch.from_numpy(data.labels) == k)).nonzero()[:, 0]
-        check_count(f"number of patches of class {names[k]!r}", len(rows[k]), low=low)
+        check_count(f"number of patches of class {names[k]!r}", len(rows[k]), low=max(low, 2))
     return rows
 
 
-def _measure(
-    model: SaltClassifier,
-    images: Tensor,
-    labels: Tensor,
-    patches: LabelledPatches,
-    judge: Outcome | None,
-    groups: Groups,
-) -> pd.DataFrame:
-    """One row per image (n, 1, H, W) of class ``labels`` (n,), each in one of the groups."""
-    data = patches.tensors().to(pick_device())
-    images = images.to(data)
-    latent, logits = _read_network(model, images)
-    data_latent, _ = _read_network(model, data)
-    distance, nearest = torch.empty(2, len(images), dtype=torch.float64)
-    patch = torch.empty(len(images), dtype=torch.int64)
-    for rows, others in groups:
-        distance[rows] = measures.log_spectral_distance(images[rows], data[others]).cpu()
-        found, position = measures.nearest_distance(latent[rows], data_latent[others])
-        nearest[rows], patch[rows] = found.double().cpu(), others[position.cpu()]
-    every = torch.arange(len(images))
-    columns = {
-        "nearest_patch": patch,
-        "value": logits[every, labels],
-        "probability": logits.softmax(dim=1)[every, labels],
-        "spectral_distance_db": distance,
-        "noise_db": _measure_noise(images, data[measures.has_spectrum(data)]),
-        "sparsity": measures.gradient_sparsity(images),
-        "nearest": nearest,
-        **_find_bodies(images, judge),
-    }
-    table = pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})
-    table.insert(0, "class", [patches.classes[k] for k in labels])
-    return table
-
-
 @torch.no_grad()
-def _read_network(model: SaltClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Latent representations (n, C) and logits (n, n_classes) of images, in float32."""
-    latent = torch.cat([model.latent(batch) for batch in torch.split(images, BATCH)])
-    return latent, model.head(latent)
+def read_layers(model: SaltClassifier, images: Tensor) -> dict[str, Tensor]:
+    """Mean (n, C) of each channel over the patch, on the CPU in float32, for each of `LAYERS`."""
+    parts: list[list[Tensor]] = []
+    for batch in torch.split(images.to(pick_device()), BATCH):
+        maps = [activate(model, LAYERS[0], batch, precision="32-true"), *model.features(batch)]
+        parts.append([each.mean(dim=(2, 3)).cpu() for each in maps])
+    joined = [torch.cat(each) for each in zip(*parts, strict=True)]
+    return dict(zip(LAYERS, joined, strict=True))
 
 
-def _measure_noise(images: Tensor, data: Tensor) -> Tensor:
+def measure_noise(images: Tensor, data: Tensor, limit: float) -> Tensor:
     """Log-spectral excess above the band of data; NaN where nothing lies above."""
-    limit = measures.band_limit(data)
     if limit >= measures.spectrum(data[:1])[0][-1]:
         return torch.full((len(images),), torch.nan)
-    return measures.log_spectral_distance(images, data, above=limit, excess=True)
-
-
-def _find_bodies(images: Tensor, judge: Outcome | None) -> dict[str, Tensor]:
-    """Sharpness and number of the bodies that a judge sees."""
-    if judge is None:
-        unknown = torch.full((len(images),), torch.nan)
-        return {"sharpness": unknown, "bodies": unknown}
-    probability = predict_salt(judge, images)
-    bodies = measures.count_bodies(probability).double()
-    return {"sharpness": measures.contour_sharpness(images, probability), "bodies": bodies}
+    return measures.log_spectral_distance(images, data, above=limit, side="excess")

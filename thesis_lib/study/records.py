@@ -1,8 +1,9 @@
 """
 Records: finished runs without their weights, small enough for a repository.
 
-A record is a folder with the scores of a run, its history, the sections that it predicted, and the
-same of its parents. It takes the place of the run wherever only scores and figures are asked for.
+A record is a folder with the scores of a run, its tables, the sections that it predicted and the
+tensors that figures show, as bytes; its parents have records of their own. It takes the place of
+the run wherever only scores and figures are asked for.
 """
 
 import json
@@ -17,8 +18,9 @@ import xarray as xr
 from saltvolumes._checks import check_choice
 from saltvolumes._files import replace_when_done
 from thesis_lib._json import DAMAGE, in_one_line, write_json
+from thesis_lib.study.classification import WEIGHTS
 from thesis_lib.study.segmentation import SECTIONS
-from thesis_lib.study.tasks import CONFIG, HISTORY, Outcome, Task, build_task
+from thesis_lib.study.tasks import CONFIG, Outcome, build_task, save_tensors
 
 RECORD = "record.json"
 CHOICES = ("same", "any", "none")
@@ -28,7 +30,7 @@ _OWN = ("scores", "seconds")  # what a record adds to the description of a task
 
 def write_records(folder: Path, outcomes: Iterable[Outcome]) -> None:
     """
-    Write the records of runs, each into a folder that is named after its key.
+    Write the records of runs and of what they started from, each once, named after its key.
 
     Runs on files of a user are left out: their paths and contents are nobody else's.
 
@@ -36,20 +38,15 @@ def write_records(folder: Path, outcomes: Iterable[Outcome]) -> None:
     ----------
     folder : Path
         Created where it is missing. A record that it has already is left as it is; one of the same
-        task by other code is replaced.
+        task by other code goes as soon as no other record rests on it.
     outcomes : iterable of Outcome
         Finished runs, or records of such.
     """
-    outcomes = [outcome for outcome in outcomes if not _rests_on_files(outcome.task)]
-    known = read_records(folder)
+    names = {found.task.key: found.folder.name for found in read_records(folder).values()}
     for outcome in outcomes:
-        key = outcome.task.key
-        old = known[key].folder if key in known else None
-        if old is not None and (old.name == key or (outcome.folder / RECORD).exists()):
-            continue
-        _write_record(folder / key, outcome)
-        if old is not None:
-            shutil.rmtree(old)
+        if not _rests_on_files(outcome.task):
+            _write_record(folder, outcome, names)
+    _remove_replaced(folder)
 
 
 def read_records(folder: Path, *, choice: str = "any") -> dict[str, Outcome]:
@@ -77,23 +74,22 @@ def read_records(folder: Path, *, choice: str = "any") -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
     if check_choice("records", choice, CHOICES) == "none":
         return found
-    for path in sorted(folder.glob(f"*/{RECORD}")):
-        content = _read_content(path)
-        try:
-            task = build_task(content["task"], content["fields"])
-        except DAMAGE:  # of another version
-            continue
-        if _rests_on_files(task) or (task.key in found and path.parent.name != task.key):
-            continue
-        outcome = _read_record(path.parent, task)
-        if choice == "any" or not is_of_other_code(outcome):
-            found[task.key] = outcome
+    for outcome in _list_records(folder):
+        key = outcome.task.key
+        is_newest = key not in found or outcome.folder.name == key
+        if is_newest and (choice == "any" or not is_of_other_code(outcome)):
+            found[key] = outcome
     return found
 
 
 def is_record(outcome: Outcome) -> bool:
     """Whether an outcome was read from a record."""
     return (outcome.folder / RECORD).exists()
+
+
+def has_weights(outcome: Outcome) -> bool:
+    """Whether the weights of a network are there: runs have them, records do not."""
+    return (outcome.folder / WEIGHTS).exists()
 
 
 def is_of_other_code(outcome: Outcome) -> bool:
@@ -112,16 +108,21 @@ def _rests_on_files(value: Any) -> bool:
     return any(_rests_on_files(getattr(value, item.name)) for item in fields(value))
 
 
-def _write_record(folder: Path, outcome: Outcome) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, parent in outcome.parents.items():
-        _write_record(folder / name, parent)
-    if (outcome.folder / HISTORY).exists():
-        shutil.copyfile(outcome.folder / HISTORY, folder / HISTORY)
+def _write_record(folder: Path, outcome: Outcome, names: dict[str, str]) -> str:
+    """Write a record after those of its parents; ``names`` has the folders by key, and gets it."""
+    key = outcome.task.key
+    if key in names and (names[key] == key or is_record(outcome)):
+        return names[key]
+    parents = {name: _write_record(folder, each, names) for name, each in outcome.parents.items()}
+    place = folder / (_find_name(outcome) or key)
+    place.mkdir(parents=True, exist_ok=True)
+    for table in outcome.folder.glob("*.csv"):
+        shutil.copyfile(table, place / table.name)
+    _keep_tensors(outcome, place)
     if (outcome.folder / SECTIONS).exists():
         with (
             xr.open_dataset(outcome.folder / SECTIONS, engine="h5netcdf") as sections,
-            replace_when_done(folder / SECTIONS) as partial,
+            replace_when_done(place / SECTIONS) as partial,
         ):
             small = dict.fromkeys(sections.data_vars, _AS_BYTES)
             sections.to_netcdf(partial, engine="h5netcdf", encoding=small)
@@ -130,17 +131,85 @@ def _write_record(folder: Path, outcome: Outcome) -> None:
     else:
         content = json.loads((outcome.folder / CONFIG).read_text(encoding="utf-8"))
         content |= {"scores": outcome.scores, "seconds": outcome.seconds}
-    write_json(folder / RECORD, content, sort_keys=False)  # last: a record with it is whole
+    content["parents"] = parents
+    write_json(place / RECORD, content, sort_keys=False)  # last: a record with it is whole
+    names[key] = place.name
+    return place.name
 
 
-def _read_record(folder: Path, task: Task) -> Outcome:
+def _find_name(outcome: Outcome) -> str | None:
+    """Name of the folder of a record, which states its code; None of a run, or inside another."""
+    inside = (outcome.folder.parent / RECORD).exists()
+    return outcome.folder.name if is_record(outcome) and not inside else None
+
+
+def _keep_tensors(outcome: Outcome, place: Path) -> None:
+    """Copy the tensors of a run, but for weights, with the rows that its task says, as bytes."""
+    for path in outcome.folder.glob("*.safetensors"):
+        if path.name == WEIGHTS:
+            continue
+        if is_record(outcome):
+            shutil.copyfile(path, place / path.name)
+            continue
+        rows = outcome.task.recorded_rows
+        tensors = {
+            name: tensor[: rows.get(name)]
+            for name, tensor in outcome.load_tensors(path.stem).items()
+        }
+        save_tensors(place / path.name, tensors, as_bytes=True)
+
+
+def _remove_replaced(folder: Path) -> None:
+    """Remove records whose task has one that is named after its key, and that no other rests on."""
+    found = {outcome.folder.name: outcome for outcome in _list_records(folder)}
+    while True:
+        used = {each.folder for outcome in found.values() for each in outcome.parents.values()}
+        replaced = [
+            name
+            for name, outcome in found.items()
+            if name != outcome.task.key and outcome.task.key in found and outcome.folder not in used
+        ]
+        if not replaced:
+            return
+        for name in replaced:
+            shutil.rmtree(found.pop(name).folder)
+
+
+def _list_records(folder: Path) -> list[Outcome]:
+    """Read all records whose tasks this version of the library knows."""
+    known: dict[Path, Outcome | None] = {}
+    for path in sorted(folder.glob(f"*/{RECORD}")):
+        _read_record(path.parent, known)
+    found = (known[path] for path in sorted(known) if path.parent == folder)
+    return [each for each in found if each is not None and not _rests_on_files(each.task)]
+
+
+def _read_record(folder: Path, known: dict[Path, Outcome | None]) -> Outcome | None:
+    """Read a record after those of its parents; None where its task is of another version."""
+    if folder in known:
+        return known[folder]
+    known[folder] = None
     content = _read_content(folder / RECORD)
-    parents = {name: _read_record(folder / name, parent) for name, parent in task.parents.items()}
+    try:
+        task = build_task(content["task"], content["fields"])
+    except DAMAGE:
+        return None
     try:
         scores, seconds = dict(content["scores"]), float(content["seconds"])
+        # Until parents had records of their own, theirs lay inside that of the child.
+        home, names = folder.parent, content.get("parents")
+        places = {
+            name: folder / name if names is None else home / names[name] for name in task.parents
+        }
     except DAMAGE as error:
         raise _damage(folder / RECORD, in_one_line(error)) from error
-    return Outcome(task, folder, scores, computed=False, seconds=seconds, parents=parents)
+    parents: dict[str, Outcome] = {}
+    for name, place in places.items():
+        if (parent := _read_record(place, known)) is None:
+            return None
+        parents[name] = parent
+    known[folder] = Outcome(task, folder, scores, computed=False, seconds=seconds, parents=parents)
+    return known[folder]
 
 
 def _read_content(path: Path) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import pandas as pd
+import torch
 from pydantic import ConfigDict, TypeAdapter
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from saltvolumes._files import replace_when_done
@@ -28,6 +29,7 @@ from thesis_lib._sources import hash_sources
 
 CONFIG, SCORES, TIMING, HISTORY = "config.json", "scores.json", "timing.json", "history.csv"
 LIBRARIES = ("edt", "numpy", "scipy", "timm", "torch")  # those whose arithmetic results rest on
+_SCALES, _NOT_A_NUMBER = "scales", 255  # of tensors that are stored as bytes
 version = cache(metadata.version)  # slow to read, and asked for by every key
 
 AnyTask = TypeVar("AnyTask", bound="Task")
@@ -46,6 +48,7 @@ class Task(ABC):
 
     headline: ClassVar[tuple[str, ...]] = ()  # scores for the line that is printed
     title_format: ClassVar[str] = "{0.__class__.__name__}"  # of str.format, with the task
+    recorded_rows: ClassVar[Mapping[str, int]] = {}  # of tensors that a record does not keep whole
     __pydantic_config__ = ConfigDict(extra="forbid")  # of its fields' classes too
 
     def check(self) -> None:  # noqa: B027  most have nothing to refuse
@@ -161,6 +164,8 @@ class Outcome:
         """
         Load ``name.safetensors`` of the run, on the CPU.
 
+        Those of a record hold floats to 1/508 of the range of each tensor.
+
         Raises
         ------
         ValueError
@@ -168,9 +173,12 @@ class Outcome:
         """
         path = self.folder / f"{name}.safetensors"
         try:
-            return load_file(path)
+            with safe_open(path, "pt") as file:
+                scales = json.loads((file.metadata() or {}).get(_SCALES, "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, FileNotFoundError) as error:
             raise damage_error(path, error) from error
+        return tensors | {name: _scale(tensors[name], *scale) for name, scale in scales.items()}
 
 
 def grid(task: AnyTask, **values: Iterable[Any]) -> list[AnyTask]:
@@ -266,11 +274,32 @@ def read_task(folder: Path) -> Any:
         ) from error
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors, whole or not at all."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, as_bytes: bool = False) -> None:
+    """
+    Write tensors as safetensors, whole or not at all.
+
+    With ``as_bytes`` a float takes one byte, and is one of 255 steps from the lowest to the highest
+    value of its tensor; what is not finite becomes NaN.
+    """
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    scales = {}
+    for name in [
+        name for name, tensor in tensors.items() if as_bytes and tensor.is_floating_point()
+    ]:
+        finite = tensors[name][tensors[name].isfinite()].double()
+        low, high = finite.aminmax() if len(finite) else (0.0, 0.0)
+        scales[name] = (float(low), float(high - low) / (_NOT_A_NUMBER - 1) or 1.0)
+        steps = ((tensors[name].double() - low) / scales[name][1]).round()
+        tensors[name] = steps.nan_to_num(*[float(_NOT_A_NUMBER)] * 3).to(torch.uint8)
     with replace_when_done(path) as partial:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, partial)
+        save_file(tensors, partial, {_SCALES: json.dumps(scales)} if scales else None)
         partial.chmod(0o644)  # safetensors makes files that only their owner reads
+
+
+def _scale(steps: Tensor, low: float, step: float) -> Tensor:
+    """Floats that `save_tensors` wrote as bytes."""
+    values = low + step * steps.float()
+    return torch.where(steps == _NOT_A_NUMBER, torch.nan, values)
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -338,8 +367,13 @@ def build_task(name: str, values: Any) -> Task:
     kinds = {kind.__name__: kind for kind in _list_subclasses(Task)}
     if name not in kinds:
         raise ValueError(f"unknown task {name!r}")
-    task: Task = TypeAdapter(kinds[name]).validate_python(values)
+    task: Task = _adapt(kinds[name]).validate_python(values)
     return task
+
+
+@cache
+def _adapt(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _list_subclasses(kind: type) -> list[type]:

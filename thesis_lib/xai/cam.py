@@ -1,13 +1,16 @@
-"""Class activation maps: where a classifier sees what it takes for a class, and tests of them."""
+"""Where a classifier sees what it takes for a class: activation maps, and what changes its mind."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor, nn
 
 from saltvolumes._checks import check_count, check_same_shape
@@ -15,8 +18,8 @@ from thesis_lib._networks import check_images
 from thesis_lib.xai._hooks import frozen, match_network
 from thesis_lib.xai.measures import correlation, find_band
 
-GROUPS = 20  # of pixels that are deleted or inserted together
-MEAN_PX = 31  # odd side of the square whose mean a deleted pixel becomes
+REGIONS = ("band", "interior", "exterior")
+FEATHER_PX = 1.0  # standard deviation of the edge of what is replaced: 2 pixels on either side
 
 
 @dataclass(frozen=True)
@@ -37,29 +40,7 @@ class Cam:
     blocks: tuple[Tensor, ...]
 
 
-@dataclass(frozen=True)
-class Curves:
-    """
-    What `trace_curves` found.
-
-    Attributes
-    ----------
-    fractions : Tensor of shape (21,)
-        Fraction of pixels deleted or inserted, from 0 to 1.
-    deletion, insertion : Tensors of shape (n, 21)
-        Probability of the class as pixels are deleted or inserted, largest values first.
-    deletion_area, insertion_area : Tensors of shape (n,)
-        Areas under the curves. A map that finds what decides has a small and a large one.
-    """
-
-    fractions: Tensor
-    deletion: Tensor
-    insertion: Tensor
-    deletion_area: Tensor
-    insertion_area: Tensor
-
-
-def cam(model: nn.Module, patches: Tensor, class_index: int) -> Cam:
+def cam(model: nn.Module, patches: Tensor, class_index: int, *, against: int | None = None) -> Cam:
     r"""
     Class activation maps :math:`C = \sum_k w_k f_k` of patches [1]_.
 
@@ -76,6 +57,9 @@ def cam(model: nn.Module, patches: Tensor, class_index: int) -> Cam:
         Z-scored, as the network was trained on.
     class_index : int
         The class.
+    against : int, optional
+        Another class: the maps are those of the difference between the two logits, all that the
+        softmax of two classes sees. What both logits have in common decides nothing.
 
     Returns
     -------
@@ -95,10 +79,14 @@ def cam(model: nn.Module, patches: Tensor, class_index: int) -> Cam:
        https://doi.org/10.1109/CVPR.2016.319
     """
     compute_features, head = _split_classifier(model, class_index)
+    if against is not None:
+        check_count("against", against, low=0, high=head.out_features - 1)
     patches = match_network(check_images("patches", patches), model)
     with frozen(model), torch.no_grad():
         features = compute_features(patches.to(head.weight.dtype))
-        weights = head.weight[class_index].to(patches.dtype)
+        weights = head.weight[class_index]
+        if against is not None:
+            weights = weights - head.weight[against]
         sizes = [maps.shape[1] for maps in features]
         if sum(sizes) != head.in_features:
             raise ValueError(
@@ -107,7 +95,9 @@ def cam(model: nn.Module, patches: Tensor, class_index: int) -> Cam:
             )
         blocks = tuple(
             torch.einsum("k,nkhw->nhw", part, maps.to(patches.dtype))[:, None]
-            for part, maps in zip(torch.split(weights, sizes), features, strict=True)
+            for part, maps in zip(
+                torch.split(weights.to(patches.dtype), sizes), features, strict=True
+            )
         )
         size = tuple(patches.shape[2:])
         large = [F.interpolate(block, size=size, mode="bilinear") for block in blocks]
@@ -116,7 +106,7 @@ def cam(model: nn.Module, patches: Tensor, class_index: int) -> Cam:
 
 @torch.inference_mode(False)  # a copy made in it could not be explained
 def randomize_cascade(
-    model: nn.Module, patches: Tensor, class_index: int, *, seed: int
+    model: nn.Module, patches: Tensor, class_index: int, *, against: int | None = None, seed: int
 ) -> dict[str, Tensor]:
     """
     Sanity check: how similar a map stays as weights are destroyed from the head down [1]_.
@@ -126,7 +116,7 @@ def randomize_cascade(
 
     Parameters
     ----------
-    model, patches, class_index
+    model, patches, class_index, against
         As for `cam`. The model stays as it is.
     seed : int
         Decides the shuffles.
@@ -148,68 +138,23 @@ def randomize_cascade(
        https://arxiv.org/abs/1810.03292
     """
     generator = torch.Generator().manual_seed(check_count("seed", seed, low=0))
-    intact = cam(model, patches, class_index).maps
+    intact = cam(model, patches, class_index, against=against).maps
     shuffled = copy.deepcopy(model)
     found = {"intact": correlation(intact, intact)}
     for name, part in reversed(list(shuffled.named_children())):
         for weight in part.parameters():
             order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
             weight.data = weight.data.flatten()[order].reshape(weight.shape)
-        found[name] = correlation(cam(shuffled, patches, class_index).maps, intact)
+        maps = cam(shuffled, patches, class_index, against=against).maps
+        found[name] = correlation(maps, intact)
     return found
 
 
-def trace_curves(model: nn.Module, patches: Tensor, maps: Tensor, class_index: int) -> Curves:
+def split_evidence(maps: Tensor, masks: Tensor, *, width_px: int) -> dict[str, Tensor]:
     """
-    Probability of a class as pixels are deleted from a patch, or inserted, by the order of a map.
+    Fractions of a map's positive values along the boundary of salt, inside and outside of it.
 
-    A deleted pixel becomes the mean of the 31 x 31 pixels about it that lie on the patch [1]_:
-    zeros would add edges that no seismic image has. The pixels go in 20 groups.
-
-    Parameters
-    ----------
-    model, patches, class_index
-        As for `cam`.
-    maps : Tensor of shape (n, 1, H, W)
-        Pixels go in order of falling value; ties from top left to bottom right.
-
-    Returns
-    -------
-    Curves
-
-    Raises
-    ------
-    TypeError, ValueError
-        If shapes differ, or there is no such class.
-
-    References
-    ----------
-    .. [1] Petsiuk et al. (2018). RISE: randomized input sampling for explanation of black-box
-       models. https://arxiv.org/abs/1806.07421
-    """
-    _, head = _split_classifier(model, class_index)
-    check_same_shape("maps", maps.shape, "patches", patches.shape)
-    images = check_images("patches", patches).to(head.weight)
-    mean = F.avg_pool2d(images, MEAN_PX, 1, MEAN_PX // 2, count_include_pad=False)
-    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
-    rank = order.argsort(dim=1).reshape(maps.shape).to(images.device)
-    fractions = torch.linspace(0, 1, GROUPS + 1, device=images.device)
-    counts = [round(fraction * rank[0].numel()) for fraction in fractions.tolist()]
-    curves = []
-    with frozen(model), torch.no_grad():
-        for inside, outside in ((mean, images), (images, mean)):  # deletion, then insertion
-            logits = [model(torch.where(rank < n, inside, outside)).float() for n in counts]
-            curves.append(torch.stack(logits, dim=1).softmax(dim=2)[..., class_index])
-    areas = (torch.trapezoid(curve, fractions, dim=1) for curve in curves)
-    return Curves(fractions, *curves, *areas)
-
-
-def split_energy(maps: Tensor, masks: Tensor, *, width_px: int = 5) -> dict[str, Tensor]:
-    """
-    Fractions of a map's energy along the perimeter of salt, inside and outside of it.
-
-    Energy is the square of a map: evidence for and against the class both count. The fractions of
-    a constant map are those of the areas, which is what to compare with.
+    Those of a constant map are the fractions of the area, which is what to compare with.
 
     Parameters
     ----------
@@ -217,29 +162,134 @@ def split_energy(maps: Tensor, masks: Tensor, *, width_px: int = 5) -> dict[str,
     masks : bool Tensor of the same shape
         True inside salt.
     width_px : int
-        Pixels of the band on each side of the perimeter. The patch's edge is not a perimeter.
+        Pixels of the band on each side of the boundary. The patch's edge is not a boundary.
 
     Returns
     -------
-    dict with "band", "inside" and "outside", Tensors of shape (n,)
-        Inside and outside are without the band; the three add up to 1.
+    dict with "band", "interior" and "exterior", float64 Tensors of shape (n,)
+        The last two are without the band; the three add up to 1. NaN where a map has no positive
+        value.
 
     Raises
     ------
     TypeError
         If the masks are not boolean or the width is not a whole number.
     ValueError
-        If shapes differ, the width is below 1 or a map is zero.
+        If shapes differ or the width is below 1.
     """
     check_same_shape("maps", maps.shape, "masks", masks.shape)
-    band = find_band(masks, width_px=width_px).to(maps.device)
-    energy = maps.double().square()
-    total = energy.sum(dim=(1, 2, 3))
-    if not (total > 0).all():
-        raise ValueError("Invalid maps: one is zero everywhere. Must have energy.")
-    masks = masks.to(maps.device)
-    parts = {"band": band, "inside": masks & ~band, "outside": ~masks & ~band}
-    return {name: (energy * part).sum(dim=(1, 2, 3)) / total for name, part in parts.items()}
+    evidence, masks = maps.double().clamp(min=0), masks.to(maps.device)
+    band = find_band(masks, width_px=width_px)
+    parts = (band, masks & ~band, ~masks & ~band)
+    total = evidence.sum(dim=(1, 2, 3))
+    return {
+        name: (evidence * part).sum(dim=(1, 2, 3)) / total
+        for name, part in zip(REGIONS, parts, strict=True)
+    }
+
+
+def find_regions(masks: Tensor, *, width_px: int) -> dict[str, Tensor]:
+    """
+    Find the band along the boundary of salt, and as many pixels inside and outside of it.
+
+    Those of the interior and of the exterior are the pixels beyond the band that are farthest from
+    the boundary; of equally far ones, the upper and left ones.
+
+    Parameters
+    ----------
+    masks, width_px
+        As in `split_evidence`.
+
+    Returns
+    -------
+    dict with "band", "interior" and "exterior", bool Tensors of shape (n, 1, H, W)
+        A side that has fewer pixels beyond the band than the band itself has fewer here, too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `split_evidence`.
+    """
+    band = find_band(masks, width_px=width_px)
+    regions = {"band": band}
+    for name, side in (("interior", masks), ("exterior", ~masks)):
+        found = [
+            _take_farthest((mask & ~taken).cpu().numpy(), mask.cpu().numpy(), int(taken.sum()))
+            for mask, taken in zip(side[:, 0], band[:, 0], strict=True)
+        ]
+        regions[name] = torch.from_numpy(np.stack(found))[:, None].to(masks.device)
+    return regions
+
+
+def replace_regions(images: Tensor, regions: Tensor, fills: Tensor) -> Tensor:
+    """
+    Replace a region of each image by the same pixels of another, over a soft edge.
+
+    The region is blurred by 1 pixel, which keeps its area. Unlike zeros or a local mean, a piece of
+    other data is nothing that a network has never seen, or takes for smooth salt.
+
+    Parameters
+    ----------
+    images, fills : Tensors of shape (n, 1, H, W)
+    regions : bool Tensor of the same shape
+
+    Returns
+    -------
+    Tensor of shape (n, 1, H, W)
+
+    Raises
+    ------
+    ValueError
+        If shapes differ.
+    """
+    check_same_shape("images", images.shape, "regions", regions.shape)
+    check_same_shape("images", images.shape, "fills", fills.shape)
+    sigma = (0.0, 0.0, FEATHER_PX, FEATHER_PX)
+    soft = ndimage.gaussian_filter(regions.cpu().numpy().astype(np.float64), sigma, mode="reflect")
+    return torch.lerp(images, fills.to(images), torch.from_numpy(soft).to(images))
+
+
+def measure_drops(
+    decide: Callable[[Tensor], Tensor],
+    images: Tensor,
+    regions: Mapping[str, Tensor],
+    fills: Iterable[Tensor],
+) -> dict[str, Tensor]:
+    """
+    By how much a decision drops as each region alone is replaced: a test by intervention.
+
+    Parameters
+    ----------
+    decide : callable
+        Gives images (n, 1, H, W) a number each, (n,): a difference of logits, say.
+    images : Tensor of shape (n, 1, H, W)
+    regions : mapping of str to bool Tensor of the same shape
+        As `find_regions` returns them.
+    fills : iterable of Tensors of the same shape
+        What they are replaced by, in turn: of class background.
+
+    Returns
+    -------
+    dict of str to Tensor of shape (n,)
+        Drop by region, mean over the fills.
+    """
+    before, fills = decide(images), list(fills)
+    return {
+        name: before
+        - torch.stack([decide(replace_regions(images, region, fill)) for fill in fills]).mean(dim=0)
+        for name, region in regions.items()
+    }
+
+
+def _take_farthest(
+    allowed: NDArray[np.bool_], side: NDArray[np.bool_], n_pixels: int
+) -> NDArray[np.bool_]:
+    """Return the allowed pixels (H, W) of a side that are farthest from the other one."""
+    distance = np.where(allowed, ndimage.distance_transform_edt(side), -1.0).ravel()
+    farthest = np.argsort(-distance, kind="stable")[:n_pixels]
+    taken = np.zeros(allowed.size, dtype=bool)
+    taken[farthest] = True
+    return taken.reshape(allowed.shape) & allowed
 
 
 def _split_classifier(

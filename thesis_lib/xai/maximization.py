@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,8 +34,6 @@ class Maximization:
         Objective of each image, not moved.
     history : Tensor of shape (n, steps)
         Objective before each step, of the moved image.
-    snapshots : dict of int to Tensor of shape (n, 1, H, W)
-        Images after the numbers of steps asked for.
     seeds : tuple of n ints
         Seed of each image.
     objectives : tuple of n str
@@ -47,7 +45,6 @@ class Maximization:
     images: Tensor
     values: Tensor
     history: Tensor
-    snapshots: dict[int, Tensor]
     seeds: tuple[int, ...]
     objectives: tuple[str, ...]
     config: dict[str, Any]
@@ -65,7 +62,6 @@ def maximize(
     image: Parametrization = Fourier(),  # noqa: B008 - immutable
     robustness: Robustness | None = Robustness(),  # noqa: B008 - immutable
     zscored: bool = True,
-    snapshots: Collection[int] = (),
     precision: str = "32-true",
     progress: bool = True,
 ) -> Maximization:
@@ -98,8 +94,6 @@ def maximize(
         Random movements at each step; None for none.
     zscored : bool
         Whether images are z-scored before they are moved and seen, as in training.
-    snapshots : collection of int
-        Numbers of steps, from 0 to ``steps``, after which images are kept.
     precision : {"32-true", "bf16-mixed"}
         Arithmetic of the network: its own or bf16 autocast. Images and steps keep float32.
     progress : bool
@@ -147,16 +141,12 @@ def maximize(
         "zscored": zscored,
         "precision": check_choice("precision", precision, PRECISIONS),
     }
-    for number in snapshots:
-        check_count("snapshot", number, low=0, high=steps)
     goals = list(itertools.product(objectives, check_counts("seed", seeds, low=0)))
     with frozen(model):
         batch = _Batch(model, image, robustness, goals, config)
         stepper = OPTIMIZERS[optimizer]([batch.parameters], lr=lr)
-        history, found = [], {}
+        history = []
         for step in (bar := trange(steps, unit="step", disable=not progress or None)):
-            if step in snapshots:
-                found[step] = batch.render().detach().clone()
             stepper.zero_grad()
             history.append(batch.differentiate(step))
             stepper.step()
@@ -164,13 +154,10 @@ def maximize(
         with torch.no_grad():
             images = batch.render().clone()
             values = batch.evaluate(images)
-        if steps in snapshots:
-            found[steps] = images.clone()  # whoever saves both needs memory of its own
         return Maximization(
             images=images,
             values=values,
             history=torch.stack(history, dim=1),
-            snapshots=found,
             seeds=tuple(seed for _, seed in goals),
             objectives=tuple(goal.name for goal, _ in goals),
             config=config,

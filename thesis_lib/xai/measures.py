@@ -6,15 +6,17 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from saltvolumes._checks import check_count, check_range, check_same_shape
+from saltvolumes._checks import check_choice, check_count, check_range, check_same_shape
 from thesis_lib._networks import check_images, full_precision
 from thesis_lib.metrics import Mask, perimeter
 
 WINDOW = 11  # pixels of the window of SSIM
 BAND = 0.99  # fraction of the power of data that lies in their band
 CLOSE_PX = 2.0  # largest distance between perimeters that agree
-RIM_PX = 2  # width of the band on either side of a contour
-SPECK = 0.01  # fraction of an image that a salt body fills at least
+RIM_PX, AWAY_PX = 2, (4, 8)  # distances to a contour that count as along it, and as away from it
+SPECK = 0.01  # fraction of an image that is filled by either side of a contour at least
+BODY = (0.05, 0.8)  # fractions of an image that a salt body fills
+MOST = 0.8  # fraction of all salt that belongs to a body which counts as the only one
 FLOOR = 1e-12  # fraction of an image's power below which a frequency counts as empty: -120 dB
 
 
@@ -218,7 +220,12 @@ def low_pass(images: Tensor, limit: float) -> Tensor:
 
 
 def log_spectral_distance(
-    images: Tensor, data: Tensor, *, above: float = 0.0, excess: bool = False
+    images: Tensor,
+    data: Tensor,
+    *,
+    above: float = 0.0,
+    below: float = 0.5,
+    side: str = "both",
 ) -> Tensor:
     r"""
     Distance of the spectrum of each image to the mean spectrum of data, in dB.
@@ -230,12 +237,12 @@ def log_spectral_distance(
     ----------
     images, data : Tensors of shape (n, 1, H, W) and (m, 1, H, W)
         Images, and patches of the same size.
-    above : float
-        Only frequencies above it, in cycles per pixel, such as `band_limit` of the data, count.
-    excess : bool
-        Whether only power in excess of the data's counts, and rings with less are at distance 0.
-        Noise above the band is measured with it: without, an image smoother than the data is as
-        far away as a noisy one.
+    above, below : float
+        Only frequencies above the first and up to the second count, in cycles per pixel. The top
+        of the data's band is `band_limit`.
+    side : {"both", "excess", "deficit"}
+        Which differences count: with ``"excess"`` rings with less power than the data's are at
+        distance 0, as where noise above the band is measured; with ``"deficit"`` those with more.
 
     Returns
     -------
@@ -244,89 +251,139 @@ def log_spectral_distance(
     Raises
     ------
     ValueError
-        As `spectrum`, or if the sizes differ or no frequency lies above.
+        As `spectrum`, or if the sizes differ, no frequency counts or the side is unknown.
     """
     frequencies, found = spectrum(images)
     check_same_shape("images", images.shape[1:], "data", data.shape[1:])
-    counted = frequencies > check_range("above", above, low=0)
+    counted = (frequencies > check_range("above", above, low=0)) & (frequencies <= below)
     if not counted.any():
-        raise ValueError(f"Invalid above {above:g}. Must be below {frequencies[-1]:g}.")
+        raise ValueError(
+            f"Invalid above {above:g} and below {below:g}. Must hold one of the frequencies up to "
+            f"{frequencies[-1]:g}."
+        )
     expected = spectrum(data.to(images))[1].mean(dim=0)
-    decibels = 10 * (found.clamp_min(FLOOR) / expected.clamp_min(FLOOR)).log10()
-    decibels = decibels[:, counted].clamp_min(0.0 if excess else -torch.inf)
+    decibels = 10 * (found.clamp_min(FLOOR) / expected.clamp_min(FLOOR)).log10()[:, counted]
+    limits = {"both": (-torch.inf, torch.inf), "excess": (0, torch.inf), "deficit": (-torch.inf, 0)}
+    decibels = decibels.clamp(*limits[check_choice("side", side, tuple(limits))])
     return decibels.square().mean(dim=1).sqrt()
 
 
-def gradient_sparsity(images: Tensor) -> Tensor:
-    r"""
-    Hoyer's sparsity of the gradient: 1 for a single edge pixel, 0 for an even slope [1]_.
+def match_patches(features: Tensor, data: Tensor) -> Tensor:
+    """
+    Match each image with a patch of the data, so that the distances sum up to the least [1]_.
 
-    :math:`(\sqrt N - \lVert g \rVert_1 / \lVert g \rVert_2) / (\sqrt N - 1)` of the N magnitudes
-    g of forward differences inside the image.
+    No patch is matched twice: images that are all alike do not end up with one and the same.
 
     Parameters
     ----------
-    images : Tensor of shape (n, 1, H, W)
+    features : Tensor of shape (n, C)
+        Features of the images.
+    data : Tensor of shape (m, C)
+        Features of at least as many patches.
+
+    Returns
+    -------
+    int64 Tensor of shape (n,)
+        Positions in the data.
+
+    Raises
+    ------
+    ValueError
+        If the features differ in shape, or there are fewer patches than images.
+
+    References
+    ----------
+    .. [1] Crouse (2016). On implementing 2D rectangular assignment algorithms.
+       https://doi.org/10.1109/TAES.2016.140952
+
+    Examples
+    --------
+    >>> match_patches(torch.tensor([[0.0], [0.9]]), torch.tensor([[0.2], [9.0], [1.0]])).tolist()
+    [0, 2]
+    """
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
+    check_same_shape("features", features.shape[1:], "data", data.shape[1:])
+    check_count("number of patches", len(data), low=len(features))
+    exact = "donot_use_mm_for_euclid_dist"  # the fast form loses small distances
+    distances = torch.cdist(features.double(), data.double(), compute_mode=exact)
+    return torch.from_numpy(linear_sum_assignment(distances.cpu().numpy())[1])
+
+
+def path_similarity(images: Tensor, own: Tensor, others: Tensor) -> Tensor:
+    """
+    Whether a layer sees in images what it sees in data of their class (after [1]_).
+
+    The cosine of activations, whose channels are centred between the two sets of data and divided
+    by their standard deviation, is averaged over the data of the class. It is then scaled so that
+    1 is as similar as other data of the class and 0 as similar as data of other classes. Above 1
+    is what exaggerates the class.
+
+    Parameters
+    ----------
+    images, own, others : Tensors of shape (n, C), (m, C), (k, C)
+        Activations, averaged over the patch as the head of the classifier reads them: of images,
+        of at least two patches of their class, and of patches of other classes.
 
     Returns
     -------
     Tensor of shape (n,)
-        In [0, 1]; 0 for a constant image.
+        NaN where data of the class are no more similar to each other than to others.
 
     Raises
     ------
     ValueError
-        If the shape is not (n, 1, H, W), or smaller than 3 x 2 or 2 x 3.
+        If numbers of channels differ, or there are too few patches.
 
     References
     ----------
-    .. [1] Hoyer (2004). Non-negative matrix factorization with sparseness constraints.
-       https://www.jmlr.org/papers/v5/hoyer04a.html
+    .. [1] Geirhos et al. (2023). Don't trust your eyes: on the (un)reliability of feature
+       visualizations. https://doi.org/10.48550/arXiv.2306.04719
     """
-    images = check_images("images", images)
-    if images.shape[2] < 2 or images.shape[3] < 2 or images.shape[2] + images.shape[3] < 5:
-        raise ValueError(f"Invalid images of shape {tuple(images.shape)}. Must be at least 2 x 3.")
-    dy, dx = images.diff(dim=2)[..., :-1], images.diff(dim=3)[:, :, :-1]
-    slopes = torch.hypot(dy, dx).flatten(1)
-    root = float(slopes.shape[1] ** 0.5)
-    length: Tensor = torch.linalg.vector_norm(slopes, dim=1)
-    ratio = torch.where(length > 0, slopes.sum(dim=1) / length, root)
-    return (root - ratio) / (root - 1)
+    for part in (own, others):
+        check_same_shape("images", images.shape[1:], "data", part.shape[1:])
+    check_count("number of patches of the class", len(own), low=2)
+    check_count("number of patches of others", len(others))
+    images, own, others = (part.double() for part in (images, own, others))  # also in autocast
+    centre = (own.mean(dim=0) + others.mean(dim=0)) / 2
+    spread = torch.cat([own, others]).std(dim=0)
+    scale = torch.where(spread > 0, 1 / spread, 0)  # a silent channel says nothing
+    images, own, others = (F.normalize((part - centre) * scale) for part in (images, own, others))
+    among = own @ own.T
+    same = (among.sum() - among.trace()) / (len(own) * (len(own) - 1))
+    other = (own @ others.T).mean()
+    scaled = ((images @ own.T).mean(dim=1) - other) / (same - other)
+    return torch.where(same > other, scaled, torch.nan)
 
 
-def nearest_distance(features: Tensor, data: Tensor) -> tuple[Tensor, Tensor]:
+def area_under_curve(known: Tensor, other: Tensor) -> float:
     """
-    Distance of images to the nearest patch of the data, relative to that between patches.
+    Area under the ROC curve of a measure: how often it is larger for one kind of thing [1]_.
 
     Parameters
     ----------
-    features : Tensor of shape (n, ...)
-        Features of the images.
-    data : Tensor of shape (m, ...)
-        Features of at least two patches.
+    known, other : Tensors of shape (n,) and (m,)
+        The measure of things that should score high, and of others. NaN is left out.
 
     Returns
     -------
-    tuple of (Tensor of shape (n,), int Tensor of shape (n,))
-        Distance over the mean distance of a patch to its nearest other: about 1 for what lies
-        among the data; and the numbers of the nearest patches.
+    float
+        1 if all of the first are larger, 0.5 if it tells nothing; ties count half. NaN where a
+        side is empty.
 
-    Raises
-    ------
-    ValueError
-        If the features differ in shape, or patches are fewer than two or all the same.
+    References
+    ----------
+    .. [1] Hanley & McNeil (1982). The meaning and use of the area under a ROC curve.
+       https://doi.org/10.1148/radiology.143.1.7063747
+
+    Examples
+    --------
+    >>> area_under_curve(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.0]))
+    0.875
     """
-    check_same_shape("features", features.shape[1:], "data", data.shape[1:])
-    check_count("number of patches", len(data), low=2)
-    exact = "donot_use_mm_for_euclid_dist"  # the fast form loses small distances
-    dtype = torch.promote_types(torch.promote_types(features.dtype, data.dtype), torch.float32)
-    features, data = features.to(dtype).flatten(1), data.to(dtype).flatten(1)
-    among = torch.cdist(data, data, compute_mode=exact)
-    scale = among.fill_diagonal_(torch.inf).amin(dim=1).mean()
-    if not scale > 0:
-        raise ValueError("Invalid data: each patch has a copy. Must differ, to scale distances by.")
-    nearest = torch.cdist(features, data, compute_mode=exact).min(dim=1)
-    return nearest.values / scale, nearest.indices
+    first, second = (part[~part.isnan()].double() for part in (known, other))
+    wins = torch.sign(first[:, None] - second) / 2 + 0.5
+    return float(wins.mean())
 
 
 def boundary_f1(prediction: Mask, truth: Mask) -> float:
@@ -364,70 +421,100 @@ def boundary_f1(prediction: Mask, truth: Mask) -> float:
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
-def contour_sharpness(images: Tensor, probability: Tensor) -> Tensor:
-    r"""
-    How much the salt boundary that a segmenter found stands out in each image.
+def has_contour(masks: Tensor) -> Tensor:
+    """
+    Whether salt and background each fill at least 1 % of an image, so that a contour parts them.
 
-    Mean slope within 2 pixels of the contour of probability 0.5, over the mean slope of the whole
-    image; a pixel's slope is the root mean square of the differences to its neighbours on either
-    side, both axes added. An even slope scores 1, noise without an edge about 1, and a step that
-    crosses an image of W columns and is its only slope W / 4, the maximum for such a contour. A
-    factor on an image and a constant added do not matter.
+    Parameters
+    ----------
+    masks : bool Tensor of shape (n, 1, H, W)
+        True inside salt.
+
+    Returns
+    -------
+    bool Tensor of shape (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If masks are not boolean or not (n, 1, H, W).
+    """
+    fraction = _check_masks(masks).double().mean(dim=(1, 2, 3))
+    return (fraction >= SPECK) & (fraction <= 1 - SPECK)
+
+
+def contour_sharpness(images: Tensor, masks: Tensor) -> Tensor:
+    r"""
+    How much a contour stands out in each image, in dB.
+
+    :math:`10 \log_{10}` of the mean square of the amplitude within 2 pixels of the contour over
+    that at 4 to 8 pixels, on both sides. Noise without an edge scores about 0, a bright reflector
+    along the contour more. A factor on an image and a constant added do not matter.
 
     Parameters
     ----------
     images : Tensor of shape (n, 1, H, W)
-    probability : Tensor of shape (n, 1, H, W)
-        Of salt, from a segmenter that was not used to make the images.
+    masks : bool Tensor of shape (n, 1, H, W)
+        Salt, as seen by a segmenter that was not used to make the images.
 
     Returns
     -------
     Tensor of shape (n,)
-        At least 0; 0 where the segmenter sees no boundary, or the image is constant.
+        NaN where there is no contour, see `has_contour`, or the image is constant about it.
 
     Raises
     ------
-    ValueError
-        If shapes differ or are not (n, 1, H, W) with H and W at least 2, or a probability is
-        outside of [0, 1].
+    TypeError, ValueError
+        If shapes differ or are not (n, 1, H, W), or masks are not boolean.
     """
-    images, probability = _check_pair(images, probability, "probability")
-    if min(images.shape[2:]) < 2:
-        raise ValueError(f"Invalid images of shape {tuple(images.shape)}. Must be at least 2 x 2.")
-    band = find_band(_find_salt(probability), width_px=RIM_PX)
-    slopes = (_square_slopes(images) + _square_slopes(images.mT).mT).sqrt()
-    along = (slopes * band).sum(dim=(1, 2, 3)) / band.sum(dim=(1, 2, 3)).clamp_min(1)
-    everywhere = slopes.mean(dim=(1, 2, 3))
-    return torch.where(everywhere > 0, along / everywhere, 0)
+    there = has_contour(masks)
+    images, _ = _check_pair(images, masks, "masks")
+    energies = (images - images.mean(dim=(1, 2, 3), keepdim=True)).square()
+    depth = torch.stack([_measure_depth(mask) for mask in masks[:, 0]]).to(energies)[:, None]
+    parts = (depth <= RIM_PX, (depth >= AWAY_PX[0]) & (depth <= AWAY_PX[1]))
+    along, away = ((energies * part).sum(dim=(1, 2, 3)) / part.sum(dim=(1, 2, 3)) for part in parts)
+    floor = FLOOR * energies.mean(dim=(1, 2, 3))
+    decibels = 10 * ((along + floor) / (away + floor)).log10()
+    return torch.where(there.to(images.device), decibels, torch.nan)
 
 
-def count_bodies(probability: Tensor) -> Tensor:
+def _measure_depth(mask: Tensor) -> Tensor:
+    """Distance (H, W) in pixels of each pixel to the other side of the mask; at least 1."""
+    salt = mask.cpu().numpy()
+    if salt.all() or not salt.any():
+        return torch.full(mask.shape, torch.inf)
+    inside, outside = (ndimage.distance_transform_edt(part) for part in (salt, ~salt))
+    return torch.from_numpy(inside + outside)
+
+
+def has_body(masks: Tensor) -> Tensor:
     """
-    Number of salt bodies that a segmenter sees in each image.
+    Whether an image holds one salt body.
 
-    A body is a set of pixels of probability above 0.5 that touch at sides or corners, and fill 1 %
-    of the image at least: smaller ones are specks.
+    A body is a set of salt pixels that touch at sides or corners. It counts as the only one if it
+    fills 5 to 80 % of the image, so that a boundary lies within, and at least 80 % of all salt
+    belongs to it: the rest are specks.
 
     Parameters
     ----------
-    probability : Tensor of shape (n, 1, H, W)
-        Of salt.
+    masks : bool Tensor of shape (n, 1, H, W)
+        True inside salt.
 
     Returns
     -------
-    int Tensor of shape (n,)
+    bool Tensor of shape (n,)
 
     Raises
     ------
-    ValueError
-        If the shape is not (n, 1, H, W), or a probability is outside of [0, 1].
+    TypeError, ValueError
+        As `has_contour`.
     """
-    probability = check_images("probability", probability)
-    salt = _find_salt(probability)[:, 0].cpu().numpy()
-    labels = [ndimage.label(mask, np.ones((3, 3)))[0] for mask in salt]
-    sizes = [np.bincount(label.ravel())[1:] for label in labels]  # without the background, 0
-    counts = [int((size >= SPECK * salt[0].size).sum()) for size in sizes]
-    return torch.tensor(counts, device=probability.device)
+    found = []
+    for salt in _check_masks(masks)[:, 0].cpu().numpy():
+        sizes = np.bincount(ndimage.label(salt, np.ones((3, 3)))[0].ravel())[1:]
+        largest = sizes.max(initial=0)
+        found.append(BODY[0] <= largest / salt.size <= BODY[1] and largest >= MOST * sizes.sum())
+    return torch.tensor(found, device=masks.device)
 
 
 def find_band(masks: Tensor, *, width_px: int) -> Tensor:
@@ -458,18 +545,12 @@ def find_band(masks: Tensor, *, width_px: int) -> Tensor:
     return torch.as_tensor(np.stack(bands)).to(masks.device)[:, None]
 
 
-def _find_salt(probability: Tensor) -> Tensor:
-    """Where probabilities exceed 0.5, a bool Tensor."""
-    if not ((probability >= 0) & (probability <= 1)).all():
-        low, high = probability.amin(), probability.amax()
-        raise ValueError(f"Invalid probability from {low:g} to {high:g}. Must lie in [0, 1].")
-    return probability > 0.5
-
-
-def _square_slopes(images: Tensor) -> Tensor:
-    """Mean square of the differences to the rows before and after, where they exist."""
-    squares = F.pad(images.diff(dim=2).square(), (0, 0, 1, 1), mode="replicate")
-    return F.avg_pool2d(squares, (2, 1), stride=1)
+def _check_masks(masks: Tensor) -> Tensor:
+    """Return masks if they are boolean and a batch of one channel."""
+    check_images("masks", masks)
+    if masks.dtype != torch.bool:
+        raise TypeError(f"Invalid masks of type {masks.dtype}. Must be boolean.")
+    return masks
 
 
 def _check_pair(images: Tensor, other: Tensor, name: str = "reference") -> tuple[Tensor, Tensor]:
