@@ -471,6 +471,8 @@ found = {
 }
 tensors = {key: run.load_tensors("images") for key, run in found.items()}
 done = [each for each in seeds if ("segmentation", "salt", each) in found]
+if not done:
+    raise ValueError("No ascent has finished. Must be those of a seed.")
 seed = done[0]
 unseen = patches.test(seed)
 measured = [outcomes[task.key] for task in controls if task.key in outcomes]

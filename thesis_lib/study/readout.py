@@ -26,7 +26,7 @@ class Readout(Task):
 
     They are trained on patches of the training volumes and scored on those of unseen ones. All
     blocks and networks of a seed have the same patches in the same order, and decoders of the
-    same size, for the same number of steps. The network stays as it is.
+    same width, for the same number of steps. The network stays as it is.
 
     Parameters
     ----------
