@@ -47,10 +47,10 @@ RESULTS = {
     "fit": lambda _: train(SaltUNet("test_resnet")),
     "fit in bf16": lambda _: train(SaltUNet("test_resnet"), "bf16-mixed"),
     **{
-        f"invert by {name}": lambda model, name=name: invert(
-            model, "block2", IMAGES, seeds=[0], steps=2, optimizer=name, progress=False
+        f"invert from {name}": lambda model, name=name: invert(
+            model, "block2", IMAGES, levels=(0.1,), steps=2, start=name, progress=False
         )
-        for name in ("lbfgs", "adam")
+        for name in ("patch", "noise")
     },
     **{
         f"maximize in {precision}": lambda model, precision=precision: maximize(
@@ -96,7 +96,7 @@ def test_a_network_built_in_inference_mode_can_be_trained_and_explained():
         unet = SaltUNet("test_resnet")
         classifier = SaltClassifier.from_segmentation(unet.double(), 2)
     assert not any(weight.is_inference() for weight in classifier.parameters())
-    invert(classifier, "block1", IMAGES[:1], seeds=[0], steps=1, progress=False)
+    invert(classifier, "block1", IMAGES[:1], steps=1, progress=False)
     train(SaltUNet("test_resnet"))
 
 
@@ -106,7 +106,7 @@ def test_weights_made_in_inference_mode_are_refused_with_what_to_do():
         network = nn.Conv2d(1, 1, 3, padding=1)
     for use in (
         train,
-        lambda model: invert(model, "", IMAGES, seeds=[0], steps=1, progress=False),
+        lambda model: invert(model, "", IMAGES, steps=1, progress=False),
     ):
         with pytest.raises(ValueError, match=r"made in torch.inference_mode.* copy\.deepcopy"):
             use(network)

@@ -171,7 +171,7 @@ def test_claims_of_several_tasks_are_kept_together(project):
     losses = pd.DataFrame({"loss": ["dice"], "seed": [0]}).reindex(
         columns=["loss", "seed", "dice", "perimetric_similarity", "surface_dice"]
     )
-    near = pd.DataFrame({"entry": ["near"], "seed": [0], "accuracy": [0.5]})
+    near = pd.DataFrame({"entry": ["near"], "seed": [0], "auc": [0.5]})
     first = page.decide("losses", losses, entries=["dice", "bce"], by="loss")
     second = page.decide("classification", near)
     again = page.decide("classification", near)

@@ -14,11 +14,14 @@ from thesis_lib.xai import cam, class_logit, invert, maximize
 from thesis_lib.xai._hooks import OUTPUT, activate, frozen, resolve_layer
 from thesis_lib.xai.cam import randomize_cascade
 
+BRIEF = {"levels": (0.1,), "steps": 2, "progress": False}
 QUIET = {"seeds": [0, 1], "steps": 3, "progress": False}
 EXPLANATIONS = {
     "maximize": lambda model, x: maximize(model, class_logit(1), x.shape[2:], **QUIET).images,
-    "invert": lambda model, x: invert(model, "block2", x, warm_start=2, **QUIET).images,
-    "invert by Adam": lambda model, x: invert(model, "block2", x, optimizer="adam", **QUIET).images,
+    "invert": lambda model, x: invert(model, "block2", x, **BRIEF).images[0],
+    "invert from noise": lambda model, x: invert(model, "block2", x, start="noise", **BRIEF).images[
+        0
+    ],
     "cam": lambda model, x: cam(model, x, 1).maps,
     "randomize_cascade": lambda model, x: randomize_cascade(model, x, 1, seed=0)["head"],
 }
