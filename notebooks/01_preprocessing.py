@@ -23,10 +23,9 @@
 # salt: that makes {glue:text}`salt_patch_fraction` of the patches. The earth comes in
 # {glue:text}`n_presets` kinds, which {numref}`tab-distances` compares with {glue:text}`real_name`,
 # statistic by statistic. A network trained on such earths alone ({glue:text}`budget`) reaches a mean
-# Dice score of {glue:text}`transfer_dice` on {glue:text}`scored_on`; on the crosslines of F3 the
-# study that the book stores reached {glue:text}`stored_dice`.
+# Dice score of {glue:text}`transfer_dice` on {glue:text}`scored_on`.
 #
-# What can be set: the volume of this page and how it is cut, a real volume to compare the earths with,
+# What can be set: the volume of this page and how it is cut, a survey to compare the earths with,
 # and the networks that are trained on earths alone: on how many of which kind, with which budget, and
 # what is left out of them.
 
@@ -38,9 +37,8 @@ reading: dict = {}  # arguments of open_volume for a file, by name
 patch: int = 32  # height and width of a patch, in samples
 stride: int = 16  # step between patches, in samples
 label_threshold: float = 0.2  # fraction of salt above which a patch is salt
-real: str | None = None  # a file to compare with, in place of the stored one
-real_reading: dict = {}  # arguments of open_volume for it
-reference: str = "book/reference/f3"  # what a run with real has stored
+real: str = "f3"  # survey to compare with: "f3", or a file
+real_reading: dict = {}  # arguments of open_volume for a file
 section_axis: str = "crossline"  # sections compared: at fixed ones
 n_sections: int = 8  # of each volume, at most
 n_earths: int = 1  # of each preset that statistics are taken of
@@ -52,7 +50,7 @@ train_seeds: list[int] = [0]  # one network each
 train_epochs: int = 1  # rounds
 train_patches: int = 128  # patches per round
 augmentation: dict = {}  # fields of Augmentation that differ
-transfer_to: str = "north_sea"  # preset to score on, unless real has a mask
+transfer_to: str = "north_sea"  # preset, or "real": the survey, with a mask
 ablations: str | list[str] = ["mirrored patches"]  # what is left out, or "all"
 precision: str = "32-true"  # "auto": bf16 where hardware is good at it
 runs_dir: str = "runs"  # where runs are kept
@@ -72,7 +70,7 @@ import pandas as pd
 import xarray as xr
 
 import saltearth
-from saltvolumes import richest_section
+from saltvolumes import SURVEYS, richest_section
 from thesis_lib import chapters, plotting, study
 from thesis_lib.patches import (
     Augmentation,
@@ -166,22 +164,20 @@ earths = {
 }
 
 # %% [markdown]
-# Where the parameter `real` names a file, that volume is compared with them:
+# They are compared with a real volume. Unless `real` names a file, that is what comes with this book of
+# the F3 block (offshore Netherlands): crosslines whose labels are those of
+# {cite}`alfarraj2018multiresolution`, in {doc}`../datasets` with its licences.
 
 # %%
-if real_reading and not real:
-    raise ValueError("Invalid real_reading without real. Must be empty.")
-survey = Survey(real, real_reading) if real else None
-real_volume = survey.open() if survey else None
-real_name = Path(real).name if real else None
+survey = Survey(real, real_reading)
+real_volume = survey.open()
+real_name = real if real in SURVEYS else Path(real).name
 
 # %% [markdown]
 # The richest section of each:
 
-# %% mystnb={"figure": {"name": "fig-presets", "caption": "The section with the most salt of one earth of every preset, after that of a real volume where the page was run with one."}, "image": {"alt": "Grey vertical sections side by side, one for each preset, with the salt outlined in orange: their salt bodies, layers and noise differ."}}
-gallery = (
-    {real_name: richest_section(real_volume, section_axis)} if real else {}
-)
+# %% mystnb={"figure": {"name": "fig-presets", "caption": "The section with the most salt of the real volume, and of one earth of every preset."}, "image": {"alt": "Grey vertical sections side by side, of the real volume and of each preset, with the salt outlined in orange: their salt bodies, layers and noise differ."}}
+gallery = {real_name: richest_section(real_volume, section_axis)}
 gallery |= {
     name: richest_section(parts[0], "inline") for name, parts in earths.items()
 }
@@ -194,24 +190,11 @@ fig = plotting.plot_gallery(gallery)
 # alike neighbouring traces are, and how fast the energy changes along a line. All of it is taken
 # from sections of mean 0 and standard deviation 1, in samples rather than metres or milliseconds,
 # because that is how the network sees them.
-#
-# The measure is a real volume: the file that `real` names, or else what is stored of the F3 block
-# (offshore Netherlands; the survey is under CC BY-SA 3.0, its crosslines and labels are those of
-# the OLIVES data). Only statistics of it are kept in the book, no picture.
-#
-# {glue:text}`origin`
 
 # %%
-stored = page.find(reference)
-measured = None
-if real:
-    measured = saltearth.section_statistics(
-        real_volume, axes=(section_axis,), n_sections=n_sections
-    )
-    page.save(statistics=measured)
-elif (stored / "statistics.nc").is_file():
-    real_name = "F3"
-    measured = xr.load_dataset(stored / "statistics.nc", engine="h5netcdf")
+measured = saltearth.section_statistics(
+    real_volume, axes=(section_axis,), n_sections=n_sections
+)
 
 # %% [markdown]
 # The same of every earth, and a summary in numbers:
@@ -230,28 +213,26 @@ described = {
     )
     for name, parts in earths.items()
 }
-compared = ({real_name: measured} if real_name else {}) | described
+compared = {real_name: measured} | described
 saltearth.summarise_statistics(compared).T.round(3)
 
 # %% [markdown]
 # A line that leaves the shaded range of the real sections shows where an earth differs from them:
 
-# %% mystnb={"figure": {"name": "fig-statistics", "caption": "Statistics of sections of every preset and, dark, of the real volume where one is known: means over sections, the range of the real ones shaded. What lies beyond an axis of amplitudes or energies counts in its last step."}, "image": {"alt": "Eight small diagrams, one for each statistic, with a line for every volume: amplitudes, two spectra, dip, planarity, coherence of neighbours and over distance, change of energy."}}
+# %% mystnb={"figure": {"name": "fig-statistics", "caption": "Statistics of sections of every preset and, dark, of the real volume: means over sections, the range of the real ones shaded. What lies beyond an axis of amplitudes or energies counts in its last step."}, "image": {"alt": "Eight small diagrams, one for each statistic, with a line for every volume: amplitudes, two spectra, dip, planarity, coherence of neighbours and over distance, change of energy."}}
 fig = plotting.plot_statistics(compared, reference=real_name)
 # %% [markdown]
 # {numref}`tab-distances` puts each difference into one number. The measure of these numbers is the
 # distance between two halves of the real sections, every other one, where there are several: what
-# lies below it cannot be distinguished from the difference between lines of one survey. Where no
-# real volume is known, the first preset takes its part.
+# lies below it cannot be distinguished from the difference between lines of one survey.
 
 # %%
-yardstick = next(iter(compared.values()))
-distances = saltearth.compare_all(described, yardstick)
+distances = saltearth.compare_all(described, measured)
 table = distances.rename(columns=saltearth.DISTANCES).T
 page.save(distances=table.rename_axis("Statistic").round(3))
 
 # %% [markdown]
-# ```{csv-table} Distance of every preset to the sections of the real volume (or, without one, of the first preset): Wasserstein's distance of the distributions, the root mean square difference of spectra and of the coherence over distance.
+# ```{csv-table} Distance of every preset to the sections of the real volume: Wasserstein's distance of the distributions, the root mean square difference of spectra and of the coherence over distance.
 # :file: ../results/01_preprocessing/distances.csv
 # :header-rows: 1
 # :name: tab-distances
@@ -417,14 +398,16 @@ if has_mask:
 # Looking alike is not enough: the question is whether a network that has seen synthetic earths
 # alone finds salt elsewhere. It is trained on the presets of `train_on`, never on the target, and
 # scored by the Dice score of each of the target's sections with salt, and by their mean. The target
-# is the real volume where one is given with a mask, or else an unseen earth of another preset.
+# is an unseen earth of another preset, or the real volume if its salt is known and one asks for it.
 
 # %%
-has_truth = real_volume is not None and "salt" in real_volume
+to_real = transfer_to == "real"
+if to_real and "salt" not in real_volume:
+    raise ValueError(f"Invalid transfer_to 'real': {real} has no mask.")
 transfer = study.ScoreSections(
     network,
-    survey if has_truth else choose_data(transfer_to, shape=shape),
-    axis=section_axis if has_truth else "inline",
+    survey if to_real else choose_data(transfer_to, shape=shape),
+    axis=section_axis if to_real else "inline",
     n_sections=n_sections,
 )
 
@@ -526,26 +509,8 @@ scores = scores[["left_out", "seed", "section", "dice"]]
 page.save(transfer=scores.reset_index(drop=True))
 
 # %% [markdown]
-# The study on the crosslines of F3 takes too long for that and is stored. No training saw them; their
-# statistics guided the presets, their masks did not: they were scored when the earth was final.
-# Networks of the whole budget reached {glue:text}`stored_dice`.
-# {glue:text}`origin`
-#
-# {numref}`tab-transfer-stored` leaves out one thing at a time, at a smaller budget.
-# {glue:text}`ablations_origin`
-
-# %%
-without = stored.with_name(f"{stored.name}_ablations")
-whole, kept = (
-    pd.read_csv(folder / "transfer.csv")
-    if (folder / "transfer.csv").is_file()
-    else scores.iloc[:0]
-    for folder in (stored, without)
-)
-
-# %% [markdown]
-# Both are laid out alike: one row per thing left out, the difference to the full network of the same
-# seed, and every section by its line number.
+# One row per thing left out, the difference to the full network of the same seed, and every section by
+# its line number:
 
 
 # %%
@@ -572,19 +537,13 @@ def lay_out(scores):
     return table
 
 
-page.save(transfer_table=lay_out(scores), transfer_stored=lay_out(kept))
+page.save(transfer_table=lay_out(scores))
 
 # %% [markdown]
 # ```{csv-table} Transfer as computed by this page: mean Dice score over the target's sections with one thing left out, its difference to the full network, and the score of every section by its line number. With several seeds: mean ± half of its 95 % interval.
 # :file: ../results/01_preprocessing/transfer_table.csv
 # :header-rows: 1
 # :name: tab-transfer
-# ```
-#
-# ```{csv-table} Transfer to the crosslines of F3 with one thing left out, from the stored run.
-# :file: ../results/01_preprocessing/transfer_stored.csv
-# :header-rows: 1
-# :name: tab-transfer-stored
 # ```
 #
 # ## Check
@@ -621,27 +580,15 @@ page.save(facts=pd.Series(facts, name="value").rename_axis("fact"))
 
 # %% tags=["nbval-ignore-output"]
 full = scores.loc[scores["left_out"] == NO_ABLATION, "dice"]
-by_seed = whole.groupby("seed")["dice"].mean()
 spacings = ", ".join(f"{name} {steps} m" for name, steps in train_on.items())
-stored_dice = "no score yet, for nothing is stored"
-if len(whole):
-    stored_dice = (
-        f"a mean Dice score of {by_seed.mean():.2f} over "
-        f"{whole['section'].nunique()} sections (seeds: "
-        f"{', '.join(f'{dice:.2f}' for dice in by_seed)})"
-    )
-origin, ablations_origin = map(chapters.describe_origin, (stored, without))
 page.tell(
-    origin=origin,
-    ablations_origin=ablations_origin,
-    stored_dice=stored_dice,
     n_presets=len(saltearth.PRESETS),
-    real_name=real_name or f"{data} (no real volume is known here)",
+    real_name=real_name,
     n_networks=f"{len(runs)} networks of {len(train_seeds)} seed(s)",
     budget=f"{train_epochs * train_patches} patches of {patch} x {patch}",
     trained_on=f"{train_volumes} earth(s) of {train_shape} ({spacings})",
     scored_on=f"{target.sizes[transfer.axis]} sections of "
-    f"{real_name if has_truth else transfer_to}",
+    f"{real_name if to_real else transfer_to}",
     transfer_dice=f"{full.mean():.2f}",
 )
 page.close(data={"volume": volume.attrs["content_hash"]}, seeds=[seed])
@@ -654,6 +601,6 @@ page.close(data={"volume": volume.attrs["content_hash"]}, seeds=[seed])
 #   network alone.
 # - The z-score makes patches comparable and leaves patches without variation at zero.
 # - How real an earth looks is measured without masks, and what it teaches by scoring on sections
-#   that no training saw: {numref}`tab-distances` and {numref}`tab-transfer-stored` show both.
+#   that no training saw: {numref}`tab-distances` and {numref}`tab-transfer` show both.
 #
 # {doc}`The next chapter <02_loss_study>` trains on such patches, once for every loss.

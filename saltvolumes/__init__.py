@@ -6,6 +6,7 @@ npz, `save_volume` writes it, and `fetch` with `open_source` gets the official d
 """
 
 from saltvolumes.datasets import DATA_SOURCES as DATA_SOURCES
+from saltvolumes.datasets import SURVEYS as SURVEYS
 from saltvolumes.datasets import DataSource as DataSource
 from saltvolumes.datasets import fetch as fetch
 from saltvolumes.datasets import open_source as open_source

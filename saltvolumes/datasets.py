@@ -33,6 +33,8 @@ class DataSource:
         The licence as far as it is known, what to cite, and the page of its publisher.
     request : str
         Whom to ask, and how. Empty where nobody has to be asked.
+    file : str
+        Name of the file that comes with this package. Empty for all that is got elsewhere.
     url : str
         The file that anyone may download. Empty where all has to be asked for.
     n_bytes : int
@@ -45,6 +47,8 @@ class DataSource:
         Patterns for `archives.find_file`.
     reading : mapping
         Arguments of ``reader``.
+    test_lines : sequence of int
+        Crosslines that are kept for scoring.
     """
 
     name: str
@@ -54,12 +58,19 @@ class DataSource:
     citation: str
     homepage: str
     request: str = ""
+    file: str = ""
     url: str = ""
     n_bytes: int = 0
     sha256: str | None = None
     reader: str = "open_volume"
     members: Sequence[str] = ()
     reading: Mapping[str, Any] = field(default_factory=dict)
+    test_lines: Sequence[int] = ()
+
+    @property
+    def path(self) -> Path:
+        """Where the file is that comes with this package."""
+        return Path(__file__).with_name("surveys") / self.file
 
     @property
     def file_name(self) -> str:
@@ -69,6 +80,8 @@ class DataSource:
     @property
     def access(self) -> str:
         """How to get it, in a sentence."""
+        if self.file:
+            return f"Comes with this project: use the name {self.name} in place of a path."
         if not self.url:
             return f"On request: {self.request}"
         sentence = f"Open: {self.n_bytes / 1e9:.2g} GB from {self.url}."
@@ -81,6 +94,9 @@ def _read_sources() -> dict[str, DataSource]:
 
 
 DATA_SOURCES: Mapping[str, DataSource] = _read_sources()
+SURVEYS: Mapping[str, DataSource] = {  # those that can be opened by name
+    name: source for name, source in DATA_SOURCES.items() if source.file
+}
 
 
 def fetch(name: str, folder: str | Path | None = None) -> Path:
@@ -100,7 +116,7 @@ def fetch(name: str, folder: str | Path | None = None) -> Path:
     Returns
     -------
     Path
-        The file as it was downloaded: `open_source` takes it.
+        The file as it was downloaded, or as it comes with this package: `open_source` takes it.
 
     Raises
     ------
@@ -112,6 +128,8 @@ def fetch(name: str, folder: str | Path | None = None) -> Path:
         If the name is unknown, or the data set has to be asked for.
     """
     source = _find_source(name)
+    if source.file:
+        return source.path
     if not source.url:
         raise ValueError(f"{source.title} is not openly downloadable. {source.access}")
     # Imported where it is used: in a notebook its progress bars warn that widgets are missing.

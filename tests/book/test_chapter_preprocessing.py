@@ -1,15 +1,11 @@
-"""Chapter 1 with and without a real volume, with and without stored results of one."""
-
-import shutil
+"""Chapter 1 with a volume of one's own, and parameters that it refuses."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from executed_chapters import execute
 
 from saltearth import PRESETS
 from thesis_lib import chapters
-from thesis_lib.study.tables import NOT_RUN
 
 CHAPTER = "01_preprocessing"
 READING = {"variable": "image", "mask": "label", "salt_label": 4, "sample_interval": 4.0}
@@ -25,57 +21,34 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def with_real(repository, folder):
-    """The chapter with two crosslines of a file, where nothing is stored."""
+    """The chapter with two crosslines of a file, which it scores as well."""
     labels = np.ones((2, 64, 48), dtype=np.uint8)
     labels[:, 40:, 10:30] = 4
     image = np.random.default_rng(0).standard_normal(labels.shape).astype(np.float32)
     np.savez(folder / "lines.npz", image=image, label=labels)
-    real = {"real": str(folder / "lines.npz"), "reference": str(folder / "nowhere")}
+    real = {"real": str(folder / "lines.npz"), "transfer_to": "real"}
     return execute(repository, CHAPTER, folder / "real", real_reading=READING, **real, **QUICK)
 
 
 def test_a_real_volume_is_measured_and_scored(folder, with_real):
-    """A file is compared with the presets, its statistics are kept, and its lines are scored."""
+    """A file is compared with the presets, and its lines are scored if one asks for it."""
     assert with_real["real_name"] == "lines.npz"
     assert list(with_real["compared"]) == ["lines.npz", *PRESETS]
     assert with_real["scores"]["section"].tolist() == [0, 1]
     names = {path.name for path in (folder / "real").iterdir()}
-    assert {"statistics.nc", "transfer.csv", "run.json"} <= names
+    assert {"distances.csv", "transfer.csv", "run.json"} <= names
     assert chapters.read_run_info(folder / "real")["parameters"]["real_reading"] == READING
 
 
-def test_a_page_without_stored_results_reports_it(folder, with_real):
-    """Where no study is stored, the page states it, and its rows read *not run*."""
-    assert with_real["origin"].startswith("No such run is stored")
-    stored = pd.read_csv(folder / "real" / "transfer_stored.csv")
-    assert set(stored["Dice"]) == {NOT_RUN}
-
-
-def test_what_a_run_stored_is_shown_without_its_file(repository, folder, with_real):
-    """Without a file the stored statistics and scores are shown, with the run that made them."""
-    shutil.copytree(folder / "real", folder / "real_ablations")
-    stored = {"reference": str(folder / "real"), "transfer_to": "gulf"}
-    found = execute(repository, CHAPTER, folder / "stored", **stored, **QUICK)
-    assert found["real_name"] == "F3"
-    assert found["measured"].equals(with_real["measured"])
-    assert "-p real " in found["origin"]
-    stored = pd.read_csv(folder / "stored" / "transfer_stored.csv", index_col="Left out")
-    dice = with_real["scores"]["dice"].mean()
-    assert float(str(stored.loc["none", "Dice"])) == pytest.approx(dice, abs=5e-4)
-    assert found["scores"]["section"].size == 8
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"real_reading": READING}, "Invalid real_reading without real"),
-        ({"ablations": ["luck"]}, r"Invalid ablations \{'luck'\}"),
-    ],
-)
-def test_parameters_without_a_meaning_are_refused(repository, folder, parameters, message):
-    """How to read a file that is not named, and an unknown ablation, are errors."""
-    with pytest.raises(ValueError, match=message):
-        execute(repository, CHAPTER, folder / "refused", **parameters)
+def test_what_is_not_there_is_refused(repository, folder):
+    """An unknown ablation, and scores of a volume without a mask, are errors."""
+    with pytest.raises(ValueError, match=r"Invalid ablations \{'luck'\}"):
+        execute(repository, CHAPTER, folder / "refused", ablations=["luck"])
+    np.savez(folder / "bare.npz", image=np.random.default_rng(0).standard_normal((2, 64, 48)))
+    bare = {"real": str(folder / "bare.npz"), "transfer_to": "real"}
+    reading = {name: READING[name] for name in ("variable", "dims", "sample_interval")}
+    with pytest.raises(ValueError, match=r"bare\.npz has no mask"):
+        execute(repository, CHAPTER, folder / "refused", real_reading=reading, **bare)
 
 
 def test_a_patch_wider_than_the_gaps_is_refused(repository, folder):

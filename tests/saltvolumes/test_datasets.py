@@ -52,9 +52,10 @@ def test_sources_are_complete():
     """Each data set has a description, its licence, what to cite and how to get it."""
     for source in DATA_SOURCES.values():
         assert all((source.title, source.description, source.licence, source.citation))
-        assert source.url or source.request
+        assert source.url or source.request or source.path.is_file()
         pages = [page for page in (source.homepage, source.url) if page]
         assert {urlsplit(page).scheme for page in pages} == {"https"}
+    assert DATA_SOURCES["f3"].access.startswith("Comes with this project: use the name f3")
     seam = DATA_SOURCES["seam-depth"].access
     assert seam.startswith("Open: 3 GB from https://seam-open-data.")
     assert DATA_SOURCES["seam-earth-model"].access.startswith("On request: write to SEG")
@@ -118,8 +119,10 @@ def test_what_cannot_be_fetched():
     with pytest.raises(ValueError, match=r"not openly downloadable\. On request: write to SEG"):
         fetch("seam-earth-model")
     for get in (fetch, open_source):
-        with pytest.raises(ValueError, match=r"Invalid data set 'f3'\. Must be one of: 'seam-dep"):
-            get("f3", "f3.zip")
+        with pytest.raises(
+            ValueError, match=r"Invalid data set 'f4'\. Must be one of: 'f3', 'seam-dep"
+        ):
+            get("f4", "f4.zip")
 
 
 def test_open_seam_as_downloaded(tmp_path):

@@ -1,7 +1,6 @@
 """Tests of thesis_lib.chapters.staging: pages of the book, and what is published."""
 
 import json
-import re
 
 import nbformat
 import pytest
@@ -90,11 +89,3 @@ def test_chapters_come_from_the_last_folder_that_has_them(project):
         finish_chapter(project)
     assert "Computed with profile *laptop*" in openings[0]
     assert "Computed with profile *smoke*" in openings[1]
-
-
-def test_origin_of_stored_results(project):
-    """Results kept in the book come with when, on what and by which command; or there are none."""
-    origin = chapters.describe_origin(finish_chapter(project, count=9))
-    assert re.search(r"Stored by a run of this chapter on \d{4}-\d\d-\d\d, .* seeds 0: ", origin)
-    assert origin.endswith("run 01_toy --profile laptop -p count 9")
-    assert chapters.describe_origin(project / "nowhere").startswith("No such run")

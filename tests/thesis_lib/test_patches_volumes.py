@@ -233,6 +233,22 @@ def test_content_is_remembered(tmp_path, monkeypatch):
     assert hash_file(folder) != first
 
 
+def test_a_survey_that_comes_along_is_known_by_its_name():
+    """F3 opens by name: salt on every crossline, two of them to score; no path is kept."""
+    survey = choose_data("f3", shape=[1, 1, 1])
+    assert (survey.path, survey.test_lines) == ("f3", (211, 231))
+    volume = survey.open()
+    assert volume["amplitude"].shape == (951, 4, 338)
+    assert volume["salt"].any(("inline", "time")).all()
+    scored, trained = (
+        [line for part in parts for line in part["crossline"].values]
+        for parts in (survey.test(), survey.train(0))
+    )
+    assert (scored, trained) == ([211, 231], [61, 281])
+    assert "/" not in str(survey.identify())
+    assert replace(survey, test_lines=(61,)).test()[0]["crossline"] == 61
+
+
 def test_source_is_a_preset_or_a_file(path):
     """A preset gives earths, a path a survey; a misspelt preset and a reading of one are named."""
     assert choose_data("gulf", shape=[16, 18, 32], n_train=2, guard_lines=8) == SMALL

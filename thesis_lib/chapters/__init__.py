@@ -20,6 +20,5 @@ from thesis_lib.chapters.running import ChapterError as ChapterError
 from thesis_lib.chapters.running import pair as pair
 from thesis_lib.chapters.running import run as run
 from thesis_lib.chapters.running import write_notebook as write_notebook
-from thesis_lib.chapters.staging import describe_origin as describe_origin
 from thesis_lib.chapters.staging import publish as publish
 from thesis_lib.chapters.staging import stage as stage

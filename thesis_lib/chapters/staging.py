@@ -7,7 +7,7 @@ from typing import Any
 
 import nbformat
 
-from thesis_lib.chapters.page import RECORDS, RUN_INFO, read_run_info
+from thesis_lib.chapters.page import RECORDS, read_run_info
 from thesis_lib.chapters.parameters import find_chapter, list_chapters, project_root
 from thesis_lib.chapters.running import write_notebook
 
@@ -107,30 +107,6 @@ def publish(profile: str, chapter: str | None = None, *, root: Path | None = Non
         records = read_records(folder / RECORDS)
         write_records(published / RECORDS, records.values())
     return published
-
-
-def describe_origin(folder: Path) -> str:
-    """
-    Describe in one sentence which run of a chapter stored results come from.
-
-    Parameters
-    ----------
-    folder : Path
-        With the ``run.json`` of the chapter; the sentence says so where there is none.
-
-    Raises
-    ------
-    ValueError
-        If the chapter did not come to its end.
-    """
-    if not (folder / RUN_INFO).is_file():
-        return "No such run is stored in this copy of the book."
-    info = read_run_info(folder)
-    commit = f", commit {info['commit'][:10]}" if info["commit"] else ""
-    return (
-        f"Stored by a run of this chapter on {info['started'][:10]}, {_format_time(info)} on "
-        f"{info['device']}{commit}, seeds {', '.join(map(str, info['seeds']))}: {info['command']}"
-    )
 
 
 def format_banner(info: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from saltearth import PRESETS, Preset, make_volume
-from saltvolumes import open_volume, select_lines
+from saltvolumes import SURVEYS, open_volume, select_lines
 from saltvolumes._checks import check_choice, check_count, check_range, check_sizes, keep_plain
 from saltvolumes._files import write_text
 from saltvolumes.lines import find_runs
@@ -141,7 +141,8 @@ class Survey:
     Parameters
     ----------
     path : str
-        The file; kept as an absolute path.
+        The file, kept as an absolute path; or one of :data:`saltvolumes.SURVEYS`, which knows how
+        it is read and what is scored, unless that is given.
     reading : mapping of str to object
         How to read it: arguments of :func:`saltvolumes.open_volume` by name. Lists in it become
         tuples.
@@ -174,9 +175,14 @@ class Survey:
         allowed = list(inspect.signature(open_volume).parameters)[1:]
         for name in self.reading:
             check_choice("name in reading", name, allowed)
-        object.__setattr__(self, "path", str(Path(self.path).expanduser().absolute()))
-        object.__setattr__(self, "reading", _freeze(self.reading))
-        object.__setattr__(self, "test_lines", tuple(self.test_lines))
+        if known := SURVEYS.get(str(self.path)):
+            object.__setattr__(self, "path", known.name)
+            object.__setattr__(self, "reading", _freeze(self.reading or known.reading))
+            object.__setattr__(self, "test_lines", tuple(self.test_lines or known.test_lines))
+        else:
+            object.__setattr__(self, "path", str(Path(self.path).expanduser().absolute()))
+            object.__setattr__(self, "reading", _freeze(self.reading))
+            object.__setattr__(self, "test_lines", tuple(self.test_lines))
         object.__setattr__(self, "validation_lines", tuple(self.validation_lines))
         check_choice("split_axis", self.split_axis, tuple(LATERAL))
         check_count("guard_lines", self.guard_lines, low=0)
@@ -191,18 +197,23 @@ class Survey:
                 f"{list(self.validation_lines)}: contain duplicates. Must be distinct."
             )
 
+    @property
+    def file(self) -> Path:
+        """Where the volume is."""
+        return SURVEYS[self.path].path if self.path in SURVEYS else Path(self.path)
+
     def identify(self) -> dict[str, Any]:
         """What the key of a task covers: content in place of paths."""
         reading = {name: _hash_files(value) for name, value in self.reading.items()}
         return {
-            "content": hash_file(Path(self.path)),
+            "content": hash_file(self.file),
             "reading": reading,
             "split": [self.split_axis, self.test_lines, self.validation_lines, self.guard_lines],
         }
 
     def open(self, earth: int = 0) -> xr.Dataset:  # noqa: ARG002  one survey for every seed
         """Whole volume, opened once."""
-        return _open_survey(self.path, json.dumps(self.reading), json.dumps(self.identify()))
+        return _open_survey(str(self.file), json.dumps(self.reading), json.dumps(self.identify()))
 
     def train(self, seed: int) -> Volumes:  # noqa: ARG002
         """One volume for each run of neighbouring lines that are trained on."""
@@ -282,12 +293,12 @@ def choose_data(
     source: str, *, shape: Sequence[int], n_train: int = 1, **survey: Any
 ) -> Earths | Survey:
     """
-    Return earths where a source names a preset, else the survey in a file.
+    Return earths where a source names a preset, else the survey of that name or in a file.
 
     Parameters
     ----------
     source : str
-        A preset of :data:`saltearth.PRESETS`, or a path.
+        A preset of :data:`saltearth.PRESETS`, a survey of :data:`saltvolumes.SURVEYS`, or a path.
     shape, n_train
         As in `Earths`.
     **survey
@@ -301,12 +312,13 @@ def choose_data(
     """
     if source not in PRESETS:
         chosen = Survey(source, **survey)
-        path = Path(chosen.path)
+        path = chosen.file
         if not path.exists() or (path.is_dir() and path.suffix.lower() != ".zarr"):
             found = "is a folder" if path.is_dir() else "does not exist"
             raise ValueError(
                 f"Invalid data {source!r}: {path} {found}. Must be a preset "
-                f"({', '.join(PRESETS)}), a file or a .zarr folder."
+                f"({', '.join(PRESETS)}), a survey ({', '.join(SURVEYS)}), a file or a .zarr "
+                "folder."
             )
         return chosen
     if any(survey.get(name) for name in ("reading", "test_lines", "validation_lines")):
