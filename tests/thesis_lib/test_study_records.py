@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 import xarray as xr
 from tiny_project import Bet, Throw
 
+from thesis_lib._json import write_json
 from thesis_lib.patches import Survey
 from thesis_lib.study import Train, grid, run_all, tasks
 from thesis_lib.study.records import (
@@ -204,11 +206,15 @@ def test_replaced_records_stay_while_others_rest_on_them(records, tmp_path):
 
 
 def test_runs_on_files_leave_no_records(tmp_path):
-    """A survey is its owner's: neither its path nor its scores are published."""
+    """A survey is its owner's: path and scores are published only of one that comes along."""
     task = Train(0, "dice", Survey("survey.sgy"))
     outcome = Outcome(task, tmp_path, {}, computed=True, seconds=1.0)
     write_records(tmp_path / "records", [outcome])
     assert not (tmp_path / "records").exists()
+    own = replace(task, data=Survey("f3"))
+    write_json(tmp_path / "config.json", own.describe() | {"fields": own})
+    write_records(tmp_path / "records", [replace(outcome, task=own)])
+    assert [*read_records(tmp_path / "records")] == [own.key]
 
 
 @pytest.mark.parametrize("damage", ["{", "[1]", "{}", {"seconds": None}, {"scores": [1]}])

@@ -36,9 +36,9 @@ class Readout(Task):
         What is trained on and scored; with masks.
     n_shown : int
         Patches of the network whose decoded images are kept, those of
-        :func:`thesis_lib.study.inversion.pick_patches`.
+        ``study.inversion.pick_patches``.
     steps, batch_size : int
-        As in :func:`thesis_lib.xai.readout.fit_readout`.
+        As in ``xai.readout.fit_readout``.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from typing import Any
 
 import xarray as xr
 
+from saltvolumes import SURVEYS
 from saltvolumes._checks import check_choice
 from saltvolumes._files import replace_when_done
 from thesis_lib._json import DAMAGE, in_one_line, write_json
@@ -102,7 +103,7 @@ def is_of_other_code(outcome: Outcome) -> bool:
 def _rests_on_files(value: Any) -> bool:
     """Whether a task, or data among its fields, is known by the content of files."""
     if hasattr(value, "path") or hasattr(value, "root"):
-        return True
+        return getattr(value, "path", None) not in SURVEYS  # which come along
     if not is_dataclass(value):
         return False
     return any(_rests_on_files(getattr(value, item.name)) for item in fields(value))
