@@ -141,7 +141,7 @@ class Survey:
     Parameters
     ----------
     path : str
-        The file, kept as an absolute path; or one of :data:`saltvolumes.SURVEYS`, which knows how
+        The file, kept as an absolute path; or one of ``saltvolumes.SURVEYS``, which knows how
         it is read and what is scored, unless that is given.
     reading : mapping of str to object
         How to read it: arguments of :func:`saltvolumes.open_volume` by name. Lists in it become
@@ -298,7 +298,7 @@ def choose_data(
     Parameters
     ----------
     source : str
-        A preset of :data:`saltearth.PRESETS`, a survey of :data:`saltvolumes.SURVEYS`, or a path.
+        A preset of :data:`saltearth.PRESETS`, a survey of ``saltvolumes.SURVEYS``, or a path.
     shape, n_train
         As in `Earths`.
     **survey
