@@ -88,6 +88,13 @@ def test_training_bands_numbers_and_frees_pictures():
     assert missing == ["outputs are ['text/plain'], were ['image/png', 'text/plain']"]
 
 
+def test_the_size_of_a_picture_is_free_where_training_is_in_it():
+    """A row more or less in a figure of a training counts as little as its pixels."""
+    new, old = (show({"text/plain": f"<Figure size 1050x{n} with 6 Axes>"}) for n in (465, 555.5))
+    assert compare_outputs(new, old, ["training"]) == []
+    assert len(compare_outputs(new, old)) == 1
+
+
 def test_glued_numbers_are_compared_and_progress_is_not():
     """A number that prose takes from the cell counts like a printed one, standard error never."""
     kind = "application/papermill.record/text/plain"
