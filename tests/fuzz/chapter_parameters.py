@@ -21,7 +21,7 @@ from thesis_lib.study.tasks import Task, write_tasks
 
 # Statements of the chapters, by the names that they give values to, up to the tasks to be run.
 STATEMENTS = {
-    "01_preprocessing": "network survey has_truth transfer",
+    "01_preprocessing": "network survey to_real transfer",
     "02_loss_study": "source network row tasks",
     "03_activation_maximization": (
         "titles scored trained network given seeds encoders patches classifier tasks "
