@@ -295,8 +295,8 @@ fig = plotting.plot_image_grid(
 # %% [markdown]
 # ## What the start decides
 #
-# Of two images at one residual the smoother is the better solution; an image rougher than the patch, whose
-# own *roughness* is that of the first row, is none, since the patch itself is smoother and fits exactly.
+# Of two images at one residual the smoother is the better solution; an image *rougher* than the patch is no
+# solution at all, since the patch itself is smoother and fits exactly.
 # {numref}`tab-starts` has both starts at the lowest level. Where noise gets to a higher residual or to a rougher
 # image, it was stuck, and its image says nothing of the block.
 

@@ -15,7 +15,7 @@ from thesis_lib.model import SaltClassifier, SaltUNet
 from thesis_lib.patches import PatchBatches
 from thesis_lib.patching import PatchGrid, Stitcher, grid_sections
 from thesis_lib.training import TrainConfig, fit, predict_patches, predict_volume
-from thesis_lib.xai import Fourier, Phase, class_logit, invert, maximize, measures
+from thesis_lib.xai import Fourier, Phase, class_logit, invert, maximize, measures, spectra
 from thesis_lib.xai.cam import cam
 
 CPU = TrainConfig(epochs=1, accelerator="cpu", precision="32-true")
@@ -130,8 +130,8 @@ def test_images_of_any_precision_are_taken_alike(kind):
         lambda x: measures.correlation(x, others),
         lambda x: measures.correlation(others, x),
         lambda x: measures.structural_similarity(x, others),
-        lambda x: measures.spectrum(x)[1],
-        lambda x: measures.log_spectral_distance(others, x),
+        lambda x: spectra.spectrum(x)[1],
+        lambda x: spectra.log_spectral_distance(others, x),
         lambda x: measures.contour_sharpness(x, half),
         lambda x: LOSSES["hausdorff"](x, others > 0),
     ]
@@ -152,7 +152,7 @@ def test_images_that_are_no_tensors_are_refused_alike(images):
         lambda: Phase(images),
         lambda: measures.correlation(images, noise),
         lambda: measures.correlation(noise, images),
-        lambda: measures.spectrum(images),
+        lambda: spectra.spectrum(images),
         lambda: measures.has_body(images),
         lambda: LOSSES["bce"](images, images),
         lambda: SaltClassifier(2, "test_resnet")(images),

@@ -22,7 +22,7 @@ from thesis_lib.study.inversion import (
     summarise_depth,
 )
 from thesis_lib.study.segmentation import load_model
-from thesis_lib.xai import measures
+from thesis_lib.xai import measures, spectra
 
 TEST = make_patches(8)
 PATCHES = pick_patches(TEST, n_patches=2)
@@ -75,7 +75,7 @@ def test_measures_are_those_of_xai(inverted):
     with torch.no_grad():
         masks, truth = (unet(x)[:, 0].numpy() > 0 for x in (zscore(images), reference))
         kept = model(images).argmax(dim=1) == model(reference).argmax(dim=1)
-    low = [measures.low_pass(x, measures.band_limit(TEST.tensors())) for x in (images, reference)]
+    low = [spectra.low_pass(x, spectra.band_limit(TEST.tensors())) for x in (images, reference)]
     table = read_block3(inverted)
     expected = {
         "reached": table["residual"] <= table["level"],

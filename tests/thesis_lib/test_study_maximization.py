@@ -13,7 +13,7 @@ from thesis_lib.study import Maximize, tabulate
 from thesis_lib.study.classification import load_classifier
 from thesis_lib.study.maximization import LAYERS, read_layers
 from thesis_lib.study.segmentation import load_model
-from thesis_lib.xai import measures
+from thesis_lib.xai import measures, spectra
 
 DATA = make_patches()
 TASK = Maximize(
@@ -95,12 +95,12 @@ def test_measures_are_those_of_xai(maximized, network):
     with torch.no_grad():
         logits = load_classifier(network)(images)
         salt = load_model(maximized.parents["judge"]).eval()(images) > 0
-    limit = measures.band_limit(data)
+    limit = spectra.band_limit(data)
     called = salt.float().mean(dim=(1, 2, 3)) > 0.2
     expected = {
         "value": logits[range(4), [1, 1, 0, 0]],
-        "noise_db": measures.log_spectral_distance(images, data, above=limit, side="excess"),
-        "deficit_db": measures.log_spectral_distance(images, data, below=limit, side="deficit"),
+        "noise_db": spectra.log_spectral_distance(images, data, above=limit, side="excess"),
+        "deficit_db": spectra.log_spectral_distance(images, data, below=limit, side="deficit"),
         "contour": measures.has_contour(salt),
         "body": measures.has_body(salt),
         "sharpness": measures.contour_sharpness(images, salt),

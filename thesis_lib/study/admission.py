@@ -21,7 +21,7 @@ from thesis_lib.study.maximization import (
 )
 from thesis_lib.study.segmentation import Train
 from thesis_lib.study.tasks import Parents, Task
-from thesis_lib.xai import measures
+from thesis_lib.xai import measures, spectra
 
 KNOWN_SALT = (0.2, 0.8)  # true fractions of salt of patches that are known to hold some
 NOISE = 0.5  # standard deviation of the white noise that is added to z-scored data: 6 dB below
@@ -134,7 +134,7 @@ def admit_measures(
             "body": (body[salt & measures.has_body(truth)], body[background]),
             "recognised": (called[salt], called[background]),
         }
-    pairs |= _change_spectra(images[measures.has_spectrum(images)], generator)
+    pairs |= _change_spectra(images[spectra.has_spectrum(images)], generator)
     return [
         {
             "measure": name,
@@ -161,14 +161,14 @@ def _lay_over(
 def _change_spectra(images: Tensor, generator: torch.Generator) -> dict[str, tuple[Tensor, Tensor]]:
     """Noise of noisy data against the data's, and deficit of low-passed data against theirs."""
     noisy = zscore(images + NOISE * torch.randn(images.shape, generator=generator))
-    limit = measures.band_limit(images)
+    limit = spectra.band_limit(images)
     height, width = images.shape[2:]
     radius = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width))
     smooth = torch.fft.irfft2(
         torch.fft.rfft2(images) * (radius <= LOW_PASS * limit), s=(height, width)
     )
     deficit = [
-        measures.log_spectral_distance(part, images, below=limit, side="deficit")
+        spectra.log_spectral_distance(part, images, below=limit, side="deficit")
         for part in (zscore(smooth), images)
     ]
     return {

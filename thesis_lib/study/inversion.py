@@ -23,7 +23,7 @@ from thesis_lib.study.judging import check_explanation, load_network, pick_devic
 from thesis_lib.study.segmentation import Train
 from thesis_lib.study.tasks import Outcome, Parents, Task, check_distinct, save_tensors
 from thesis_lib.training import predict_patches
-from thesis_lib.xai import Inversion, invert, measures
+from thesis_lib.xai import Inversion, invert, measures, spectra
 from thesis_lib.xai.inversion import STARTS
 
 BLOCKS = ("block1", "block2", "block3", "block4")
@@ -104,7 +104,7 @@ class Invert(Task):
         patches = pick_patches(unseen, n_patches=self.n_patches)
         model = load_network(parents["network"], self.precision)
         data, judge = patches.tensors().to(pick_device()), parents.get("judge")
-        limit = measures.band_limit(_with_spectrum(unseen))
+        limit = spectra.band_limit(_with_spectrum(unseen))
         how: dict[str, Any] = {"levels": self.levels, "start": self.start, "steps": self.steps}
         how |= {"seed": self.network.seed, "precision": self.precision}
         found = {block: invert(model, block, data, **how) for block in BLOCKS}
@@ -255,7 +255,7 @@ def pick_patches(test: LabelledPatches, *, n_patches: int, seed: int = 0) -> Lab
     check_count("n_patches", n_patches)
     if test.fractions is None:
         raise ValueError("Invalid patches without masks. Must have masks.")
-    signal = measures.has_spectrum(test.tensors()).numpy() & (test.fractions <= MAX_FRACTION)
+    signal = spectra.has_spectrum(test.tensors()).numpy() & (test.fractions <= MAX_FRACTION)
     order = np.random.default_rng(seed).permutation(len(test))
     chosen = []
     for label, n_wanted in enumerate((n_patches // 2, -(-n_patches // 2))):
@@ -322,7 +322,7 @@ def score_blocks(readouts: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
 
 def _with_spectrum(patches: LabelledPatches) -> Tensor:
     data = patches.tensors().to(pick_device())
-    return data[measures.has_spectrum(data)]
+    return data[spectra.has_spectrum(data)]
 
 
 def _compare_boundaries(images: Tensor, reference: Tensor, judge: Outcome | None) -> Tensor:
@@ -342,7 +342,7 @@ def _find_salt(images: Tensor, judge: Outcome) -> NDArray[np.bool_]:
 
 def _compare_in_band(images: Tensor, reference: Tensor, limit: float) -> dict[str, Tensor]:
     """Correlation and 1 - SSIM of images and patches below a frequency."""
-    images, reference = (measures.low_pass(x, limit) for x in (images, reference))
+    images, reference = (spectra.low_pass(x, limit) for x in (images, reference))
     return {
         "correlation": measures.correlation(images, reference),
         "modification": 1 - measures.structural_similarity(images, reference),

@@ -25,6 +25,7 @@ from thesis_lib.xai import (
     class_margin,
     maximize,
     measures,
+    spectra,
 )
 from thesis_lib.xai._hooks import activate
 from thesis_lib.xai.images import Parametrization
@@ -222,9 +223,9 @@ def measure_images(
         and salt, too.
     """
     images, patches = images.cpu(), data.tensors()
-    patches = patches[measures.has_spectrum(patches)]
-    limit = measures.band_limit(patches)
-    lacking = measures.log_spectral_distance(images, patches, below=limit, side="deficit")
+    patches = patches[spectra.has_spectrum(patches)]
+    limit = spectra.band_limit(patches)
+    lacking = spectra.log_spectral_distance(images, patches, below=limit, side="deficit")
     table = {"noise_db": measure_noise(images, patches, limit), "deficit_db": lacking}
     unknown = torch.full((len(images),), torch.nan)
     table |= dict.fromkeys(("contour", "body", "sharpness", "recognised"), unknown)
@@ -261,7 +262,7 @@ def find_rows(
     ValueError
         If there is no such class, or fewer than two rows or ``low`` of it.
     """
-    signal = measures.has_spectrum(data.tensors())
+    signal = spectra.has_spectrum(data.tensors())
     rows = {}
     for k in classes:
         check_count("class", k, low=0, high=len(names) - 1)
@@ -283,6 +284,6 @@ def read_layers(model: SaltClassifier, images: Tensor) -> dict[str, Tensor]:
 
 def measure_noise(images: Tensor, data: Tensor, limit: float) -> Tensor:
     """Log-spectral excess above the band of data; NaN where nothing lies above."""
-    if limit >= measures.spectrum(data[:1])[0][-1]:
+    if limit >= spectra.spectrum(data[:1])[0][-1]:
         return torch.full((len(images),), torch.nan)
-    return measures.log_spectral_distance(images, data, above=limit, side="excess")
+    return spectra.log_spectral_distance(images, data, above=limit, side="excess")

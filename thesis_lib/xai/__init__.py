@@ -1,6 +1,7 @@
 """What networks see: activation maximization, network inversion, class activation maps."""
 
 from thesis_lib.xai import measures as measures
+from thesis_lib.xai import spectra as spectra
 from thesis_lib.xai.cam import cam as cam
 from thesis_lib.xai.images import Fourier as Fourier
 from thesis_lib.xai.images import Phase as Phase
