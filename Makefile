@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 # What the book runs: smoke, laptop, study or gpu (notebooks/params/*.yml)
 PROFILE ?= laptop
+# How many chapters run at the same time
+JOBS ?= 2
 # How long to fuzz, from which seed (drawn where empty), and one input of it to try again
 MINUTES ?= 5
 SEED ?=
@@ -30,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help install lock format check test smoke book html pages publish site bench fuzz ci clean
 
 help:  ## List the targets
-	@echo "usage: make TARGET [PROFILE=smoke|laptop|study|gpu] [PYTHON=3.12]"
+	@echo "usage: make TARGET [PROFILE=smoke|laptop|study|gpu] [JOBS=2] [PYTHON=3.12]"
 	@echo
 	@sed -nE 's/^([a-z]+):.*  ## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 
@@ -83,7 +85,7 @@ smoke: PROFILE := smoke
 smoke: book  ## The book from the smallest run
 
 book: install  ## Run the chapters with PROFILE (default laptop) and build the book
-	$(BIN)/python -m thesis_lib run --all --profile $(PROFILE)
+	$(BIN)/python -m thesis_lib run --all --profile $(PROFILE) --jobs $(JOBS)
 	@$(MAKE) --no-print-directory html PROFILE=$(PROFILE)
 	@if [ -t 1 ] && [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ]; then $(BIN)/python -m webbrowser "file://$(CURDIR)/$(HTML)/index.html"; fi
 

@@ -88,7 +88,7 @@ def app() -> None:
 
 @app.command()
 @click.argument("chapter", required=False)
-@click.option("--all", "every", is_flag=True, help="All chapters, in order.")
+@click.option("--all", "every", is_flag=True, help="All chapters.")
 @_profile
 @click.option(
     "-p",
@@ -116,6 +116,14 @@ def app() -> None:
     "of any code, none.",
 )
 @click.option("--into", help="Folder of results, in place of results/PROFILE.")
+@click.option(
+    "-j",
+    "--jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How many of --all chapters run at the same time, where none waits for another.",
+)
 def run(
     chapter: str | None,
     every: bool,
@@ -125,6 +133,7 @@ def run(
     minutes: float | None,
     records: str | None,
     into: str | None,
+    jobs: int,
 ) -> None:
     r"""
     Run a CHAPTER, by name or number, or --all of them.
@@ -139,21 +148,26 @@ def run(
         raise ValueError("Parameters (-p) belong to one CHAPTER, not to --all.")
     if every and minutes is not None:
         raise ValueError("Minutes belong to one CHAPTER, not to --all.")
+    if jobs > 1 and not every:
+        raise ValueError("Jobs belong to --all, not to one CHAPTER.")
     from thesis_lib import chapters
 
     root = chapters.project_root()
-    values = chapters.parse_overrides(chapter, overrides, root) if chapter else {}
-    names = [chapters.find_chapter(chapter, root).stem] if chapter else chapters.list_chapters(root)
     if scheduler:
         os.environ["THESIS_SCHEDULER"] = scheduler  # for the kernels of the chapters
     if minutes is not None:
         os.environ["THESIS_MINUTES"] = str(minutes)
     if records is not None:
         os.environ["THESIS_RECORDS"] = records
-    for number, name in enumerate(names, start=1):
-        click.echo(f"Chapter {number} of {len(names)}: {name}, profile {profile}")
-        folder = chapters.run(name, profile=profile, overrides=values, into=into)
-        click.echo(f"Results in {folder} after {chapters.read_run_info(folder)['duration_s']} s")
+    if chapter is None:
+        names = chapters.list_chapters(root)
+        chapters.run_together(names, profile=profile, n_at_once=jobs, into=into, root=root)
+        return
+    values = chapters.parse_overrides(chapter, overrides, root)
+    name = chapters.find_chapter(chapter, root).stem
+    click.echo(f"Chapter {name}, profile {profile}")
+    folder = chapters.run(name, profile=profile, overrides=values, into=into)
+    click.echo(f"Results in {folder} after {chapters.read_run_info(folder)['duration_s']} s")
 
 
 @app.command()

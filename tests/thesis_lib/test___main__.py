@@ -40,16 +40,19 @@ def call(words: str) -> Result:
 
 
 def test_run(project, monkeypatch):
-    """Values of -p are read as YAML; --all runs every chapter; the results folder is reported."""
-    run = Mock(return_value=project)
+    """Values of -p are read as YAML; the results folder is reported; --all runs every chapter."""
+    run, together = Mock(return_value=project), Mock()
     monkeypatch.setattr(chapters, "run", run)
+    monkeypatch.setattr(chapters, "run_together", together)
     monkeypatch.setattr(chapters, "read_run_info", lambda _: {"duration_s": 1.5})
     words = """-p losses '["dice"]' -p count 4 -p rate 1e-3 -p mask a"""
-    assert call(f"run 1 --profile laptop {words}").exit_code == 0
+    shown = call(f"run 1 --profile laptop {words}").output
+    assert f"Results in {project} after 1.5 s" in shown
     overrides = {"losses": ["dice"], "count": 4, "rate": 1e-3, "mask": "a"}
     run.assert_called_once_with(CHAPTER, profile="laptop", overrides=overrides, into=None)
-    assert f"Results in {project} after 1.5 s" in call("run --all --into results/site").output
-    run.assert_called_with(CHAPTER, profile="smoke", overrides={}, into="results/site")
+    assert call("run --all --into results/site --jobs 2").exit_code == 0
+    where = {"profile": "smoke", "n_at_once": 2, "into": "results/site", "root": project}
+    together.assert_called_once_with([CHAPTER], **where)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,7 @@ def test_run(project, monkeypatch):
         ("run", "Name one CHAPTER or give --all"),
         ("run 1 --all", "Name one CHAPTER or give --all"),
         ("run --all -p count 1", "belong to one CHAPTER"),
+        ("run 1 --jobs 2", "Jobs belong to --all"),
         ("run 7", "Invalid chapter '7'"),
         ("run 1 --profile huge", "Invalid profile 'huge'"),
         ("run 1 -p cuont 1", "Did you mean 'count'?"),

@@ -22,3 +22,4 @@ from thesis_lib.chapters.running import run as run
 from thesis_lib.chapters.running import write_notebook as write_notebook
 from thesis_lib.chapters.staging import publish as publish
 from thesis_lib.chapters.staging import stage as stage
+from thesis_lib.chapters.together import run_together as run_together
