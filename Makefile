@@ -6,8 +6,8 @@ SHELL := /bin/bash
 
 # What the book runs: smoke, laptop, study or gpu (notebooks/params/*.yml)
 PROFILE ?= laptop
-# How many chapters run at the same time
-JOBS ?= 2
+# How many chapters run at the same time: the small ones wait for imports more than for each other
+JOBS ?= $(if $(filter smoke,$(PROFILE)),2,1)
 # How long to fuzz, from which seed (drawn where empty), and one input of it to try again
 MINUTES ?= 5
 SEED ?=

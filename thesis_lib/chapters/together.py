@@ -11,10 +11,6 @@ from saltvolumes._checks import check_count
 from thesis_lib.chapters.parameters import project_root, resolve_parameters
 from thesis_lib.chapters.running import ChapterError
 
-# How long a thread of GNU's OpenMP waits for the others before it makes room. By default it spins
-# for milliseconds: two chapters on two processors then take four times as long as one by one.
-_SPINS = {"GOMP_SPINCOUNT": "10000"}
-
 
 def run_together(
     names: Iterable[str],
@@ -36,7 +32,8 @@ def run_together(
     profile : str
         Where values come from: ``notebooks/params/PROFILE.yml``.
     n_at_once : int
-        How many run at the same time. Each computes with all threads of the machine.
+        How many run at the same time. They share the processors: sums in fewer threads are done in
+        another order, so numbers that come out of training change as they do between machines.
     into : str, optional
         Folder of the results of chapters, in place of ``results/PROFILE``.
     root : Path, optional
@@ -96,8 +93,8 @@ def find_needs(
 
 def _start(name: str, options: list[str], root: Path, n_at_once: int) -> subprocess.Popen[str]:
     environment = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
-    if n_at_once > 1:
-        environment |= _SPINS
+    if n_at_once > 1:  # threads that wait for a processor take four times as long
+        environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // n_at_once))
     return subprocess.Popen(
         [sys.executable, "-m", "thesis_lib", "run", name, *options],
         cwd=root,
