@@ -622,7 +622,7 @@ curves = {
 fig = plotting.plot_histories(
     curves,
     ylabel="similarity of the path",
-    xlabel="layer",
+    xlabel="layer (0: stem, 1 to 4: blocks)",
     levels={"data of the class": 1.0, "data of the other class": 0.0},
 )
 page.save(paths=paths)
@@ -750,8 +750,8 @@ decisions = [
 # :name: tab-am-claims
 # ```
 
-# %% tags=["training"] mystnb={"figure": {"name": "fig-am-effects", "caption": "Effect of every claim: mean over seeds with its one-sided 95 % bounds. Right of zero speaks for the claim; the grey band is the margin, within which differences do not matter."}, "image": {"alt": "Forest plot with a panel per claim: a dot for the mean and a bar for its bounds, around a vertical line at zero."}}
-fig = plotting.plot_effects(effect_table(decisions))
+# %% tags=["training"] mystnb={"figure": {"name": "fig-am-effects", "caption": "Effect of every claim in units of its margin: mean over seeds with its one-sided 95 % bounds. Right of zero speaks for the claim; within the grey band differences do not matter, and beyond it the axis is logarithmic."}, "image": {"alt": "Forest plot, one claim below the other with its verdict: a dot for the mean and a bar for its bounds, around a vertical line at zero."}}
+fig = plotting.plot_forest(effect_table(decisions))
 # %% [markdown]
 # ## Check
 #
@@ -778,7 +778,7 @@ for entry, name, number in found:
 # %% tags=["nbval-ignore-output"]
 def say_body(fraction):
     """How often one body is seen, where that is known."""
-    words = ["what no valid measure tells", "hardly ever one body"]
+    words = ["what no admitted measure can judge", "hardly ever one body"]
     words += ["sometimes one body", "usually one body"]
     return words[np.digitize(np.nan_to_num(fraction, nan=-1), [0, 0.1, 0.5])]
 

@@ -432,8 +432,8 @@ page.save(scores=ni_scores)
 # :name: tab-ni-claims
 # ```
 
-# %% tags=["training"] mystnb={"figure": {"name": "fig-ni-effects", "caption": "Effect of every claim: mean over seeds with its one-sided 95 % bounds. Right of zero speaks for the claim; the grey band is the margin, within which differences do not matter."}, "image": {"alt": "Forest plot with a panel per claim: dots for the means and bars for their bounds, around a vertical line at zero."}}
-fig = plotting.plot_effects(effect_table(decisions))
+# %% tags=["training"] mystnb={"figure": {"name": "fig-ni-effects", "caption": "Effect of every claim in units of its margin: mean over seeds with its one-sided 95 % bounds. Right of zero speaks for the claim; within the grey band differences do not matter, and beyond it the axis is logarithmic."}, "image": {"alt": "Forest plot, one claim below the other with its verdict: dots for the means and bars for their bounds, around a vertical line at zero."}}
+fig = plotting.plot_forest(effect_table(decisions))
 # %% [markdown]
 # ## Check
 #

@@ -145,6 +145,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "plot_confusions": lambda: plotting.plot_confusions(dict.fromkeys(NETWORKS, COUNTS), CLASSES),
     "plot_depth_curves": lambda: plotting.plot_depth_curves(make_depths(), ["modification"] * 4),
     "plot_effects": lambda: plotting.plot_effects(make_effects(mean=[0.02, np.nan])),
+    "plot_forest": lambda: plotting.plot_forest(make_effects(mean=[0.02, np.nan])),
     "plot_gallery": lambda: plotting.plot_gallery(
         {"one": SECTION.to_dataset().assign(salt=SALT), "other": SECTION.to_dataset()}
     ),

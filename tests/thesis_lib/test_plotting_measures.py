@@ -103,6 +103,26 @@ def test_rivals_are_named_once_for_panels_that_share_them() -> None:
     np.testing.assert_allclose(find_dots(axes[3])[0][:, 1], [2, 0])
 
 
+def test_forest_draws_effects_in_units_of_the_margin() -> None:
+    """Below each statement are its own rivals, with d over the margin in the verdict's colour."""
+    first = samples.make_effects()
+    second = samples.make_effects(statement="MSE is worst", verdict="contradicted", margin=0.01)
+    ax = plotting.plot_forest(pd.concat([first, second.iloc[1:].assign(rival="Wing")])).axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["BCE", "Hausdorff", "Wing"]
+    ticks = ax.get_yticks()
+    assert list(ticks) == sorted(ticks)
+    dots = np.concatenate(find_dots(ax))
+    np.testing.assert_allclose(dots, np.transpose([[4, 6, 3], ticks]))
+    np.testing.assert_allclose(find_bars(ax)[-1], [[2, ticks[-1]], [4, ticks[-1]]])
+    assert [text.get_text() for text in ax.texts] == [
+        *("Dice is best", "supported"),
+        *("MSE is worst", "contradicted"),
+    ]
+    assert {to_hex(text.get_color()) for text in ax.texts[1::2]} == {samples.BLUE, samples.RED}
+    with pytest.raises(ValueError, match="Invalid verdict"):
+        plotting.plot_forest(samples.make_effects(verdict="maybe"))
+
+
 def test_depth_curves_join_means_in_the_order_of_the_blocks() -> None:
     """Means are joined in the order of the categories, about the block, with bounds as bars."""
     fig = plotting.plot_depth_curves(samples.make_depths(), ["modification"])

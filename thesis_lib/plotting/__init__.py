@@ -15,6 +15,7 @@ from thesis_lib.plotting.images import plot_image_grid as plot_image_grid
 from thesis_lib.plotting.scores import plot_confusions as plot_confusions
 from thesis_lib.plotting.scores import plot_depth_curves as plot_depth_curves
 from thesis_lib.plotting.scores import plot_effects as plot_effects
+from thesis_lib.plotting.scores import plot_forest as plot_forest
 from thesis_lib.plotting.scores import plot_measures as plot_measures
 from thesis_lib.plotting.scores import plot_table as plot_table
 from thesis_lib.plotting.sections import plot_gallery as plot_gallery

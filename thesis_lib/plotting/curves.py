@@ -1,6 +1,7 @@
 """Curves: histories, and statistics of sections."""
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -66,7 +67,8 @@ def plot_histories(
     background : str, optional
         Label whose curves are drawn in gray behind the others.
     levels, marks : mapping of label to float, optional
-        Values (dashed) and steps (dotted) that are marked by a line in every panel.
+        Values (dashed; the second dash-dotted) and steps (dotted) that are marked by a line in
+        every panel.
 
     Returns
     -------
@@ -82,7 +84,10 @@ def plot_histories(
     labels = [label for curves in panels.values() for label in curves if label != background]
     styles = series_styles(labels, markers=False)
     lines: dict[str, dict[str, Any]] = {
-        **{label: {"label": label, "color": "0.3", "ls": "dashed"} for label in levels or {}},
+        **{
+            label: {"label": label, "color": "0.3", "ls": line}
+            for label, line in zip(levels or {}, cycle(["dashed", "dashdot"]), strict=False)
+        },
         **{label: {"label": label, "color": RED, "ls": "dotted"} for label in marks or {}},
     }
     n, shared = len(panels), {"sharex": True, "sharey": share_y}

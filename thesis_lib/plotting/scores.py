@@ -51,7 +51,10 @@ _LIMITS = {  # what measures can be: intervals that assume a normal distribution
 VERDICT_COLORS = {"supported": BLUE, "contradicted": RED, "tied": PURPLE} | dict.fromkeys(
     ("supported, fails its check", "undecided", "saturated", "no valid measure found"), GRAY
 )
-_CLAIM_WIDTH, _TITLE_WIDTH, _NAME_WIDTH = 27, 23, 16  # characters
+_CLAIM_WIDTH, _LINE_WIDTH, _TITLE_WIDTH, _NAME_WIDTH = 27, 76, 23, 16  # characters
+_MARGIN: dict[str, Any] = {"color": "0.93", "linewidth": 0, "zorder": 0}
+_EFFECT = ["mean", "low", "high"]
+_ZERO: dict[str, Any] = {"color": "0.4", "linewidth": 0.8, "zorder": 1}
 
 
 @thesis_style()
@@ -119,7 +122,13 @@ def plot_effects(effects: pd.DataFrame) -> Figure:
     height = 0.17 * len(rivals) + 1.25
     fig, panels = new_panels(len(claims), height=height, sharey=True)
     for ax, (statement, rows) in zip(panels, claims, strict=True):
-        _draw_effects(ax, rows, rivals)
+        verdict, margin = rows["verdict"].iloc[0], rows["margin"].iloc[0]
+        lines = pd.Index(rivals).get_indexer(pd.Index(rows["rival"]))
+        _draw_effects(ax, rows, lines)
+        ax.axvspan(-margin, margin, **_MARGIN)
+        ax.axvline(0, **_ZERO)
+        ax.text(0, 1.02, verdict, transform=ax.transAxes, **_verdict_style(verdict))
+        ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.set_title(textwrap.fill(str(statement), _CLAIM_WIDTH) + "\n")
     panels[0].set(yticks=range(len(rivals)), yticklabels=rivals, ylim=(len(rivals) - 0.4, -0.6))
     fig.supxlabel("d (above 0 speaks for the claim)")
@@ -128,20 +137,73 @@ def plot_effects(effects: pd.DataFrame) -> Figure:
     return fig
 
 
-def _draw_effects(ax: Axes, rows: pd.DataFrame, rivals: list[str]) -> None:
-    verdict = check_choice("verdict", rows["verdict"].iloc[0], VERDICT_COLORS)
-    color = VERDICT_COLORS[verdict]
-    lines = pd.Index(rivals).get_indexer(pd.Index(rows["rival"]))
-    mean, low, high = rows[["mean", "low", "high"]].to_numpy(dtype=np.float64).T
-    margin = rows["margin"].iloc[0]
-    ax.axvspan(-margin, margin, color="0.93", linewidth=0, zorder=0)
-    ax.axvline(0, color="0.4", linewidth=0.8)
+@thesis_style()
+def plot_forest(effects: pd.DataFrame) -> Figure:
+    """
+    Draw the effects behind claims that have few rivals in common: one below the other.
+
+    Parameters
+    ----------
+    effects : DataFrame
+        See `plot_effects`. Every d is drawn in units of the margin of its claim.
+
+    Returns
+    -------
+    Figure
+        Below each statement and its verdict a line per rival, with a grey band of the width of the
+        margin on both sides of 0; logarithmic beyond. Its layout depends on claims and rivals
+        alone.
+
+    Raises
+    ------
+    ValueError
+        If there is no claim, or a verdict is unknown.
+    """
+    scaled = effects.copy()
+    scaled[_EFFECT] = scaled[_EFFECT].div(scaled["margin"], axis=0)
+    claims = [
+        (textwrap.fill(str(name), _LINE_WIDTH), rows)
+        for name, rows in scaled.groupby("statement", sort=False)
+    ]
+    heights = [text.count("\n") + 1.6 + len(rows) for text, rows in claims]
+    fig, ax = plt.subplots(figsize=(PAGE_WIDTH, 0.19 * sum(heights) + 0.8))
+    names: dict[float, str] = {}
+    for (text, rows), end in zip(claims, np.cumsum(heights), strict=True):
+        verdict, lines = rows["verdict"].iloc[0], np.arange(len(rows)) + end - len(rows)
+        names |= dict(zip(lines.tolist(), rows["rival"].astype(str), strict=True))
+        _draw_effects(ax, rows, lines)
+        top, bottom = lines[0] - text.count("\n") - 1.5, lines[0] - 0.6
+        ax.axhspan(top - 0.1, bottom, color="white", linewidth=0, zorder=2)
+        place: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "top"}
+        ax.text(-0.21, top, text, **place, fontsize=8.5)
+        ax.text(1, top, verdict, ha="right", **place, **_verdict_style(verdict))
+    ax.axvspan(-1, 1, **_MARGIN)
+    ax.axvline(0, **_ZERO)
+    largest = 1.3 * np.nanmax(scaled[_EFFECT].abs(), initial=1.5)
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xscale("symlog", linthresh=1, linscale=0.7)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set(yticks=[*names], yticklabels=[*names.values()], ylim=(sum(heights) - 0.4, 0))
+    ax.set(xlim=(-largest, largest), xlabel="d / margin (above 0 speaks for the claim)")
+    if effects["mean"].isna().any():
+        add_legend(fig, [NO_VALUE])
+    return fig
+
+
+def _draw_effects(ax: Axes, rows: pd.DataFrame, lines: NDArray[Any]) -> None:
+    """Draw means, bounds and missing values of a claim, in the colour of its verdict."""
+    color = _verdict_style(rows["verdict"].iloc[0])["color"]
+    mean, low, high = rows[_EFFECT].to_numpy(dtype=np.float64).T
     ax.hlines(lines, low, high, color=color, linewidth=1.6)
     ax.scatter(mean, lines, s=22, color=color, zorder=3)
     draw_missing(ax, lines[np.isnan(mean)], color=color, upright=True)
-    ax.text(0, 1.02, verdict, transform=ax.transAxes, color=color, weight="bold", fontsize=8.5)
-    ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.grid(axis="y")
+
+
+def _verdict_style(verdict: str) -> dict[str, Any]:
+    color = VERDICT_COLORS[check_choice("verdict", verdict, VERDICT_COLORS)]
+    return {"color": color, "weight": "bold", "fontsize": 8.5}
 
 
 def _title(measure: str) -> str:
