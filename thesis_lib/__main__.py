@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import signal
+import sys
 from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
@@ -161,6 +163,7 @@ def run(
         os.environ["THESIS_RECORDS"] = records
     if chapter is None:
         names = chapters.list_chapters(root)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # children go too
         chapters.run_together(names, profile=profile, n_at_once=jobs, into=into, root=root)
         return
     values = chapters.parse_overrides(chapter, overrides, root)

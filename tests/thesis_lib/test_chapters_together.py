@@ -1,5 +1,11 @@
 """Tests of thesis_lib.chapters.together: chapters at the same time, in an order that they allow."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 from tiny_project import CHAPTER, PARAMETERS, make_project
 
@@ -83,3 +89,33 @@ def test_invalid_number_at_once(tmp_path):
     """Nothing starts with no chapter at once."""
     with pytest.raises(ValueError, match=r"Invalid n_at_once 0"):
         chapters.run_together([CHAPTER], n_at_once=0, root=make_project(tmp_path))
+
+
+def test_chapters_stop_with_the_command_that_started_them(tmp_path):
+    """Once the command is told to end, nothing of its chapters goes on."""
+    body = "# %%\nimport os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(100)\n"
+    project = make_project(tmp_path, body=body)
+    command = [sys.executable, "-m", "thesis_lib", "run", "--all"]
+    with subprocess.Popen(command, cwd=project) as process:
+        wait_for(lambda: (project / "pid").exists() and (project / "pid").read_text())
+        process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+    kernel = int((project / "pid").read_text())
+    wait_for(lambda: not is_alive(kernel))
+
+
+def wait_for(happens):
+    """Wait until something is so, a minute at most."""
+    end = time.monotonic() + 60
+    while not happens():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.1)
+
+
+def is_alive(number):
+    """Whether there is a process of this number."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
