@@ -421,7 +421,7 @@ ascents = {
         precision=am_precision,
     )
     for task in tasks
-    if task.initialisation in titles
+    if task.initialisation in titles and task.seed in seeds
     for number, (name, starts) in enumerate(starts_of.items())
 }
 
