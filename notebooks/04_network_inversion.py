@@ -254,12 +254,9 @@ def show_images(name, group, tensors):
         == (seeds[0], name)
     ]
     found = run.load_tensors(tensors)
-    last = [
-        found[block].reshape(-1, n_patches, *given.shape)
-        for block in inversion.BLOCKS
-    ]
-    lowest = 0 if tensors == "decoded" else strictest
-    return np.stack([given, *(part[lowest, -1].numpy() for part in last)]), run
+    at = (-1, 0) if tensors == "decoded" else (strictest, -1, 0)
+    last = [found[block][at].numpy() for block in inversion.BLOCKS]
+    return np.stack([given, *last]), run
 
 
 # %% [markdown]

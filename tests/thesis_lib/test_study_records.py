@@ -14,6 +14,7 @@ from thesis_lib._json import write_json
 from thesis_lib.patches import Survey
 from thesis_lib.study import Train, grid, run_all, tasks
 from thesis_lib.study.records import (
+    _PARTS,
     RECORD,
     has_weights,
     is_of_other_code,
@@ -115,6 +116,12 @@ def test_tensors_are_kept_as_bytes(records, tmp_path, monkeypatch):
     write_records(tmp_path / "few", [outcome])
     few = read_records(tmp_path / "few")[BETS[0].key].load_tensors("images")
     assert [len(few[name]) for name in TENSORS] == [1, 3, 0]
+    monkeypatch.setattr(Bet, "recorded_rows", {})
+    monkeypatch.setitem(_PARTS, Bet, (slice(-1, None),))
+    write_records(tmp_path / "last", [outcome])
+    last = read_records(tmp_path / "last")[BETS[0].key].load_tensors("images")
+    assert [len(last[name]) for name in TENSORS] == [1, 1, 1]
+    assert torch.equal(last["seeds"], TENSORS["seeds"][-1:])
 
 
 def test_weights_are_those_of_runs(tmp_path):

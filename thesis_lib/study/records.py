@@ -20,12 +20,16 @@ from saltvolumes._checks import check_choice
 from saltvolumes._files import replace_when_done
 from thesis_lib._json import DAMAGE, in_one_line, write_json
 from thesis_lib.study.classification import WEIGHTS
+from thesis_lib.study.inversion import Invert
+from thesis_lib.study.readout import Readout
 from thesis_lib.study.segmentation import SECTIONS
 from thesis_lib.study.tasks import CONFIG, Outcome, build_task, save_tensors
 
 RECORD = "record.json"
 CHOICES = ("same", "any", "none")
 _AS_BYTES = {"dtype": "uint8", "scale_factor": 1 / 250, "_FillValue": 255, "zlib": True}
+_LAST = slice(-1, None)
+_PARTS = {Invert: (slice(None), _LAST), Readout: (_LAST,)}  # the patch of which figures show images
 _OWN = ("scores", "seconds")  # what a record adds to the description of a task
 
 
@@ -145,16 +149,16 @@ def _find_name(outcome: Outcome) -> str | None:
 
 
 def _keep_tensors(outcome: Outcome, place: Path) -> None:
-    """Copy the tensors of a run, but for weights, with the rows that its task says, as bytes."""
+    """Copy what figures show of the tensors of a run, but for weights, as bytes."""
     for path in outcome.folder.glob("*.safetensors"):
         if path.name == WEIGHTS:
             continue
         if is_record(outcome):
             shutil.copyfile(path, place / path.name)
             continue
-        rows = outcome.task.recorded_rows
+        rows, part = outcome.task.recorded_rows, _PARTS.get(type(outcome.task), ())
         tensors = {
-            name: tensor[: rows.get(name)]
+            name: tensor[: rows.get(name)][part].contiguous()
             for name, tensor in outcome.load_tensors(path.stem).items()
         }
         save_tensors(place / path.name, tensors, as_bytes=True)
