@@ -29,7 +29,8 @@ RECORD = "record.json"
 CHOICES = ("same", "any", "none")
 _AS_BYTES = {"dtype": "uint8", "scale_factor": 1 / 250, "_FillValue": 255, "zlib": True}
 _LAST = slice(-1, None)
-_PARTS = {Invert: (slice(None), _LAST), Readout: (_LAST,)}  # the patch of which figures show images
+# Of these tasks figures show the images of the last patch.
+_PARTS: dict[type, tuple[slice, ...]] = {Invert: (slice(None), _LAST), Readout: (_LAST,)}
 _OWN = ("scores", "seconds")  # what a record adds to the description of a task
 
 
