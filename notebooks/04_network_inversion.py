@@ -19,7 +19,9 @@
 # in it, so the claims rest on it. After block 1 it reads {glue:text}`segmentation_first` of the variance of a
 # patch from the segmentation encoder, {glue:text}`classification_first` from the classifier from scratch
 # and {glue:text}`untrained_first` from a network without training; after block 4
-# {glue:text}`segmentation_last`, {glue:text}`classification_last` and {glue:text}`untrained_last`. The second
+# {glue:text}`segmentation_last`, {glue:text}`classification_last` and {glue:text}`untrained_last`. Where the
+# *salt* is can be read by a linear probe, at the block where it reads it best, with an average precision of
+# {glue:text}`segmentation_probe`, {glue:text}`classification_probe` and {glue:text}`untrained_probe`. The second
 # way is network inversion: the smoothest image that the block can hardly tell from the patch. It shows
 # *what* the block can do without: at least the detail that is missing in it. What it still shows may be
 # more than the block needs, since a smoother image may exist that the descent did not find. Of the thesis'
@@ -444,12 +446,15 @@ assert (every["prior"] <= 1.1).all()
 # The numbers in the text come from here:
 
 # %% tags=["nbval-ignore-output"]
-words = read.groupby(["initialisation", "block"])["explained"].mean()
+by_block = read.groupby(["initialisation", "block"])
+words = by_block["explained"].mean()
+best = by_block["probe"].mean().groupby("initialisation").max()
 page.tell(
-    n_seeds=len(seeds),
+    n_seeds=read["seed"].nunique(),
     **count_verdicts(decisions),
     **{f"{name}_first": f"{words[name, 'block1']:.0%}" for name in titles},
     **{f"{name}_last": f"{words[name, 'block4']:.0%}" for name in titles},
+    **{f"{name}_probe": f"{best[name]:.2f}" for name in titles},
 )
 page.close()
 
