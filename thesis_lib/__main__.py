@@ -18,7 +18,7 @@ from saltvolumes.datasets import read_checksum
 from saltvolumes.saving import WRITTEN_ENDINGS
 from saltvolumes.volume import LATERAL
 from thesis_lib import __version__
-from thesis_lib._json import DAMAGE, parse_value
+from thesis_lib._json import DAMAGE, format_json, parse_value
 from thesis_lib.patching import find_axes
 
 _OPENING = signature(saltvolumes.open_volume)
@@ -119,6 +119,9 @@ def app() -> None:
 )
 @click.option("--into", help="Folder of results, in place of results/PROFILE.")
 @click.option(
+    "--parameters", "show", is_flag=True, help="Show what can be set (-p), and run nothing."
+)
+@click.option(
     "-j",
     "--jobs",
     default=1,
@@ -135,16 +138,18 @@ def run(
     minutes: float | None,
     records: str | None,
     into: str | None,
+    show: bool,
     jobs: int,
 ) -> None:
     r"""
-    Run a CHAPTER, by name or number, or --all of them.
+    Run a CHAPTER, by name or number, or --all of them; list them without either.
 
     \b
     thesis run 2 --profile laptop
     thesis run 02_loss_study -p losses '[bce, dice]' -p seeds '[1, 2, 3]'
+    thesis run 2 --parameters
     """
-    if every == (chapter is not None):
+    if every and chapter is not None:
         raise ValueError("Name one CHAPTER or give --all.")
     if every and overrides:
         raise ValueError("Parameters (-p) belong to one CHAPTER, not to --all.")
@@ -155,6 +160,13 @@ def run(
     from thesis_lib import chapters
 
     root = chapters.project_root()
+    if chapter is None and not every:
+        for name in chapters.list_chapters(root):
+            click.echo(f"{name:<28}{chapters.read_question(chapters.find_chapter(name, root))}")
+        return
+    if show and chapter is not None:
+        _show_parameters(chapter, profile, root)
+        return
     if scheduler:
         os.environ["THESIS_SCHEDULER"] = scheduler  # for the kernels of the chapters
     if minutes is not None:
@@ -171,6 +183,18 @@ def run(
     click.echo(f"Chapter {name}, profile {profile}")
     folder = chapters.run(name, profile=profile, overrides=values, into=into)
     click.echo(f"Results in {folder} after {chapters.read_run_info(folder)['duration_s']} s")
+
+
+def _show_parameters(chapter: str, profile: str, root: Path) -> None:
+    """Print the parameters of a chapter with type, value in a profile, and meaning."""
+    from thesis_lib import chapters
+
+    path = chapters.find_chapter(chapter, root)
+    values = chapters.resolve_parameters(path.stem, profile, {}, root)
+    click.echo(f"{path.stem}, values of profile {profile}:")
+    for name, field in chapters.read_parameters(path).model_fields.items():
+        kind = chapters.format_kind(field.annotation)
+        click.echo(f"{name} ({kind}) = {format_json(values[name])}\n    {field.description}")
 
 
 @app.command()

@@ -55,10 +55,22 @@ def test_run(project, monkeypatch):
     together.assert_called_once_with([CHAPTER], **where)
 
 
+def test_chapters_are_listed_with_their_questions():
+    """Without a chapter, run lists what there is and runs nothing."""
+    assert call("run").output.split() == [CHAPTER, *["What", "is", "two", "and", "two?"]]
+
+
+def test_parameters_are_shown_with_their_meaning():
+    """Every parameter has its type, the value of the profile, and what its comment says."""
+    shown = call("run 1 --parameters --profile laptop").output
+    assert "01_toy, values of profile laptop:\ncount (int) = 4\n    how many\n" in shown
+    assert 'losses (list[str]) = ["bce", "dice"]\n    which\n' in shown
+    assert "mask (str | None) = null\n    a file\n" in shown
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("run", "Name one CHAPTER or give --all"),
         ("run 1 --all", "Name one CHAPTER or give --all"),
         ("run --all -p count 1", "belong to one CHAPTER"),
         ("run 1 --jobs 2", "Jobs belong to --all"),

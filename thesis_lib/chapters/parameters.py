@@ -3,15 +3,18 @@
 import ast
 import difflib
 import inspect
+import io
 import math
+import re
 import shlex
+import tokenize
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jupytext
-from pydantic import BaseModel, TypeAdapter, ValidationError, create_model, field_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model, field_validator
 
 from saltvolumes._checks import check_choice
 from thesis_lib._json import DAMAGE, format_json, in_one_line, load_yaml, parse_value
@@ -91,7 +94,8 @@ def read_parameters(path: Path) -> type[Parameters]:
     Returns
     -------
     subclass of Parameters
-        With one field per line. Without arguments it makes the smoke values.
+        With one field per line, described by its comment. Without arguments it makes the smoke
+        values.
 
     Raises
     ------
@@ -106,9 +110,16 @@ def read_parameters(path: Path) -> type[Parameters]:
         raise ValueError(
             f"Invalid chapter {path.name}: {len(tagged)} cells are tagged parameters. Must be one."
         )
-    lines: dict[str, Any] = dict(map(_read_line, ast.parse(tagged[0].source).body))
+    source = tagged[0].source
+    meanings = _read_comments(source)
+    lines: dict[str, Any] = {}
+    for statement in ast.parse(source).body:
+        name, kind, default = _read_line(statement)
+        rows = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+        meaning = " ".join(meanings[row] for row in rows if row in meanings)
+        lines[name] = (kind, Field(default, description=meaning))
     parameters = create_model(path.stem, __base__=Parameters, **lines)
-    check_values({name: default for name, (_, default) in lines.items()}, parameters)
+    check_values({name: field.default for name, (_, field) in lines.items()}, parameters)
     return parameters
 
 
@@ -260,10 +271,22 @@ def check_values(values: Mapping[str, Any], parameters: type[Parameters]) -> dic
         return parameters(**values).model_dump(exclude_unset=True)
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        allowed = inspect.formatannotation(known[name].annotation).replace("typing.", "")
+        allowed = format_kind(known[name].annotation)
         raise TypeError(
             f"Invalid {name} {values[name]!r} of {chapter}. Must be {allowed}."
         ) from error
+
+
+def format_kind(annotation: Any) -> str:
+    """Write the type of a parameter: ``list[int] | None``."""
+    return inspect.formatannotation(annotation).replace("typing.", "")
+
+
+def read_question(path: Path) -> str:
+    """Read the question that a chapter asks: its first heading."""
+    text = path.read_text(encoding="utf-8")
+    heading = re.search(r"^# # (.+)$", text, re.MULTILINE)
+    return heading[1] if heading else ""
 
 
 def parse_overrides(chapter: str, pairs: Iterable[tuple[str, str]], root: Path) -> dict[str, Any]:
@@ -289,13 +312,23 @@ def _move(value: Any, home: str, to: str) -> Any:
     return f"{to}{value[len(home) :]}" if is_inside else value
 
 
-def _read_line(statement: ast.stmt) -> tuple[str, tuple[Any, Any]]:
+def _read_comments(source: str) -> dict[int, str]:
+    """Comments by the number of their line, from 1."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokens
+        if token.type == tokenize.COMMENT
+    }
+
+
+def _read_line(statement: ast.stmt) -> tuple[str, Any, Any]:
     """Name, type and value of a line."""
     match statement:
         case ast.AnnAssign(ast.Name(name), annotation, ast.expr() as value):
             with suppress(NameError, TypeError, ValueError):
                 kind = eval(ast.unparse(annotation), {"__builtins__": {}}, TYPES)
-                return name, (kind, ast.literal_eval(value))
+                return name, kind, ast.literal_eval(value)
     raise ValueError(
         f"Invalid line {ast.unparse(statement)!r} in a parameters cell. Must be name: type = "
         f"literal, with a type made of {', '.join(TYPES)} and None: str | None, list[int]."
