@@ -604,7 +604,7 @@ fig = plotting.plot_histories(
 # other class. So one is as similar as data of the class and zero as similar as data of the other; more
 # than one exaggerates the class.
 
-# %% tags=["training"] mystnb={"figure": {"name": "fig-am-paths", "caption": "Similarity of the path of the images of {numref}`fig-am-salt` and {numref}`fig-am-background` to that of data of their class, layer by layer; a line for each seed, thick: their median. Layer 0 is the stem, 1 to 4 are the blocks."}, "image": {"alt": "Two panels, one for each class: similarity against the layer, a line for each network, with dashed lines at one, data of the class, and at zero, data of the other class."}}
+# %% tags=["training"] mystnb={"figure": {"name": "fig-am-paths", "caption": "Similarity of the path of the images of {numref}`fig-am-salt` and {numref}`fig-am-background` to that of data of their class, layer by layer; a line for each seed, thick: their median. Layer 0 is the stem, 1 to 4 are the blocks."}, "image": {"alt": "Two panels, one for each class: similarity against the layer, a line for each network, with a dashed line at one, data of the class, and a dash-dotted one at zero, data of the other class."}}
 paths = pd.concat(
     study.tabulate([run], rows="paths").assign(entry=entry, seed=number)
     for (entry, _, number), run in found.items()

@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,10 @@ def run(
     """
     if every and chapter is not None:
         raise ValueError("Name one CHAPTER or give --all.")
+    if show and (chapter is None or overrides):
+        raise ValueError("--parameters shows those of one CHAPTER, and takes no -p.")
+    if chapter is None and not every and (overrides or minutes is not None or jobs > 1):
+        raise ValueError("Name one CHAPTER or give --all.")
     if every and overrides:
         raise ValueError("Parameters (-p) belong to one CHAPTER, not to --all.")
     if every and minutes is not None:
@@ -164,7 +169,7 @@ def run(
         for name in chapters.list_chapters(root):
             click.echo(f"{name:<28}{chapters.read_question(chapters.find_chapter(name, root))}")
         return
-    if show and chapter is not None:
+    if show and chapter:
         _show_parameters(chapter, profile, root)
         return
     if scheduler:
@@ -175,14 +180,25 @@ def run(
         os.environ["THESIS_RECORDS"] = records
     if chapter is None:
         names = chapters.list_chapters(root)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # children go too
-        chapters.run_together(names, profile=profile, n_at_once=jobs, into=into, root=root)
+        with _ending_well():
+            chapters.run_together(names, profile=profile, n_at_once=jobs, into=into, root=root)
         return
     values = chapters.parse_overrides(chapter, overrides, root)
     name = chapters.find_chapter(chapter, root).stem
     click.echo(f"Chapter {name}, profile {profile}")
-    folder = chapters.run(name, profile=profile, overrides=values, into=into)
+    with _ending_well():
+        folder = chapters.run(name, profile=profile, overrides=values, into=into)
     click.echo(f"Results in {folder} after {chapters.read_run_info(folder)['duration_s']} s")
+
+
+@contextmanager
+def _ending_well() -> Iterator[None]:
+    """Where the command is told to end, end what it started, and leave no temporary files."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show_parameters(chapter: str, profile: str, root: Path) -> None:

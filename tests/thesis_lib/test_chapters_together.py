@@ -57,6 +57,26 @@ def test_needs_among_those_that_are_asked_for(tmp_path):
     assert found == {CHAPTER: set(), "02_next": {CHAPTER}}
 
 
+def test_needs_in_lists_and_by_number(tmp_path):
+    """Paths in lists and dictionaries count, those that results go to do not; numbers are names."""
+    project = make_project(tmp_path)
+    path = f"results/smoke/{CHAPTER}/total.json"
+    many = f'a: list[str] = ["{path}"]  # of it\nb: dict = {{"c": ["{path}"]}}  # too\n'
+    add_chapter(project, "02_next", many, "")
+    assert find_needs(["1", "2"], profile="smoke", root=project)["02_next"] == {CHAPTER}
+    found = find_needs(["1", "2"], profile="smoke", root=project, into="results/02_next")
+    assert found[CHAPTER] == set()
+
+
+def test_chapters_that_need_each_other_are_refused(tmp_path):
+    """Of two that read what the other leaves none can be the first."""
+    project = make_project(tmp_path)
+    for name, other in (("02_left", "03_right"), ("03_right", "02_left")):
+        add_chapter(project, name, f'source: str = "results/smoke/{other}/a.json"  # of it\n', "")
+    with pytest.raises(ValueError, match="Invalid chapters 02_left, 03_right: each needs another"):
+        chapters.run_together(["02_left", "03_right"], root=project)
+
+
 def test_chapters_run_at_the_same_time(tmp_path, capfd):
     """Two that do not need each other overlap, and each line says whose it is."""
     project = make_project(tmp_path)

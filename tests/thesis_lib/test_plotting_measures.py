@@ -121,6 +121,10 @@ def test_forest_draws_effects_in_units_of_the_margin() -> None:
     assert {to_hex(text.get_color()) for text in ax.texts[1::2]} == {samples.BLUE, samples.RED}
     with pytest.raises(ValueError, match="Invalid verdict"):
         plotting.plot_forest(samples.make_effects(verdict="maybe"))
+    with pytest.raises(ValueError, match="Invalid number of claims 0"):
+        plotting.plot_forest(first[:0])
+    unknown = plotting.plot_forest(samples.make_effects(mean=np.nan, low=np.nan, high=np.inf))
+    assert np.isfinite(unknown.axes[0].get_xlim()).all()
 
 
 def test_depth_curves_join_means_in_the_order_of_the_blocks() -> None:

@@ -6,9 +6,17 @@ import sys
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
+
+from dask.system import CPU_COUNT
 
 from saltvolumes._checks import check_count
-from thesis_lib.chapters.parameters import project_root, resolve_parameters
+from thesis_lib.chapters.parameters import (
+    RESULTS,
+    find_chapter,
+    project_root,
+    resolve_parameters,
+)
 from thesis_lib.chapters.running import ChapterError
 
 
@@ -42,7 +50,7 @@ def run_together(
     Raises
     ------
     ValueError, TypeError
-        If a chapter, the profile or a value is not allowed.
+        If a chapter, the profile or a value is not allowed, or chapters need each other.
     ChapterError
         If a chapter fails. Those under way are stopped, and go on next time.
     """
@@ -56,6 +64,8 @@ def run_together(
         try:
             while needs or running:
                 ready = [name for name, needed in needs.items() if not needed]
+                if not ready and not running:
+                    raise ValueError(f"Invalid chapters {', '.join(needs)}: each needs another.")
                 for name in ready[: n_at_once - len(running)]:
                     del needs[name]
                     processes.append(process := _start(name, options, root, n_at_once))
@@ -82,19 +92,32 @@ def find_needs(
     dict of str to set of str
         For every chapter, in the order given, those that have to be finished before.
     """
-    names = list(names)
-    needs = {}
-    for name in names:
-        values = resolve_parameters(name, profile, {}, root, into=into).values()
-        parts = {part for value in values if isinstance(value, str) for part in Path(value).parts}
-        needs[name] = parts & {*names} - {name}
-    return needs
+    names = [find_chapter(name, root).stem for name in names]
+    values = {name: resolve_parameters(name, profile, {}, root, into=into) for name in names}
+    results = {Path(values[name][RESULTS]): name for name in names}
+    return {
+        name: {
+            results[folder]
+            for path in _list_texts([each[key] for key in each if key != RESULTS])
+            for folder in Path(path).parents
+            if results.get(folder, name) != name
+        }
+        for name, each in values.items()
+    }
+
+
+def _list_texts(value: Any) -> list[str]:
+    """All texts in lists and dictionaries, however deep."""
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for part in parts for text in _list_texts(part)]
 
 
 def _start(name: str, options: list[str], root: Path, n_at_once: int) -> subprocess.Popen[str]:
     environment = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     if n_at_once > 1:  # threads that wait for a processor take four times as long
-        environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // n_at_once))
+        environment["OMP_NUM_THREADS"] = str(max(1, CPU_COUNT // n_at_once))
     return subprocess.Popen(
         [sys.executable, "-m", "thesis_lib", "run", name, *options],
         cwd=root,

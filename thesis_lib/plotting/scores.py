@@ -165,6 +165,7 @@ def plot_forest(effects: pd.DataFrame) -> Figure:
         (textwrap.fill(str(name), _LINE_WIDTH), rows)
         for name, rows in scaled.groupby("statement", sort=False)
     ]
+    check_count("number of claims", len(claims))
     heights = [text.count("\n") + 1.6 + len(rows) for text, rows in claims]
     fig, ax = plt.subplots(figsize=(PAGE_WIDTH, 0.19 * sum(heights) + 0.8))
     names: dict[float, str] = {}
@@ -179,7 +180,8 @@ def plot_forest(effects: pd.DataFrame) -> Figure:
         ax.text(1, top, verdict, ha="right", **place, **_verdict_style(verdict))
     ax.axvspan(-1, 1, **_MARGIN)
     ax.axvline(0, **_ZERO)
-    largest = 1.3 * np.nanmax(scaled[_EFFECT].abs(), initial=1.5)
+    values = np.abs(scaled[_EFFECT].to_numpy(dtype=np.float64))
+    largest = 1.3 * values[np.isfinite(values)].max(initial=1.5)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
     ax.set_xscale("symlog", linthresh=1, linscale=0.7)
