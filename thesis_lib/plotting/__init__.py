@@ -11,6 +11,7 @@ from thesis_lib.plotting.curves import plot_histories as plot_histories
 from thesis_lib.plotting.curves import plot_statistics as plot_statistics
 from thesis_lib.plotting.diagrams import plot_network as plot_network
 from thesis_lib.plotting.diagrams import plot_pipeline as plot_pipeline
+from thesis_lib.plotting.films import make_film as make_film
 from thesis_lib.plotting.images import plot_image_grid as plot_image_grid
 from thesis_lib.plotting.scores import plot_confusions as plot_confusions
 from thesis_lib.plotting.scores import plot_depth_curves as plot_depth_curves

@@ -10,6 +10,9 @@ from thesis_lib.study.classification import compare_initialisations as compare_i
 from thesis_lib.study.inversion import Admit as Admit
 from thesis_lib.study.inversion import Invert as Invert
 from thesis_lib.study.maximization import Maximize as Maximize
+from thesis_lib.study.moving import Film as Film
+from thesis_lib.study.moving import MapBlocks as MapBlocks
+from thesis_lib.study.moving import Predict as Predict
 from thesis_lib.study.readout import Readout as Readout
 from thesis_lib.study.running import run_all as run_all
 from thesis_lib.study.segmentation import Score as Score
