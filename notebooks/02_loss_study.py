@@ -41,6 +41,7 @@ contested: list[str] = ["dice"]  # losses that get other budgets and lr too
 budgets: list[int] = [1]  # multiples of epochs for these
 budget_seeds: list[int] = [0]  # seeds of these budgets
 lr_factors: list[float] = [1.0]  # multiples of lr for these, first seed
+browsed_seed: int = 0  # seed whose predictions are browsed section by section
 patch: int = 32  # height and width of a patch, in samples
 stride: int = 16  # step between patches, in samples
 axes: list[str] = ["inline", "crossline"]  # directions of the sections
@@ -600,6 +601,32 @@ fig = plotting.plot_predictions(
     section["amplitude"], section["salt"], probabilities
 )
 # %% [markdown]
+# One section is not the volume. So the networks of the seed `browsed_seed` predict the first test volume
+# of that seed as a whole:
+
+# %% tags=["nbval-ignore-output"]
+browsed = page.run(
+    [
+        study.Predict(task.network, n_test_volumes)
+        for task in study.grid(row, seed=[browsed_seed], loss=losses)
+    ],
+    n_workers,
+    partial=True,
+)
+if browsed:
+    by_name = {names[run.task.network.loss]: run for run in browsed}
+    volume = browsed[0].task.open_volume()
+    page.save(sections=study.moving.pack_volume(volume, by_name))
+
+# %% [markdown]
+# ```{section-browser} ../results/02_loss_study/sections.json
+# :title: Browse a test volume, section by section
+#
+# Solid orange: the true salt; dashed blue: what is predicted. Filled orange: salt that is missed; filled
+# blue: salt that is invented. Numbers next to the losses are their Dice scores in the section that is shown.
+# Sections are changed by the slider, by arrow keys, or by dragging the picture sideways.
+# ```
+#
 # The losses with the highest and the lowest mean Dice, and the baseline:
 
 # %% tags=["training"] mystnb={"figure": {"name": "fig-answer", "caption": "An unseen section with the true salt (solid) and three predictions (dashed): the loss with the highest Dice of all seeds, the baseline, and the loss with the lowest."}, "image": {"alt": "Four times the same seismic section with the outline of the salt: alone, and with the predicted outline of three losses."}}

@@ -588,6 +588,44 @@ fig = plotting.plot_histories(
     {"class salt": ascending}, ylabel="objective (logit)"
 )
 # %% [markdown]
+# How an image comes about: each network climbs again from its first start, and what it has found is kept
+# on the way, ever more rarely.
+
+# %% tags=["nbval-ignore-output"]
+films = page.run(
+    [
+        study.Film(found[entry, "salt", seed].task)
+        for entry in titles
+        if (entry, "salt", seed) in found
+    ],
+    partial=True,
+)
+
+# %% [markdown]
+# Each frame has its step, and the logit of its image:
+
+# %% tags=["nbval-ignore-output"]
+moving, below = {}, {}
+for film in films:
+    title = titles[film.task.ascent.network.initialisation]
+    moving[title] = film.load_tensors("film")["images"][:, 0].numpy()
+    steps = film.scores["frames"]
+    below[title] = [f"logit {step['value']:.1f}" for step in steps]
+    frames = [f"step {step['step']}" for step in steps]
+if films:
+    film = plotting.make_film(
+        moving, frames=frames, captions=below, n_columns=3
+    )
+    page.save(ascent=film)
+
+# %% [markdown]
+# ```{film} ../results/03_activation_maximization/ascent.json
+# :title: Step through an ascent
+#
+# Images of class salt after more and more steps, from the first start of the first seed, and their logits.
+# ```
+
+# %% [markdown]
 # ## Do such images take the path of data?
 #
 # A network may be excited by an image in a way that has nothing to do with how it treats data. Geirhos

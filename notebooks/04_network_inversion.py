@@ -292,6 +292,31 @@ fig = plotting.plot_image_grid(
     limit=float(np.percentile(np.abs(given), 98)),
 )
 # %% [markdown]
+# The same images one block after the other, decoded above, inverted below:
+
+# %%
+pairs = [
+    f"{titles[name]}: {kind}"
+    for kind in ("decoded", "inverted")
+    for name in list(titles)[1:]
+]
+film = plotting.make_film(
+    {pair: images[pair] for pair in pairs},
+    frames=["the patch itself", *inversion.BLOCKS],
+    captions=captions,
+    limit=float(np.percentile(np.abs(given), 98)),
+    n_columns=3,
+)
+page.save(blocks=film)
+
+# %% [markdown]
+# ```{film} ../results/04_network_inversion/blocks.json
+# :title: Step through the blocks
+#
+# What comes back from the patch after each block of the three networks of {numref}`fig-inversions`, with the
+# residuals of the inversions.
+# ```
+#
 # ## What the start decides
 #
 # Of two images at one residual the smoother is the better solution; an image *rougher* than the patch is no

@@ -51,6 +51,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.ndimage import distance_transform_cdt, gaussian_filter
+from torch.nn.functional import interpolate
 
 from thesis_lib import chapters, plotting, study, xai
 from thesis_lib.model import SaltClassifier
@@ -154,6 +155,50 @@ fig = plotting.plot_image_grid(
 )
 
 # %% [markdown]
+# Each map is the sum of those of the four blocks. Taken apart again, for the same patches:
+
+# %% tags=["nbval-ignore-output"]
+apart = page.run(
+    [
+        study.MapBlocks(run.task)
+        for run in runs
+        if run.task.network.seed == runs[0].task.network.seed
+    ],
+    partial=True,
+)
+
+# %% [markdown]
+# Enlarged to the size of the patch, next to each other, with their sum as the last frame:
+
+# %%
+moving = {}
+for run in apart:
+    name = run.task.explained.network.initialisation
+    blocks = run.load_tensors("blocks")
+    parts = [
+        interpolate(blocks[f"block{k}"], size=masks.shape[2:], mode="bilinear")
+        for k in range(1, 5)
+    ]
+    frames = torch.stack([*parts, first[name]["maps"]])[:, :, 0].numpy()
+    moving[titles[name]] = np.concatenate([*frames.swapaxes(0, 1)], axis=-1)
+if apart:
+    film = plotting.make_film(
+        {title: moving[title] for title in titles.values() if title in moving},
+        frames=[*(f"block {k}" for k in range(1, 5)), "all blocks"],
+        mask=np.concatenate([*masks[:, 0].numpy()], axis=-1),
+        signed=True,
+        n_columns=1,
+    )
+    page.save(blocks=film)
+
+# %% [markdown]
+# ```{film} ../results/05_class_activation/blocks.json
+# :title: Step through the blocks
+#
+# Signed maps of each block, and of all of them, on the patches of {numref}`fig-cams`: red speaks for salt,
+# blue against it. The colours of a network end at the same value in all of its frames.
+# ```
+#
 # ## Where does the evidence lie?
 #
 # Where masks are known, it can be counted. The evidence for salt are the positive values of a map. A map

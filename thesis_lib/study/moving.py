@@ -235,16 +235,16 @@ def pack_volume(volume: xr.Dataset, predictions: Mapping[str, Outcome]) -> dict[
     Raises
     ------
     ValueError
-        If a prediction is not of that many samples.
+        If a prediction is one of another number of samples.
     """
     amplitude = volume["amplitude"].values
     known = np.isfinite(amplitude)
     limit = np.percentile(np.abs(amplitude[known]), _CLIP) if known.any() else 1.0
     scaled = np.clip(amplitude / (limit or 1.0), -1, 1)
     steps = np.where(known, (_MIDDLE - 1) * np.nan_to_num(scaled) + _MIDDLE, _UNKNOWN)
-    masks = {name: load_mask(outcome)[: amplitude.size] for name, outcome in predictions.items()}
+    masks = {name: load_mask(outcome) for name, outcome in predictions.items()}
     for name, mask in masks.items():
-        if mask.size != amplitude.size:
+        if not 0 <= mask.size - amplitude.size < 8:  # the last byte may be longer
             raise ValueError(
                 f"Invalid prediction {name!r} of {mask.size} samples. Must be {amplitude.size}."
             )
