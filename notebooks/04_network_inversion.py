@@ -302,7 +302,7 @@ pairs = [
 ]
 film = plotting.make_film(
     {pair: images[pair] for pair in pairs},
-    frames=["the patch itself", *inversion.BLOCKS],
+    frames=["the patch itself", *(f"block {k}" for k in range(1, 5))],
     captions=captions,
     limit=float(np.percentile(np.abs(given), 98)),
     n_columns=3,

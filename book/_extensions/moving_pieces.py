@@ -87,7 +87,8 @@ class SectionBrowser(MovingDirective):
 
     def format_controls(self, content: dict[str, Any], name: str) -> str:
         """Choices of the direction, the section, the prediction, and of what is drawn on top."""
-        axes = [axis["name"] + "s" * (axis["name"] in LINES) for axis in content["axes"]]
+        names = [axis["name"] for axis in content["axes"]]
+        axes = [f"{name}s" if name in LINES else f"{name} slices" for name in names]
         last = content["axes"][0]["size"] - 1
         return f"""<div class="moving-controls">
 {format_choice("Sections", "axis", name, axes)}

@@ -4,7 +4,7 @@
 
 (() => {
   const TRUTH = "#ffa90e", PREDICTION = "#3f90da";
-  const CELL = 6; // pixels of the canvas along a sample
+  const CELL = 8; // pixels of the canvas along a sample
   const MIDDLE = 128, UNKNOWN = 0; // bytes of amplitudes
   const PERIOD_MS = 400; // between two frames of a film that plays
 
@@ -121,7 +121,7 @@
     add(figure, "div", { className: "film-title", textContent: title });
     const canvas = add(figure, "canvas", { width, height });
     canvas.setAttribute("role", "img");
-    const below = add(figure, "div", { className: "film-caption" });
+    const below = captions.some(Boolean) && add(figure, "div", { className: "film-caption" });
     const strip = new Image();
     strip.src = `data:image/png;base64,${image}`;
     await strip.decode();
@@ -129,7 +129,9 @@
       const part = [0, number * height, width, height, 0, 0, width, height];
       canvas.getContext("2d").drawImage(strip, ...part);
       canvas.setAttribute("aria-label", `${title}, ${frame}`);
-      below.textContent = captions[number];
+      if (below) {
+        below.textContent = captions[number];
+      }
     };
   }
 
@@ -210,7 +212,7 @@
     const styles = { truth: TRUTH, prediction: PREDICTION };
     for (const name of Object.keys(sides)) {
       if (shown[name]) {
-        Object.assign(context, { strokeStyle: styles[name], lineWidth: 2.5, lineCap: "round" });
+        Object.assign(context, { strokeStyle: styles[name], lineWidth: 3, lineCap: "round" });
         context.stroke(sides[name]);
       }
     }
