@@ -623,6 +623,7 @@ if films:
 # :title: Step through an ascent
 #
 # Images of class salt after more and more steps, from the first start of the first seed, and their logits.
+# Rounded otherwise than the ascents of {numref}`fig-am-salt`, these end close to its first column, not at it.
 # ```
 
 # %% [markdown]
