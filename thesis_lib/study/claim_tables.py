@@ -22,16 +22,15 @@ from thesis_lib.study.claims import (
     find_deciding,
     gate_claims,
 )
-from thesis_lib.study.tables import NAMES, NOT_RUN, read_thesis_table
+from thesis_lib.study.tables import (
+    ENTRY_NAMES,
+    MEASURE_NAMES,
+    NAMES,
+    NOT_RUN,
+    read_thesis_table,
+)
 
 CLAIMS = "claims.json"  # what a chapter decided
-MEASURE_NAMES = NAMES["scores"] | NAMES["measures"]
-ENTRY_NAMES = NAMES["losses"] | NAMES["initialisations"] | NAMES["others"]
-ENTRY_NAMES |= {
-    f"{initialisation} {depth}": f"{name}, {words}"
-    for initialisation, name in NAMES["initialisations"].items()
-    for depth, words in (NAMES["depths"] | NAMES["regions"]).items()
-}
 _EFFECT = "Effect [95 % bounds]"
 
 
