@@ -236,7 +236,7 @@ def decide(
     )
     area = (admissions or {}).get(claim.measure, 1.0)
     if not area >= MIN_AUC:
-        reason = f"{_name(claim.measure)} tells known things apart with an AUC of {area:.2f} only"
+        reason = f"{_name_measure(claim)} tells known things apart with an AUC of {area:.2f} only"
         return Decision(claim, UNMEASURED, reason, effects)
     known = {*scores[by], BOUND}
     missing = [str(entry) for entry in table if entry not in known]
@@ -284,7 +284,7 @@ def _judge(
     if not effects:
         return not_run
     if table.drop(columns=BOUND, errors="ignore").isna().all(axis=None):
-        return UNDECIDED, f"not measured: {_name(claim.measure)} is not known here"
+        return UNDECIDED, f"not measured: {_name_measure(claim)} is not known here"
     weakest = min(effect.n_seeds for effect in effects)
     saturated = [effect.rival for effect in effects if effect.saturated]
     counting = [e for e in effects if e.n_seeds >= MIN_SEEDS and not e.saturated]
@@ -409,8 +409,12 @@ def _describe_relation(claim: Claim) -> str:
 
 
 def _name(key: str) -> str:
-    """What readers know an entry or a measure by."""
-    return (ENTRY_NAMES | MEASURE_NAMES).get(key, key)
+    """What readers know an entry by."""
+    return ENTRY_NAMES.get(key, key)
+
+
+def _name_measure(claim: Claim) -> str:
+    return MEASURE_NAMES.get(claim.measure, claim.measure)
 
 
 def _join_names(keys: Sequence[str]) -> str:
