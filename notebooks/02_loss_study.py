@@ -281,6 +281,21 @@ fig = plotting.plot_image_grid(
     n_columns=4,
 )
 # %% [markdown]
+# Another shift, another radius, another confidence? Move the dashed disc, and see what each loss makes of it.
+# An overlap that is lost altogether leaves some losses without a direction, while the Hausdorff loss grows
+# with the distance; a prediction that is sure of itself silences the losses of probabilities. Without salt in the
+# truth, all of the prediction is wrong. {numref}`fig-loss-shift` shows the way that the disc has come.
+#
+# ````{loss-explorer}
+# ```{figure} ../results/loss_shift.png
+# :name: fig-loss-shift
+# :alt: Eleven small diagrams, one for each loss, which grows as the predicted disc moves away from the true one; most flatten once the discs no longer touch, Hausdorff does not.
+#
+# Each loss of a predicted disc against its shift from the true one, from full overlap until they no longer touch, with the radius and confidence of {numref}`fig-loss-gradients`.
+# ```
+# ````
+
+# %% [markdown]
 # ## The runs
 #
 # A run is one network, trained with one loss and one seed. All runs of a seed share the initial
