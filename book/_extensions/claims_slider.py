@@ -34,12 +34,10 @@ def render_slider() -> str:
     """Render the piece in HTML: hidden, until a script has filled it."""
     return """
 <div class="claims-slider" hidden>
-  <div class="cs-controls">
-    <label class="cs-seeds">Number of seeds: <output></output>
-      <input type="range" min="1" step="1"></label>
-    <label class="cs-checks"><input type="checkbox"> Show the checks too</label>
-  </div>
+  <label class="cs-seeds"><span>Number of seeds: <output></output></span>
+    <input type="range" min="1" step="1"></label>
   <p class="cs-counts" aria-live="polite"></p>
+  <label class="cs-checks"><input type="checkbox"> Show the checks too</label>
   <p class="cs-hint">Difference of each claim in units of its margin: right of 0 speaks for the
     claim; in the grey band differences do not matter; beyond it the axis is logarithmic.</p>
   <div class="cs-tasks"></div>

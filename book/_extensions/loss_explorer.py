@@ -6,6 +6,7 @@ Its body is the still figure that print and a browser without JavaScript show. T
 ``losses.js``, which a test compares with the library.
 """
 
+import json
 from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,15 +22,16 @@ from thesis_lib import plotting
 from thesis_lib.losses import LOSSES
 from thesis_lib.study.tables import LOSS_NAMES
 
-SIZE = 48  # side of the image, in pixels
-TRUTH = {"x": 21, "y": 24, "radius": 12}
-START = {"x": 27, "y": 24, "radius": 12, "confidence": 0.5}
+SIZE = 64  # side of the image, in pixels
+TRUTH = {"x": 18, "y": 32, "radius": 12}
+START = {"x": 24, "y": 32, "radius": 12, "confidence": 0.5}
+LAST_SHIFT = 28  # to the right: the disc misses the truth and is far from the edge
 FIGURE = Path("book") / "results" / "loss_shift.png"
 SLIDERS = {  # label, smallest, largest, step
-    "x": ("Position across (pixels)", 0, SIZE - 1, 0.5),
-    "y": ("Position down (pixels)", 0, SIZE - 1, 0.5),
+    "x": ("Across (pixels)", 0, SIZE - 1, 0.5),
+    "y": ("Down (pixels)", 0, SIZE - 1, 0.5),
     "radius": ("Radius (pixels)", 1, 24, 0.5),
-    "confidence": ("Confidence (logits per pixel)", 0.05, 3, 0.05),
+    "confidence": ("Confidence (1/pixel)", 0.05, 3, 0.05),
 }
 ASSETS = ("losses.js", "loss-explorer.js")
 
@@ -55,21 +57,21 @@ def render_explorer() -> str:
     """Render the piece in HTML: hidden, until a script has filled it."""
     tiles = "\n".join(_render_tile(key, name) for key, name in LOSS_NAMES.items())
     sliders = "\n".join(_render_slider(key, *values) for key, values in SLIDERS.items())
-    data = {"size": SIZE, **{f"truth-{key}": value for key, value in TRUTH.items()}}
-    attributes = " ".join(f'data-{key}="{value}"' for key, value in data.items())
+    data = escape(json.dumps({"size": SIZE, "truth": TRUTH, "lastShift": LAST_SHIFT}))
     return f"""
-<div class="loss-explorer" {attributes} hidden>
+<div class="loss-explorer" data-settings="{data}" hidden>
+  <p class="le-hint">Drag the dashed disc, or move it by arrow keys or sliders; choose a loss below.</p>
   <div class="le-views">
     <div class="le-view">
-      <p class="le-title">Truth and prediction <span class="le-hint">drag the dashed disc</span></p>
+      <p class="le-title">Prediction</p>
       <div class="le-image" data-view="prediction">
         {_render_canvas("Probability of salt that is predicted, dark where it is high.")}
         <div class="le-truth"></div>
         <div class="le-disc" tabindex="0" role="application"
           aria-label="Predicted disc. Arrow keys move it, plus and minus change its radius."></div>
       </div>
-      <p class="le-key"><span class="le-key-truth"></span> truth
-        <span class="le-key-disc"></span> prediction; grey: its probability</p>
+      <p class="le-key"><span><span class="le-key-truth"></span> truth</span>
+        <span><span class="le-key-disc"></span> prediction</span> <span>grey: its probability</span></p>
     </div>
     <div class="le-view">
       <p class="le-title">Gradient of <strong class="le-chosen"></strong></p>
@@ -79,8 +81,8 @@ def render_explorer() -> str:
         <div class="le-disc"></div>
       </div>
       <div class="le-bar" aria-hidden="true"></div>
-      <p class="le-key le-ends"><span>more salt</span><span class="le-largest"></span>
-        <span>less salt</span></p>
+      <p class="le-key le-ends"><span>more salt</span> <span>less salt</span>
+        <span class="le-largest"></span></p>
     </div>
   </div>
   <div class="le-controls">
@@ -92,8 +94,10 @@ def render_explorer() -> str:
   </div>
   <fieldset class="le-losses">
     <legend>The gradient of each loss, scaled to its largest magnitude, and its value. A bar is full
-      where the loss is that of the disc of the start beside all salt.</legend>
+      where the loss is that of the first disc when it misses the truth.</legend>
+    <div class="le-tiles">
 {tiles}
+    </div>
   </fieldset>
 </div>
 """
@@ -111,7 +115,7 @@ def draw_figure() -> Figure:
         distance = torch.hypot(rows - TRUTH["y"], columns - TRUTH["x"] - shift)
         return (TRUTH["radius"] - distance)[None, None]  # (1, 1, H, W)
 
-    target, shifts = signed_distance(0) > 0, np.arange(SIZE - TRUTH["x"])
+    target, shifts = signed_distance(0) > 0, np.arange(LAST_SHIFT + 1)
     curves = {
         LOSS_NAMES[key]: [
             loss(START["confidence"] * signed_distance(shift), target).item() for shift in shifts

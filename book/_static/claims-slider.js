@@ -5,7 +5,7 @@
 
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const SIGNS = { supported: "✓", contradicted: "✗", tied: "≈" }; // others: not decided
+  const SIGNS = { supported: "✓", contradicted: "✗", tied: "≈" }; // others are open
   const LINEAR = 0.7; // width of the linear part, of one decade beyond it
 
   function create(name, attributes = {}, children = []) {
@@ -19,7 +19,7 @@
   const slug = (verdict) => verdict.replace(/[^a-z]+/g, "-");
 
   function verdictWord(verdict, text = verdict) {
-    const sign = SIGNS[verdict] ?? "?";
+    const sign = SIGNS[verdict] ?? "○";
     const word = create("span", { class: `cs-verdict cs-${slug(verdict)}` });
     word.append(create("span", { "aria-hidden": "true" }, [`${sign} `]), text);
     return word;
@@ -87,16 +87,14 @@
     return { claim, row, svg, found };
   }
 
-  function countSeeds(n, known) {
-    const words = `${known} seed${known === 1 ? "" : "s"}`;
-    return n > known ? `${words} only` : words;
-  }
+  const countSeeds = (n) => `${n} seed${n === 1 ? "" : "s"}`;
 
   function showRow({ claim, svg, found }, n, axis) {
     const known = Math.min(n, claim.steps.length);
     const step = claim.steps[known - 1] ?? { verdict: "not run", reason: "", effect: "" };
     drawInterval(svg, step, claim.margin, axis);
-    const details = [countSeeds(n, known), step.effect].filter(Boolean).join("; ");
+    const fewer = known < n ? `${countSeeds(known)} so far` : "";
+    const details = [step.effect, fewer].filter(Boolean).join("; ");
     const reason = create("span", { class: "cs-reason" }, [step.reason]);
     const effect = create("span", { class: "cs-effect" }, [details]);
     found.replaceChildren(verdictWord(step.verdict), reason, effect);
@@ -108,7 +106,7 @@
       .map((word) => [word, verdicts.filter((verdict) => verdict === word).length])
       .filter(([, count]) => count > 0);
     const parts = counts.flatMap(([word, count]) => [verdictWord(word, `${count} ${word}`), " "]);
-    element.replaceChildren(`With ${countSeeds(n, n)}, of ${verdicts.length} claims of the thesis: `, ...parts);
+    element.replaceChildren(`With ${countSeeds(n)}, of ${verdicts.length} claims of the thesis: `, ...parts);
   }
 
   function setUp(root) {
@@ -141,8 +139,6 @@
     slider.disabled = nSeeds < 2;
     checks.checked = false;
     root.addEventListener("input", update);
-    // the theme turns pages by arrow keys
-    slider.addEventListener("keydown", (event) => event.stopPropagation());
     root.hidden = false;
     update();
   }

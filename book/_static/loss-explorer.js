@@ -34,10 +34,7 @@
 
   function setUp(root) {
     const find = (selector) => root.querySelector(selector);
-    const size = Number(root.dataset.size);
-    const fullTruth = Object.fromEntries(
-      ["x", "y", "radius"].map((name) => [name, Number(root.dataset[`truth${name[0].toUpperCase()}${name.slice(1)}`])]),
-    );
+    const { size, truth: fullTruth, lastShift } = JSON.parse(root.dataset.settings);
     const sliders = Object.fromEntries(
       [...root.querySelectorAll("input[type=range]")].map((input) => [input.name, input]),
     );
@@ -80,7 +77,7 @@
       paint(find("[data-view=gradient] canvas"), scaled, colourSigned);
       find(".le-chosen").textContent = tile.querySelector(".le-name").textContent;
       find(".le-largest").textContent =
-        largest > VANISHES ? `ends: ±${formatValue(largest)}` : "vanishes";
+        largest > VANISHES ? `ends: ±${formatValue(largest)} per logit` : "vanishes everywhere";
     }
 
     function update() {
@@ -90,7 +87,7 @@
       const target = discMask(truth, size, size);
       const build = (of) => prepare(discLogits(of, size, size), target, size, size);
       const image = build(prediction);
-      const reference = build({ ...readStart(), x: size - 1 });
+      const reference = build({ ...readStart(), x: fullTruth.x + lastShift });
       paint(find("[data-view=prediction] canvas"), image.p, colourProbability);
       root.querySelectorAll(".le-truth").forEach((element) => place(element, truth));
       root.querySelectorAll(".le-disc").forEach((element) => place(element, prediction));

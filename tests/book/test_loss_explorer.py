@@ -1,6 +1,7 @@
 """Tests of the loss explorer: its arithmetic in JavaScript is that of the library."""
 
 import json
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,19 @@ from scipy.ndimage import distance_transform_edt
 
 from thesis_lib.losses import LOSSES
 
-STATIC = Path(__file__).parents[2] / "book" / "_static"
-SIZE = 48
-TRUTH = {"x": 21, "y": 24, "radius": 12}
-EMPTY = {"x": 21, "y": 24, "radius": 0}
+BOOK = Path(__file__).parents[2] / "book"
+sys.path.insert(0, str(BOOK / "_extensions"))
+import loss_explorer  # noqa: E402  an extension of the book
+
+SIZE = loss_explorer.SIZE
+TRUTH = loss_explorer.TRUTH
+EMPTY = {**TRUTH, "radius": 0}
 PREDICTIONS = [
-    {"x": 27, "y": 24, "radius": 12, "confidence": 0.5},  # as the page shows it first
-    {"x": 21, "y": 24, "radius": 12, "confidence": 3.0},  # right, and sure of it
-    {"x": 21.5, "y": 23, "radius": 2.5, "confidence": 0.1},
-    {"x": 0, "y": 47, "radius": 20, "confidence": 1.3},  # cut by two edges
-    {"x": 44, "y": 3, "radius": 6, "confidence": 3.0},  # misses the truth, logits below -100
+    loss_explorer.START,
+    {**TRUTH, "confidence": 3.0},  # right, and sure of it
+    {"x": 18.5, "y": 33, "radius": 2.5, "confidence": 0.1},
+    {"x": 0, "y": 63, "radius": 20, "confidence": 1.3},  # cut by two edges
+    {"x": 60, "y": 3, "radius": 6, "confidence": 3.0},  # misses the truth, logits below -100
 ]
 CASES = [*product(PREDICTIONS, [TRUTH, EMPTY])]
 ROUNDING = 1e-16  # of values near 1, which gradients are differences of
@@ -33,7 +37,7 @@ ROUNDING = 1e-16  # of values near 1, which gradients are differences of
 def script():
     """Engine that has read the losses of the page."""
     context = quickjs.Context()
-    context.eval((STATIC / "losses.js").read_text(encoding="utf-8"))
+    context.eval((BOOK / "_static" / "losses.js").read_text(encoding="utf-8"))
     context.eval(
         """
         const { losses, prepare, discLogits, discMask, squaredDistance } = companionLosses;
@@ -106,16 +110,16 @@ def test_lovasz_gradient_is_as_symmetric_as_the_image(script):
     """Pixels of one class with the same error get the same gradient."""
     found = call(script, "evaluate", PREDICTIONS[0], TRUTH, SIZE)
     gradient = np.reshape(found["gradients"]["lovasz"], (SIZE, SIZE))
-    np.testing.assert_array_equal(gradient[1:], gradient[:0:-1])  # discs lie on row 24
+    np.testing.assert_array_equal(gradient[1:], gradient[:0:-1])  # discs lie on row 32
 
 
-def test_discs_are_those_of_the_chapter(script):
-    """The page starts from the disc and the prediction that the figure of gradients shows."""
+def test_discs_are_those_of_the_figure(script):
+    """Logits are 0 at the edge of the disc and fall by the confidence per pixel, salt is inside."""
     rows, columns = np.mgrid[:SIZE, :SIZE]
     found = call(script, "evaluate", PREDICTIONS[0], TRUTH, SIZE)
-    expected = (12 - np.hypot(rows - 24, columns - 27)) / 2
+    expected = (12 - np.hypot(rows - 32, columns - 24)) / 2
     np.testing.assert_allclose(np.reshape(found["x"], (SIZE, SIZE)), expected, atol=1e-12)
-    disc = np.hypot(rows - 24, columns - 21) < 12
+    disc = np.hypot(rows - 32, columns - 18) < 12
     np.testing.assert_array_equal(np.reshape(found["t"], (SIZE, SIZE)), disc)
 
 
