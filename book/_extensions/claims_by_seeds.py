@@ -1,4 +1,4 @@
-"""What the library would have decided about each claim after the first seeds, one more at a time."""
+"""What the library would have decided about each claim after one seed, after two, and so on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -50,32 +50,34 @@ class Evidence:
 def read_losses(results: Path) -> Evidence:
     """Read the scores of chapter 2."""
     entries = read_thesis_table().index
-    return Evidence(_read(results / "02_loss_study/scores.csv"), {"entries": entries, "by": "loss"})
+    return Evidence(
+        pd.read_csv(results / "02_loss_study/scores.csv"), {"entries": entries, "by": "loss"}
+    )
 
 
 def read_classification(results: Path) -> Evidence:
     """Read how chapter 3 tells patches near the threshold apart."""
-    return Evidence(_read(results / "03_activation_maximization/near.csv"))
+    return Evidence(pd.read_csv(results / "03_activation_maximization/near.csv"))
 
 
 def read_maximization(results: Path) -> Evidence:
     """Read measures of the images of chapter 3, and what admits them."""
     folder = results / "03_activation_maximization"
-    areas = _read(folder / "admissions.csv")
+    areas = pd.read_csv(folder / "admissions.csv")
     added = areas[areas["measure"] == "deficit_db"].assign(measure="deficit_added_db")
-    return Evidence(_read(folder / "scores.csv"), areas=pd.concat([areas, added]))
+    return Evidence(pd.read_csv(folder / "scores.csv"), areas=pd.concat([areas, added]))
 
 
 def read_inversion(results: Path) -> Evidence:
     """Read scores of the blocks of chapter 4, and what admits the F1 of the boundary."""
     folder = results / "04_network_inversion"
-    areas = _read(folder / "admissions.csv").rename(columns={"Seed": "seed", "AUC": "auc"})
-    return Evidence(_read(folder / "scores.csv"), areas=areas.assign(measure="boundary_f1"))
+    areas = pd.read_csv(folder / "admissions.csv").rename(columns={"Seed": "seed", "AUC": "auc"})
+    return Evidence(pd.read_csv(folder / "scores.csv"), areas=areas.assign(measure="boundary_f1"))
 
 
 def read_attribution(results: Path) -> Evidence:
     """Read what networks of chapter 5 look at."""
-    return Evidence(_read(results / "05_class_activation/scores.csv"))
+    return Evidence(pd.read_csv(results / "05_class_activation/scores.csv"))
 
 
 READERS: dict[str, Callable[[Path], Evidence]] = {
@@ -150,8 +152,3 @@ def _describe_decision(decision: Decision) -> dict[str, Any]:
         }
         described["rival"] = ENTRY_NAMES[effect.rival]
     return described
-
-
-def _read(path: Path) -> pd.DataFrame:
-    """Read a table, its numbers to the last bit, so that verdicts are those of the chapter."""
-    return pd.read_csv(path, float_precision="round_trip")

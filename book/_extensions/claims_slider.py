@@ -34,7 +34,7 @@ def render_slider() -> str:
     """Render the piece in HTML: hidden, until a script has filled it."""
     return """
 <div class="claims-slider" hidden>
-  <label class="cs-seeds"><span>Number of seeds: <output></output></span>
+  <label class="cs-seeds"><span>Seeds: <output></output></span>
     <input type="range" min="1" step="1"></label>
   <p class="cs-counts" aria-live="polite"></p>
   <label class="cs-checks"><input type="checkbox"> Show the checks too</label>
@@ -83,7 +83,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_node(
         ClaimsSlider,
         html=(_write_html, lambda *_: None),
-        **{name: (_skip, None) for name in ("latex", "text", "man", "texinfo")},
+        **dict.fromkeys(("latex", "text", "man", "texinfo"), (_skip, None)),
     )
     app.add_directive("claims-slider", ClaimsSliderDirective)
     app.connect("builder-inited", write_script)

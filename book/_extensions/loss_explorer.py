@@ -60,7 +60,8 @@ def render_explorer() -> str:
     data = escape(json.dumps({"size": SIZE, "truth": TRUTH, "lastShift": LAST_SHIFT}))
     return f"""
 <div class="loss-explorer" data-settings="{data}" hidden>
-  <p class="le-hint">Drag the dashed disc, or move it by arrow keys or sliders; choose a loss below.</p>
+  <p class="le-hint">Drag the dashed disc, or move it by arrow keys or sliders; choose a loss
+    below.</p>
   <div class="le-views">
     <div class="le-view">
       <p class="le-title">Prediction</p>
@@ -71,7 +72,8 @@ def render_explorer() -> str:
           aria-label="Predicted disc. Arrow keys move it, plus and minus change its radius."></div>
       </div>
       <p class="le-key"><span><span class="le-key-truth"></span> truth</span>
-        <span><span class="le-key-disc"></span> prediction</span> <span>grey: its probability</span></p>
+        <span><span class="le-key-disc"></span> prediction</span>
+        <span>grey: its probability</span></p>
     </div>
     <div class="le-view">
       <p class="le-title">Gradient of <strong class="le-chosen"></strong></p>
@@ -182,7 +184,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_node(
         LossExplorer,
         html=(_write_html, lambda *_: None),
-        **{name: (_skip, None) for name in ("latex", "text", "man", "texinfo")},
+        **dict.fromkeys(("latex", "text", "man", "texinfo"), (_skip, None)),
     )
     app.add_directive("loss-explorer", LossExplorerDirective)
     app.connect("builder-inited", write_figure)

@@ -77,7 +77,7 @@ def test_script_has_the_losses_of_the_library(script):
 
 @pytest.mark.parametrize(("prediction", "truth"), CASES)
 def test_losses_and_gradients_are_those_of_the_library(script, prediction, truth):
-    """Values agree within 1e-6 and gradients within 1e-5 of their largest, with and without salt."""
+    """Values agree within 1e-6, gradients within 1e-5 of their largest, with salt and without."""
     found = call(script, "evaluate", prediction, truth, SIZE)
     shape = (1, 1, SIZE, SIZE)
     target = torch.tensor(found["t"], dtype=torch.float64).reshape(shape)
