@@ -41,6 +41,7 @@
     const tiles = [...root.querySelectorAll(".le-tile")];
     const isEmpty = find(".le-empty input");
     const disc = find("[data-view=prediction] .le-disc");
+    const full = {};
     let waiting = false;
 
     const readDisc = () =>
@@ -49,6 +50,9 @@
       Object.fromEntries(
         Object.entries(sliders).map(([name, input]) => [name, Number(input.defaultValue)]),
       );
+    const readTruth = () => (isEmpty.checked ? { ...fullTruth, radius: 0 } : fullTruth);
+    const build = (of) =>
+      prepare(discLogits(of, size, size), discMask(readTruth(), size, size), size, size);
     const chosen = () => tiles.find((tile) => tile.querySelector("input").checked);
 
     function place(element, { x, y, radius }) {
@@ -60,13 +64,23 @@
       element.style.height = percent(2 * radius);
     }
 
-    function showTile(tile, loss, image, reference) {
-      const { value, gradient } = loss(image);
+    /* Values with which bars are full, of the first disc where it misses the truth. */
+    function measureReference() {
+      const missing = { ...readStart(), x: fullTruth.x + lastShift };
+      const image = build(missing);
+      Object.entries(losses).forEach(([name, loss]) => {
+        full[name] = loss(image).value;
+      });
+    }
+
+    function showTile(tile, image) {
+      const name = tile.querySelector("input").value;
+      const { value, gradient } = losses[name](image);
       const largest = gradient.reduce((most, slope) => Math.max(most, Math.abs(slope)), 0);
       const scaled = gradient.map((slope) => (largest > VANISHES ? slope / largest : 0));
       paint(tile.querySelector("canvas"), scaled, colourSigned);
       tile.querySelector(".le-value").textContent = formatValue(value);
-      const fraction = value / loss(reference).value;
+      const fraction = value / full[name];
       const meter = tile.querySelector(".le-meter span");
       meter.style.width = `${100 * Math.min(fraction, 1)}%`;
       meter.classList.toggle("le-over", fraction > 1);
@@ -83,19 +97,15 @@
     function update() {
       waiting = false;
       const prediction = readDisc();
-      const truth = isEmpty.checked ? { ...fullTruth, radius: 0 } : fullTruth;
-      const target = discMask(truth, size, size);
-      const build = (of) => prepare(discLogits(of, size, size), target, size, size);
       const image = build(prediction);
-      const reference = build({ ...readStart(), x: fullTruth.x + lastShift });
       paint(find("[data-view=prediction] canvas"), image.p, colourProbability);
-      root.querySelectorAll(".le-truth").forEach((element) => place(element, truth));
+      root.querySelectorAll(".le-truth").forEach((element) => place(element, readTruth()));
       root.querySelectorAll(".le-disc").forEach((element) => place(element, prediction));
       Object.values(sliders).forEach((input) => {
         input.parentElement.querySelector("output").value = String(input.valueAsNumber);
       });
       tiles.forEach((tile) => {
-        const shown = showTile(tile, losses[tile.querySelector("input").value], image, reference);
+        const shown = showTile(tile, image);
         if (tile === chosen()) showGradient(tile, shown);
       });
     }
@@ -146,6 +156,7 @@
 
     function reset() {
       isEmpty.checked = false;
+      measureReference();
       move(readStart());
     }
 
@@ -153,9 +164,11 @@
       .querySelector("input").checked = true;
     disc.addEventListener("keydown", onKey);
     disc.addEventListener("pointerdown", onGrab);
+    isEmpty.addEventListener("input", measureReference); // before the whole is drawn again
     root.addEventListener("input", requestUpdate);
     find(".le-reset").addEventListener("click", reset);
     root.hidden = false;
+    measureReference();
     update();
   }
 

@@ -133,7 +133,7 @@ globalThis.companionLosses = (() => {
         value += errors[i] * lost;
         gradient[i] = -(2 * t[i] - 1) * lost;
       });
-      shareAmongEqual(gradient, order, (i) => `${errors[i]} ${t[i]}`);
+      shareAmongEqual(gradient, order, errors, t);
       return { value, gradient };
     });
   }
@@ -142,15 +142,19 @@ globalThis.companionLosses = (() => {
    * Pixels of one class with the same error have no order of their own, so that any order gives a
    * subgradient; their mean is one too, and is as symmetric as the image.
    */
-  function shareAmongEqual(gradient, order, key) {
-    const groups = new Map();
-    order.forEach((i) => groups.set(key(i), [...(groups.get(key(i)) ?? []), i]));
-    groups.forEach((group) => {
-      const mean = sum(group.map((i) => gradient[i])) / group.length;
-      group.forEach((i) => {
-        gradient[i] = mean;
-      });
-    });
+  function shareAmongEqual(gradient, order, errors, t) {
+    for (let first = 0, next = 0; first < order.length; first = next) {
+      while (next < order.length && errors[order[next]] === errors[order[first]]) next += 1;
+      if (next - first === 1) continue;
+      const equal = order.slice(first, next);
+      for (const isSalt of [0, 1]) {
+        const group = equal.filter((i) => t[i] === isSalt);
+        const mean = sum(group.map((i) => gradient[i])) / group.length;
+        group.forEach((i) => {
+          gradient[i] = mean;
+        });
+      }
+    }
   }
 
   /* Dilation less erosion of the target with a window of 5 x 5, the edge repeated outward. */
