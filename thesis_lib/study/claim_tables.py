@@ -183,7 +183,8 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
             "Source": [claim.source for claim in claims],
             "Measure and rule": [_format_rule(claim) for claim in claims],
             "Verdict": [
-                f"**{each.verdict}**: {each.reason}".removesuffix(": ") for each in decisions
+                f"{mark_verdict(each.verdict)}: {each.reason}".removesuffix(": ")
+                for each in decisions
             ],
             _EFFECT: [_format_effect(decision) for decision in decisions],
             "Holm": _survive(decisions),
@@ -202,8 +203,21 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
         "conclusions": _conclude(claims, decisions),
         "claims": table[own],
         "checks": table[~own],
-        "verdicts": counts.reset_index(names="Claims about"),
+        "verdicts": counts.rename(columns=mark_verdict).reset_index(names="Claims about"),
     }
+
+
+def mark_verdict(verdict: str) -> str:
+    """
+    Return a verdict as a span of MyST whose class the pages colour.
+
+    Examples
+    --------
+    >>> mark_verdict("supported, fails its check")
+    '[supported, fails its check]{.verdict .verdict-fails}'
+    """
+    kinds = {FAILS: "fails", UNMEASURED: "unmeasured", NOT_RUN: "unmeasured"}
+    return f"[{verdict}]{{.verdict .verdict-{kinds.get(verdict, verdict)}}}"
 
 
 def _conclude(claims: Sequence[Claim], decisions: Sequence[Decision]) -> pd.DataFrame:
@@ -214,8 +228,8 @@ def _conclude(claims: Sequence[Claim], decisions: Sequence[Decision]) -> pd.Data
             "Claim": claim.statement,
             "Thesis": _quote_thesis(claim),
             "Ours": _format_effect(each),
-            "Verdict": f"**{each.verdict}**",
-            "Check": checks.get(claim.id, "–"),
+            "Verdict": mark_verdict(each.verdict),
+            "Check": mark_verdict(checks[claim.id]) if claim.id in checks else "–",
             "Why": each.reason or "–",
         }
         for claim, each in zip(claims, decisions, strict=True)
