@@ -282,6 +282,21 @@ fig = plotting.plot_image_grid(
     n_columns=4,
 )
 # %% [markdown]
+# Another shift, another radius, another confidence? Move the dashed disc, and see what each loss makes of it.
+# The more confident a wrong prediction is, the weaker is the pull of losses that see probabilities only;
+# those taken on logits keep theirs. {numref}`fig-loss-shift` shows each loss along a straight way: some do not
+# tell a disc that has just missed the truth from one that is far away.
+#
+# ````{loss-explorer}
+# ```{figure} ../results/loss_shift.png
+# :name: fig-loss-shift
+# :alt: Eleven small diagrams, one for each loss, which grows as the predicted disc moves away from the true one. Dice, Jaccard, MSE and Wing flatten once the discs no longer touch; the others do not, and Hausdorff grows fastest.
+#
+# Each loss of a predicted disc against its shift from the true one, from full overlap until they no longer touch. Radius and confidence are those of {numref}`fig-loss-gradients`.
+# ```
+# ````
+
+# %% [markdown]
 # ## The runs
 #
 # A run is one network, trained with one loss and one seed. All runs of a seed share the initial

@@ -4,6 +4,7 @@ The pages that readers get. ``make pages`` builds them and names their folder in
 Without it these tests are skipped: they judge a build, and there is none.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
+
+from thesis_lib.study.tables import NOT_RUN
 
 LOADING = "[src], link[href], object[data]"  # elements that a browser fetches something for
 
@@ -145,6 +148,18 @@ def test_every_picture_of_a_chapter_is_a_figure(chapters):
             assert re.match(r"Figure \d+\.\d+", number.text)
             assert caption is not None, (name, image["src"])
             assert len(caption.text.split()) > 2
+
+
+def test_claims_slider_ends_with_the_verdicts_of_the_tables(html, pages):
+    """With all seeds the slider of the claims says what the tables below it say."""
+    script = (html / "_static" / "claims-by-seeds.js").read_text(encoding="utf-8")
+    content = json.loads(script.partition(" = ")[2].removesuffix(";\n"))
+    rows = pages["claims"].select("#table-claims tbody tr, #table-checks tbody tr")
+    tables = {row.td.get_text(strip=True): row.strong.text for row in rows}
+    assert tables == {
+        claim["statement"]: claim["steps"][-1]["verdict"] if claim["steps"] else NOT_RUN
+        for claim in content["claims"]
+    }
 
 
 def test_every_chapter_says_where_its_numbers_come_from(chapters):

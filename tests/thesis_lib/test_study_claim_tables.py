@@ -120,12 +120,14 @@ def test_all_claims_stand_in_one_table(tmp_path):
     decisions = [make_decision(claim, **SCORES) for claim in (DICE, check)]
     tables = summarise_claims([DICE, check, BELOW], [make_results(tmp_path, "02_a", *decisions)])
     claims = tables["claims"].set_index("Claim")
-    assert claims.loc["Dice wins.", "Verdict"] == "**supported**: all are below dice"
+    supported = "[supported]{.verdict .verdict-supported}"
+    assert claims.loc["Dice wins.", "Verdict"] == f"{supported}: all are below Dice"
     assert claims["Chapter"].tolist() == ["{doc}`2 <chapters/02_a>`", "–"]
     assert (
         claims.loc["Little.", "Measure and rule"] == "Variance lost (1 - R²): below 0.25, δ = 0.05"
     )
-    assert claims.loc["Little.", ["Verdict", EFFECT]].tolist() == ["**not run**", "–"]
+    not_run = "[not run]{.verdict .verdict-unmeasured}"
+    assert claims.loc["Little.", ["Verdict", EFFECT]].tolist() == [not_run, "–"]
     assert tables["checks"]["Source"].tolist() == ["not in the thesis"]
     assert tables["verdicts"].to_numpy().tolist() == [
         ["Losses", 1, 0, 0, 0, 0],
@@ -143,9 +145,9 @@ def test_conclusions_quote_the_thesis_and_the_check(tmp_path):
     wins, little = tables["conclusions"].to_dict("records")
     assert wins["Thesis"] == "Jaccard: +0.0058"
     assert wins["Ours"].startswith("MSE: +0.0967 [")
-    assert wins["Verdict"] == "**supported, fails its check**"
-    assert wins["Check"] == "contradicted"
-    assert wins["Why"].startswith("all are below dice, but: mse is not below dice")
+    assert wins["Verdict"] == "[supported, fails its check]{.verdict .verdict-fails}"
+    assert "contradicted" in wins["Check"]
+    assert wins["Why"].startswith("all are below Dice, but: MSE is not below Dice")
     assert (little["Thesis"], little["Check"], little["Why"]) == ("not in Table 1", "–", "–")
     alone = summarise_claims([DICE, BELOW], [make_results(tmp_path, "03_b", decisions[0])])
     assert alone["claims"]["Holm"].tolist() == ["survives", "–"]

@@ -22,16 +22,15 @@ from thesis_lib.study.claims import (
     find_deciding,
     gate_claims,
 )
-from thesis_lib.study.tables import NAMES, NOT_RUN, read_thesis_table
+from thesis_lib.study.tables import (
+    ENTRY_NAMES,
+    MEASURE_NAMES,
+    NAMES,
+    NOT_RUN,
+    read_thesis_table,
+)
 
 CLAIMS = "claims.json"  # what a chapter decided
-MEASURE_NAMES = NAMES["scores"] | NAMES["measures"]
-ENTRY_NAMES = NAMES["losses"] | NAMES["initialisations"] | NAMES["others"]
-ENTRY_NAMES |= {
-    f"{initialisation} {depth}": f"{name}, {words}"
-    for initialisation, name in NAMES["initialisations"].items()
-    for depth, words in (NAMES["depths"] | NAMES["regions"]).items()
-}
 _EFFECT = "Effect [95 % bounds]"
 
 
@@ -184,7 +183,8 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
             "Source": [claim.source for claim in claims],
             "Measure and rule": [_format_rule(claim) for claim in claims],
             "Verdict": [
-                f"**{each.verdict}**: {each.reason}".removesuffix(": ") for each in decisions
+                f"{mark_verdict(each.verdict)}: {each.reason}".removesuffix(": ")
+                for each in decisions
             ],
             _EFFECT: [_format_effect(decision) for decision in decisions],
             "Holm": _survive(decisions),
@@ -203,8 +203,21 @@ def summarise_claims(claims: Sequence[Claim], folders: Iterable[Path]) -> dict[s
         "conclusions": _conclude(claims, decisions),
         "claims": table[own],
         "checks": table[~own],
-        "verdicts": counts.reset_index(names="Claims about"),
+        "verdicts": counts.rename(columns=mark_verdict).reset_index(names="Claims about"),
     }
+
+
+def mark_verdict(verdict: str) -> str:
+    """
+    Return a verdict as a span of MyST whose class the pages colour.
+
+    Examples
+    --------
+    >>> mark_verdict("supported, fails its check")
+    '[supported, fails its check]{.verdict .verdict-fails}'
+    """
+    kinds = {FAILS: "fails", UNMEASURED: "unmeasured", NOT_RUN: "unmeasured"}
+    return f"[{verdict}]{{.verdict .verdict-{kinds.get(verdict, verdict)}}}"
 
 
 def _conclude(claims: Sequence[Claim], decisions: Sequence[Decision]) -> pd.DataFrame:
@@ -215,8 +228,8 @@ def _conclude(claims: Sequence[Claim], decisions: Sequence[Decision]) -> pd.Data
             "Claim": claim.statement,
             "Thesis": _quote_thesis(claim),
             "Ours": _format_effect(each),
-            "Verdict": f"**{each.verdict}**",
-            "Check": checks.get(claim.id, "–"),
+            "Verdict": mark_verdict(each.verdict),
+            "Check": mark_verdict(checks[claim.id]) if claim.id in checks else "–",
             "Why": each.reason or "–",
         }
         for claim, each in zip(claims, decisions, strict=True)

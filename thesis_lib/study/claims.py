@@ -15,7 +15,7 @@ from scipy.special import stdtr, stdtrit  # scipy.stats takes long to import
 
 from saltvolumes._checks import check_choice, check_range
 from thesis_lib._json import DAMAGE, in_one_line
-from thesis_lib.study.tables import REFERENCE
+from thesis_lib.study.tables import ENTRY_NAMES, MEASURE_NAMES, REFERENCE
 
 RULES = ("best", "worst", "beats", "rises", "above", "below")
 LEVEL = 0.05  # of each one-sided test
@@ -236,7 +236,7 @@ def decide(
     )
     area = (admissions or {}).get(claim.measure, 1.0)
     if not area >= MIN_AUC:
-        reason = f"{claim.measure} tells known things apart with an AUC of {area:.2f} only"
+        reason = f"{_name_measure(claim)} tells known things apart with an AUC of {area:.2f} only"
         return Decision(claim, UNMEASURED, reason, effects)
     known = {*scores[by], BOUND}
     missing = [str(entry) for entry in table if entry not in known]
@@ -280,11 +280,11 @@ def _judge(
     claim: Claim, effects: Sequence[Effect], missing: Sequence[str], table: pd.DataFrame
 ) -> tuple[str, str]:
     """Verdict and reason, from the effects of pairs that were run."""
-    not_run = (UNDECIDED, f"not run: {', '.join(missing)}")
+    not_run = (UNDECIDED, f"not run: {_join_names(missing)}")
     if not effects:
         return not_run
     if table.drop(columns=BOUND, errors="ignore").isna().all(axis=None):
-        return UNDECIDED, f"not measured: {claim.measure} is not known here"
+        return UNDECIDED, f"not measured: {_name_measure(claim)} is not known here"
     weakest = min(effect.n_seeds for effect in effects)
     saturated = [effect.rival for effect in effects if effect.saturated]
     counting = [e for e in effects if e.n_seeds >= MIN_SEEDS and not e.saturated]
@@ -296,7 +296,7 @@ def _judge(
         if weakest < MIN_SEEDS:
             return UNDECIDED, f"{_count_seeds(weakest, len(table))}, fewer than {MIN_SEEDS}"
         if saturated:
-            return SATURATED, f"no spread over seeds to judge by: {', '.join(saturated)}"
+            return SATURATED, f"no spread over seeds to judge by: {_join_names(saturated)}"
     n_seeds = min(effect.n_seeds for effect in counting)
     if n_seeds < len(table):
         reason += f" ({_count_seeds(n_seeds, len(table))} measured)"
@@ -381,26 +381,41 @@ def _find_zone(claim: Claim, effects: Sequence[Effect]) -> tuple[str, str]:
     if claim.rule == "beats":
         winner = max(effects, key=lambda effect: effect.low_corrected)
         if winner.low_corrected > 0:
-            return SUPPORTED, f"{winner.rival} is better than {claim.subject}"
+            return SUPPORTED, f"{_name(winner.rival)} is better than {_name(claim.subject)}"
         if all(effect.high < claim.margin for effect in effects):
-            return CONTRADICTED, f"none gains {margin} on {claim.subject}"
+            return CONTRADICTED, f"none gains {margin} on {_name(claim.subject)}"
         return UNDECIDED, f"the spread of the seeds allows a gain of {margin} and none"
     relation, lowest = _describe_relation(claim), min(effects, key=lambda effect: effect.low)
     if lowest.low > 0:
-        who = f"{effects[0].rival} is" if len(effects) == 1 else "all are"
+        who = f"{_name(effects[0].rival)} is" if len(effects) == 1 else "all are"
         return SUPPORTED, f"{who} {relation}"
     if lowest.low > -claim.margin:
-        return TIED, f"{lowest.rival} may not be {relation}, but misses that by less than {margin}"
+        words = f"may not be {relation}, but misses that by less than {margin}"
+        return TIED, f"{_name(lowest.rival)} {words}"
     loser = min(effects, key=lambda effect: effect.high_corrected)
     if loser.high_corrected < -claim.margin:
-        return CONTRADICTED, f"{loser.rival} is not {relation} and misses that by over {margin}"
-    return UNDECIDED, f"the spread of the seeds allows {lowest.rival} on either side"
+        words = f"is not {relation} and misses that by over {margin}"
+        return CONTRADICTED, f"{_name(loser.rival)} {words}"
+    return UNDECIDED, f"the spread of the seeds allows {_name(lowest.rival)} on either side"
 
 
 def _describe_relation(claim: Claim) -> str:
     """How each rival has to lie for the claim to hold."""
     return {
-        "best": f"below {claim.subject}",
-        "worst": f"above {claim.subject}",
+        "best": f"below {_name(claim.subject)}",
+        "worst": f"above {_name(claim.subject)}",
         "rises": "above the one before it",
     }.get(claim.rule, f"{claim.rule} {claim.bound}")
+
+
+def _name(key: str) -> str:
+    """What readers know an entry by."""
+    return ENTRY_NAMES.get(key, key)
+
+
+def _name_measure(claim: Claim) -> str:
+    return MEASURE_NAMES.get(claim.measure, claim.measure)
+
+
+def _join_names(keys: Sequence[str]) -> str:
+    return ", ".join(map(_name, keys))

@@ -19,6 +19,13 @@ NAMES: dict[str, dict[str, str]] = yaml.safe_load(
     Path(__file__).with_name("names.yml").read_text(encoding="utf-8")
 )
 LOSS_NAMES, SCORE_NAMES = NAMES["losses"], NAMES["scores"]
+MEASURE_NAMES = NAMES["scores"] | NAMES["measures"]
+ENTRY_NAMES = NAMES["losses"] | NAMES["initialisations"] | NAMES["others"]
+ENTRY_NAMES |= {
+    f"{initialisation} {depth}": f"{name}, {words}"
+    for initialisation, name in NAMES["initialisations"].items()
+    for depth, words in (NAMES["depths"] | NAMES["regions"]).items()
+}
 BASELINE = "bce_dice"
 NOT_RUN = "not run"
 _CELL = (str, int, float, NoneType)  # what fits a cell of a table
