@@ -141,7 +141,7 @@ def test_published_chapters_lead_to_repository_and_binder(with_addresses):
 
 def test_only_github_repositories_lead_to_binder(tmp_path):
     """A repository elsewhere is shown without a way to Binder."""
-    html = build(tmp_path, repository="https://git.example/owner/name")
+    html = build(tmp_path, repository="https://gitlab.com/owner/name")
     links = [str(link["href"]) for link in read(html, "book/chapters/02_x").select("a[href]")]
     assert [link for link in links if "mybinder" in link] == []
 
