@@ -59,7 +59,8 @@ CONTRAST = """([selector, property]) => {
 CUT_OFF = """() => [...document.querySelectorAll('article pre, article table')].filter(item => {
   if (!item.checkVisibility()) return false;
   let box = item;
-  while (box && box.scrollWidth <= box.clientWidth + 1) {
+  const holds = ({ overflowX }) => overflowX !== 'visible';
+  while (box && !(holds(getComputedStyle(box)) && box.scrollWidth > box.clientWidth + 1)) {
     box = box.parentElement.matches('article') ? null : box.parentElement;
   }
   if (!box) return item.getBoundingClientRect().right > innerWidth + 1;
@@ -109,7 +110,7 @@ def test_headings_are_in_order(window, html, name):
     open_unfolded(window, html, name)
     levels = window.evaluate(
         "[...document.querySelectorAll('h1, h2, h3, h4, h5, h6')]"
-        ".filter(item => item.closest('article') && item.checkVisibility())"
+        ".filter(item => item.closest('.bd-main') && item.checkVisibility())"
         ".map(item => Number(item.tagName[1]))"
     )
     assert levels[0] == 1
@@ -144,3 +145,30 @@ def test_nothing_is_cut_off_on_a_phone(screen, html, name):
     open_unfolded(screen, html, name)
     assert screen.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert screen.evaluate(CUT_OFF) == []
+
+
+def test_faint_text_is_seen(window, axe):
+    """Contrast is judged by look: of two faint lines alike one is named, and dark ones pass."""
+    faint, dark = '<p style="color: #999">one</p><p style="color: #999">two</p>', "<p>three</p>"
+    window.set_content(f"<main>{faint}{dark}</main>")
+    assert window.evaluate(MARK_LOOKS) == 2
+    ((rule, element, _),) = list_grave(
+        axe.run(window, "[data-look]", {**AXE, "runOnly": ["color-contrast"]})
+    )
+    assert rule == "color-contrast"
+    assert "one" in element
+    ratios = window.evaluate(CONTRAST, ["p", "color"])
+    assert ratios == pytest.approx([2.849, 2.849, 21], abs=0.01)  # (1.05) / (0.3185 + 0.05), ...
+
+
+@pytest.mark.parametrize(
+    ("style", "n_cut"),
+    [("", 1), ("overflow: hidden", 1), ("overflow: auto", 1), ("white-space: pre-wrap", 0)],
+)
+def test_code_that_is_cut_off_is_seen(window, style, n_cut):
+    """Wide code passes if it wraps; if it is hidden, or scrolls for a mouse alone, it does not."""
+    window.set_content(f'<article><pre style="{style}">{"wide " * 500}</pre></article>')
+    assert len(window.evaluate(CUT_OFF)) == n_cut
+    reachable = f'<article><pre tabindex="0" style="overflow: auto">{"wide " * 500}</pre></article>'
+    window.set_content(reachable)
+    assert window.evaluate(CUT_OFF) == []
