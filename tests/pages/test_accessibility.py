@@ -63,7 +63,7 @@ CUT_OFF = """() => [...document.querySelectorAll('article pre, article table')].
   while (box && !(holds(getComputedStyle(box)) && box.scrollWidth > box.clientWidth + 1)) {
     box = box.parentElement.matches('article') ? null : box.parentElement;
   }
-  if (!box) return item.getBoundingClientRect().right > innerWidth + 1;
+  if (!box) return item.getBoundingClientRect().left + item.scrollWidth > innerWidth + 1;
   const scrolls = ['auto', 'scroll'].includes(getComputedStyle(box).overflowX);
   const reached = box.tabIndex >= 0 || box.querySelector('a, button, input, [tabindex="0"]');
   return !(scrolls && reached);
