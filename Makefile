@@ -29,7 +29,7 @@ export PYTHONUTF8 := 1
 # Some images forbid bytecode: each of some twenty processes would then compile all of torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install lock format check test smoke book html pages publish site bench fuzz ci clean
+.PHONY: help install lock format check test smoke book build built html pages pdf publish site bench fuzz ci clean
 
 help:  ## List the targets
 	@echo "usage: make TARGET [PROFILE=smoke|laptop|study|gpu] [JOBS=2] [PYTHON=3.12]"
@@ -98,7 +98,7 @@ site: install  ## The public site: the book from published/, its study from the 
 		$(BIN)/python -m thesis_lib run $$chapter --profile study --minutes 0 --records any --into $(SITE); \
 	done
 	$(BIN)/python -m thesis_lib stage --root published --root $(SITE)
-	@$(MAKE) --no-print-directory pages
+	@$(MAKE) --no-print-directory build
 
 publish: install  ## Keep the results of PROFILE in published/ (CHAPTER=2: of one) and show them in README
 	$(BIN)/python -m thesis_lib publish --profile $(PROFILE) $(CHAPTER)
@@ -106,15 +106,27 @@ publish: install  ## Keep the results of PROFILE in published/ (CHAPTER=2: of on
 
 html: install  ## Build the book from the results that PROFILE left
 	$(BIN)/python -m thesis_lib stage --profile $(PROFILE)
-	@$(MAKE) --no-print-directory pages
+	@$(MAKE) --no-print-directory build
 
 # Built from nothing each time: Sphinx repeats no warning about a page that it takes from its cache.
-pages: install
+build: install
 	rm -rf _build
 	$(BIN)/python benchmarks/pages.py
 	$(BIN)/jb build -n -W --keep-going .
 	THESIS_HTML=$(HTML) $(BIN)/pytest -q -p no:cacheprovider tests/book/test_book.py
 	@echo "The book: file://$(CURDIR)/$(HTML)/index.html"
+
+# The tests start the browser themselves, and say why they are skipped where there is none.
+pages: built  ## Look at the built pages in the system's Chromium: links, contrast, keyboard, size
+	@command -v chromium chromium-browser google-chrome >/dev/null || [ -n "$${CHROMIUM:-}" ] \
+		|| echo "No Chromium: the pages are not looked at. On Debian: apt install chromium; or CHROMIUM=path."
+	THESIS_HTML=$(HTML) $(TEST) -p no:cacheprovider -p no:randomly tests/pages
+
+pdf: built  ## One PDF of the built pages, printed by the system's Chromium
+	$(BIN)/python book/print.py $(HTML) _build/book.pdf
+
+built: install
+	@[ -f $(HTML)/index.html ] || { echo "No pages yet: call make book, make html or make site first."; exit 1; } >&2
 
 bench: install  ## Time our work next to what else does it, and how it grows; results/*.json
 	$(BIN)/python benchmarks/bench.py
@@ -126,6 +138,7 @@ fuzz: install  ## Damaged files, odd parameters and kills: MINUTES=5 [SEED=7 [IN
 
 ci: check test  ## What the forge runs: check, test, strict book of the smoke results, its pages
 	@$(MAKE) --no-print-directory html PROFILE=smoke
+	@$(MAKE) --no-print-directory pages
 
 clean:  ## Remove what was built and computed; .venv stays
 	rm -rf _build build results runs book/chapters book/results *.egg-info

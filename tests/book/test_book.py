@@ -1,5 +1,5 @@
 """
-The pages that readers get. ``make pages`` builds them and names their folder in ``THESIS_HTML``.
+The pages that readers get. ``make html`` builds them and names their folder in ``THESIS_HTML``.
 
 Without it these tests are skipped: they judge a build, and there is none.
 """
@@ -24,7 +24,7 @@ def html():
     """Folder of the built pages."""
     folder = os.environ.get("THESIS_HTML")
     if not folder:
-        pytest.skip("THESIS_HTML is not set: no pages to look at (make pages builds them)")
+        pytest.skip("THESIS_HTML is not set: no pages to look at (make html builds them)")
     return Path(folder)
 
 

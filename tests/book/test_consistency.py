@@ -3,6 +3,7 @@
 import os
 import re
 import runpy
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,13 @@ def test_documents_name_doors_that_exist(repository):
     doors = re.findall(r"^([a-z]+):.*  ## ", makefile, re.MULTILINE)
     pages = [*repository.glob("*.md"), *(repository / "book").glob("*.md")]
     others = [repository / ".ci" / "run", repository / ".pre-commit-config.yaml"]
+    others += (repository / ".github" / "workflows").glob("*.yml")
     named = {
         target
         for path in pages + others
-        for code in re.findall(r"`[^`]+`|^(?:exec |.*entry: )?make .*", path.read_text(), re.M)
+        for code in re.findall(
+            r"`[^`]+`|^(?:exec |.*entry: |.*run: )?make .*", path.read_text(), re.M
+        )
         for target in re.findall(r"\bmake ([a-z]+)", code)
     }
     assert {"book", "test", "ci", "check"} <= named
@@ -119,6 +123,49 @@ def test_hooks_and_ci_enter_by_the_makefile(repository):
     assert all(hook["entry"].startswith("make ") for hook in source["hooks"])
     assert os.access(repository / ".ci" / "run", os.X_OK)
     assert "make ci" in (repository / ".ci" / "run").read_text()
+
+
+def test_workflows_enter_by_the_makefile(repository):
+    """Beside steps of the forge itself, workflows call make; the site waits for its address."""
+    paths = {path.stem: path for path in (repository / ".github" / "workflows").glob("*.yml")}
+    workflows = {name: read_yaml(path) for name, path in paths.items()}
+    assert workflows.keys() == {"pages", "tests"}
+    jobs = [job for workflow in workflows.values() for job in workflow["jobs"].values()]
+    steps = [step for job in jobs for step in job["steps"]]
+    commands = [step["run"] for step in steps if "run" in step]
+    (look_up,) = [command for command in commands if not command.startswith("make ")]
+    assert all(step["uses"].startswith("actions/") for step in steps if "run" not in step)
+    config = read_yaml(repository / "_config.yml")
+    found = subprocess.run(
+        look_up.split(" >>")[0],
+        shell=True,
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == f"address={config['html']['baseurl']}\n"
+    assert workflows["pages"]["jobs"]["publish"]["if"] == "needs.site.outputs.address != ''"
+
+
+def test_the_address_of_the_repository_is_told_in_one_place(repository, project):
+    """Other files name the repository as _config.yml does, and not at all while it is empty."""
+    address = read_yaml(repository / "_config.yml")["repository"]["url"]
+    citation = read_yaml(repository / "CITATION.cff")
+    told = {citation.get("repository-code"), project["project"].get("urls", {}).get("Repository")}
+    assert told == {address or None}
+
+
+def test_binder_finds_its_files(repository):
+    """Binder reads environment.yml and postBuild at the root, which no folder of its own hides."""
+    assert os.access(repository / "postBuild", os.X_OK)
+    assert not (repository / ".binder").exists()
+    assert not (repository / "binder").exists()
+    (command,) = re.findall(
+        r"^python -m thesis_lib (.*)", (repository / "postBuild").read_text(), re.M
+    )
+    profiles = {path.stem for path in (repository / "notebooks" / "params").glob("*.yml")}
+    assert command.split()[-1] in profiles
 
 
 def test_book_has_a_page_for_every_chapter(repository):
