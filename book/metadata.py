@@ -79,7 +79,9 @@ def describe_published(root: Path) -> Entity:
     )
     crate.license = _add(crate, DATA_LICENCE, "CreativeWork", name="CC BY 4.0")
     crate.datePublished = max(info["started"] for info in runs.values())[:10]
-    crate.root_dataset["conformsTo"] = _add(crate, PROFILE, "CreativeWork", name="Process Run Crate")
+    crate.root_dataset["conformsTo"] = _add(
+        crate, PROFILE, "CreativeWork", name="Process Run Crate"
+    )
     program = _add_software(crate, software)
     crate.root_dataset["author"] = program["author"]
     records = _add_records(crate, folder)

@@ -66,7 +66,7 @@ def test_the_crate_is_up_to_date():
 
 
 def test_every_file_of_the_crate_is_there(crate):
-    """Each described file exists, with the size and checksum that are stated; results and records."""
+    """Tables and records are described, with the size and checksum that each file has."""
     files = {entity.id: entity for entity in crate.get_by_type("File")}
     for name, entity in files.items():
         content = (ROOT / "published" / name).read_bytes()
