@@ -38,11 +38,9 @@ def list_facts(root: Path) -> dict[str, str]:
     records = provenance.read_records(root / "published" / "runs")
     seconds = sum(record["seconds"] for record in records.values())
     address = provenance.find_address(root)
-    libraries = {tuple(sorted(record["libraries"].items())) for record in records.values()}
     return {
         "n_records": str(len(records)),
         "record_hours": f"{seconds / 3600:.1f}",
-        "n_library_sets": str(len(libraries)),
         "claim_verdicts": count_verdicts(root / RESULTS / "verdicts.csv"),
         "most_seeds": str(max((len(info["seeds"]) for info in runs.values()), default=0)),
         "n_repeated": str(

@@ -85,7 +85,7 @@ def write_project(folder: Path, address: str | None) -> None:
         (results / name).write_text("one,1\n")
     (folder / "book" / "reference").mkdir()
     (folder / "book" / "reference" / "thesis.csv").write_text("one,1\n")
-    (folder / "published" / "runs").mkdir(parents=True)
+    (folder / "published").mkdir()
     for name in ("bench.json", "repeats.json"):
         shutil.copy(ROOT / "published" / name, folder / "published")
     shutil.copytree(ROOT / "published" / "runs", folder / "published" / "runs", ignore=_no_tables)
