@@ -29,7 +29,7 @@ export PYTHONUTF8 := 1
 # Some images forbid bytecode: each of some twenty processes would then compile all of torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install lock format check test smoke book build built html pages pdf publish site bench fuzz ci clean
+.PHONY: help install lock format check test smoke book build built html pages pdf publish site archive bench fuzz ci clean
 
 help:  ## List the targets
 	@echo "usage: make TARGET [PROFILE=smoke|laptop|study|gpu] [JOBS=2] [PYTHON=3.12]"
@@ -103,6 +103,10 @@ site: install  ## The public site: the book from published/, its study from the 
 publish: install  ## Keep the results of PROFILE in published/ (CHAPTER=2: of one) and show them in README
 	$(BIN)/python -m thesis_lib publish --profile $(PROFILE) $(CHAPTER)
 	$(BIN)/python book/readme.py
+	$(BIN)/python book/metadata.py
+
+archive: install  ## One file for Zenodo: what is committed, the built book, checksums; build/archive
+	$(BIN)/python book/archive.py
 
 html: install  ## Build the book from the results that PROFILE left
 	$(BIN)/python -m thesis_lib stage --profile $(PROFILE)
