@@ -288,6 +288,9 @@ def inspect(volume: Path, reading: dict[str, Any], png: Path | None, force: bool
 @click.option(
     "--test", "test_lines", type=int, multiple=True, help="Lines to score; repeat at will."
 )
+@click.option(
+    "--robust", is_flag=True, help="For another survey: change patches as surveys differ."
+)
 @_velocity
 def train(volume: Path, root: Path, reading: dict[str, Any], **settings: Any) -> None:
     r"""
@@ -316,24 +319,47 @@ def train(volume: Path, root: Path, reading: dict[str, Any], **settings: Any) ->
     required=True,
     help="Folder of a training, runs/KEY, or a .safetensors file next to its config.json.",
 )
+@click.option(
+    "--ensemble",
+    type=Path,
+    multiple=True,
+    help="More networks, for their mean and their disagreement; repeat at will.",
+)
 @_reading
 @click.option("--probability", is_flag=True, help="Write probabilities to SEG-Y, not a mask.")
+@click.option("--disagreement", is_flag=True, help="Write to SEG-Y where networks differ.")
 @click.option("--force", is_flag=True, help="Replace OUTPUT where it exists.")
 @_velocity
-def segment(volume: Path, output: Path, network: Path, **options: Any) -> None:
-    """
+def segment(
+    volume: Path,
+    output: Path,
+    network: Path,
+    ensemble: tuple[Path, ...],
+    probability: bool,
+    disagreement: bool,
+    **options: Any,
+) -> None:
+    r"""
     Write the salt in VOLUME to OUTPUT (.sgy, .nc, .zarr), and score it where a mask is given.
 
     SEG-Y from SEG-Y keeps all headers. Computed on the GPU where there is one.
+
+    \b
+    thesis segment survey.sgy salt.sgy --network runs/KEY
+    thesis segment survey.sgy salt.zarr --network runs/A --ensemble runs/B --ensemble runs/C
     """
+    if probability and disagreement:
+        raise ValueError("Write --probability or --disagreement, not both.")
     check_output("OUTPUT", output, endings=WRITTEN_ENDINGS, inputs=[volume], force=options["force"])
-    if not network.exists():
-        raise ValueError(f"No network {network}. Must be a folder of runs, or .safetensors.")
-    if patch := _read_patch(network):
-        find_axes([saltvolumes.open_volume(volume, **options["reading"])], patch)
+    for each in (network, *ensemble):
+        if not each.exists():
+            raise ValueError(f"No network {each}. Must be a folder of runs, or .safetensors.")
+        if patch := _read_patch(each):
+            find_axes([saltvolumes.open_volume(volume, **options["reading"])], patch)
     from thesis_lib.study import surveys  # slow to import, and these errors should come at once
 
-    scores = surveys.segment(volume, output, network, **options)
+    chosen = "probability" if probability else "disagreement" if disagreement else "salt"
+    scores = surveys.segment(volume, output, network, ensemble=ensemble, variable=chosen, **options)
     click.echo(f"Wrote {output}: {scores['salt_fraction']:.1%} of the samples are salt")
     if "dice" in scores:
         click.echo(_format_scores(scores))

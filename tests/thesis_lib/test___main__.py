@@ -184,6 +184,38 @@ def test_segment_writes_what_the_network_sees(monkeypatch, able):
         assert file.text[0].startswith(b"Shot by nobody")
 
 
+@pytest.mark.parametrize("ending", ["nc", "sgy"])
+def test_segment_averages_an_ensemble(ending):
+    """Several networks give the mean of their probabilities, and how much they differ."""
+    leave_run()
+    leave_network(Path("other"), replace(TRAIN, seed=4))
+    words = "--network run --ensemble other -o vertical depth --disagreement"
+    shown = call(f"segment volume.SGY found.{ending} {words}")
+    assert shown.exit_code == 0, shown.output
+    volume = make_volume((32, 32, 32), seed=3)
+    first, second = (
+        predict(build_model(task), volume, task)["probability"]
+        for task in (TRAIN, replace(TRAIN, seed=4))
+    )
+    if ending == "sgy":
+        found = saltvolumes.open_volume("found.sgy", vertical="depth")["amplitude"]
+    else:
+        with xr.open_dataset("found.nc") as written:
+            np.testing.assert_allclose(written["probability"], (first + second) / 2, atol=1e-6)
+            found = written["disagreement"].load()
+    np.testing.assert_allclose(found, abs(first - second) / 2, atol=1e-6)
+    assert not list(Path().glob(".found*"))
+
+
+def test_segment_writes_one_number_for_each_sample_to_segy():
+    """SEG-Y cannot hold two, nor the difference of a network from itself."""
+    leave_run(replace(TRAIN, axes=("inline",)))
+    words = "segment volume.SGY found.sgy --network run -o vertical depth"
+    shown = call(f"{words} --probability --disagreement")
+    assert "not both" in shown.stderr
+    assert "Must have an ensemble" in call(f"{words} --disagreement").stderr
+
+
 @pytest.mark.parametrize(
     ("task", "message"),
     [(TRAIN, "its weights do not fit its settings"), (Throw(0), "Throw. Must be a Train.")],
@@ -229,13 +261,14 @@ def test_segment_replaces_another_file_by_force():
     assert Path("old.nc").read_bytes()[1:4] == b"HDF"
 
 
-def test_from_a_volume_to_a_mask_in_two_commands():
+@pytest.mark.parametrize("kind", ["", "--robust"])
+def test_from_a_volume_to_a_mask_in_two_commands(kind):
     """What train leaves is what segment takes, and both report scores against the mask."""
     volume = make_volume((48, 32, 32), seed=3)
     saltvolumes.save_volume(volume, "survey.sgy")
     saltvolumes.save_volume(volume, "salt.sgy", variable="salt")
     reading = "-o vertical depth -o mask salt.sgy"
-    sizes = "--patch 16 --patches 16 --epochs 1 --split inline"
+    sizes = f"--patch 16 --patches 16 --epochs 1 --split inline {kind}"
     trained = call(f"train survey.sgy {reading} {sizes}")
     assert trained.exit_code == 0, trained.stderr
     assert "Surface Dice" in trained.output

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from tiny_project import Bet, Throw
+from tiny_project import Add, Bet, Throw
 
 from thesis_lib.study import tabulate, tasks
 from thesis_lib.study.running import run_all
@@ -48,6 +48,18 @@ def test_grid_varies_fields_of_parents():
     assert pairs == [(1, "a"), (1, "b"), (2, "a"), (2, "b")]
     assert start.change(seed=5).throw.seed == 5
     assert start == Bet(Throw(0))  # never changed in place
+
+
+def test_tasks_of_a_tuple_are_parents(tmp_path):
+    """Each task of a tuple is computed first, has a name of its own, and is part of the key."""
+    task = Add((Throw(1), Throw(3)))
+    assert list(task.parents) == ["throws.0", "throws.1"]
+    assert task.key != Add((Throw(3), Throw(1))).key
+    assert task.change(sides=(2, 4, 6, 8, 10, 12)).throws[1].sides[0] == 2
+    write_tasks(tmp_path / "tasks.json", [task])
+    assert read_tasks(tmp_path / "tasks.json") == [task]
+    (outcome,) = run_all([task], root=tmp_path, progress=False)
+    assert outcome.scores == {"sum": 6.0}
 
 
 @pytest.mark.parametrize(

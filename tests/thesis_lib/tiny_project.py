@@ -78,6 +78,17 @@ class Bet(Task):
 
 
 @dataclass(frozen=True)
+class Add(Task):
+    """Add up throws: a task with any number of parents."""
+
+    throws: tuple[Throw, ...]
+
+    def compute(self, folder: Path, parents: Parents) -> Mapping[str, Any]:  # noqa: ARG002
+        """Add the points of all."""
+        return {"sum": sum(throw.scores["points"] for throw in parents.values())}
+
+
+@dataclass(frozen=True)
 class Walk(Task):
     """Walk some steps: a task that goes on after the last step of a killed run."""
 

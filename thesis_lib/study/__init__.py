@@ -14,7 +14,11 @@ from thesis_lib.study.moving import Film as Film
 from thesis_lib.study.moving import MapBlocks as MapBlocks
 from thesis_lib.study.moving import Predict as Predict
 from thesis_lib.study.readout import Readout as Readout
+from thesis_lib.study.robust import TrainRobust as TrainRobust
 from thesis_lib.study.running import run_all as run_all
+from thesis_lib.study.saltnet import Adapt as Adapt
+from thesis_lib.study.saltnet import Ensemble as Ensemble
+from thesis_lib.study.saltnet import PredictSurvey as PredictSurvey
 from thesis_lib.study.segmentation import Score as Score
 from thesis_lib.study.segmentation import ScoreSections as ScoreSections
 from thesis_lib.study.segmentation import Train as Train

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from safetensors.torch import save
 from torch import nn
 
 from saltvolumes import open_volume, save_volume
-from saltvolumes._checks import check_output
+from saltvolumes._checks import check_choice, check_output
 from saltvolumes.saving import WRITTEN_ENDINGS
 from thesis_lib._sources import hash_sources
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Survey
 from thesis_lib.patching import find_axes
+from thesis_lib.study.robust import ELSEWHERE, ROUGH, TrainRobust
 from thesis_lib.study.running import run_all
 from thesis_lib.study.segmentation import (
     THRESHOLD,
@@ -31,6 +33,7 @@ from thesis_lib.study.workers import open_workers
 from thesis_lib.training import SlabStore, TrainConfig
 
 SEGY_ENDINGS = (".sgy", ".segy")
+VARIABLES = ("salt", "probability", "disagreement")
 LAYOUT = ("iline_byte", "xline_byte", "single_line", "sample_format")  # of SEG-Y, to write as read
 
 
@@ -47,6 +50,7 @@ def train(
     split_axis: str = "crossline",
     test_lines: Sequence[int] = (),
     velocity_m_s: float | None = None,
+    robust: bool = False,
 ) -> Outcome:
     """
     Train a network on a part of a volume, and score it on the rest.
@@ -65,14 +69,17 @@ def train(
         lines.
     velocity_m_s
         As in :class:`~thesis_lib.study.Score`.
+    robust : bool
+        Whether patches are changed as surveys differ, for a network that is to serve elsewhere.
 
     Returns
     -------
     Outcome
-        Of the `Score`; its parent ``network`` is that of the `Train`.
+        Of the `Score`; its parent ``network`` is that of the `Train` or `TrainRobust`.
     """
     survey = Survey(str(path), reading, split_axis, tuple(test_lines), guard_lines=patch)
-    network = Train(
+    kind = partial(TrainRobust, changes=ELSEWHERE, augmentation=ROUGH) if robust else Train
+    network = kind(
         seed,
         loss,
         survey,
@@ -127,12 +134,13 @@ def segment(
     network: Path,
     *,
     reading: Mapping[str, Any],
-    probability: bool = False,
+    ensemble: Sequence[Path] = (),
+    variable: str = "salt",
     velocity_m_s: float | None = None,
     force: bool = False,
 ) -> dict[str, float | None]:
     """
-    Write the salt that a network sees in a volume, which may be larger than memory.
+    Write the salt that a network, or several, see in a volume, which may be larger than memory.
 
     Probabilities are kept in ``.OUTPUT.slabs`` next to the output until this is complete: called
     again after a kill, it goes on with what is not there yet. Where the environment variable
@@ -146,9 +154,12 @@ def segment(
         As for `read_network`.
     reading : mapping of str to object
         Arguments of :func:`saltvolumes.open_volume`. With a mask the salt is scored against it.
-    probability : bool
-        Whether SEG-Y gets the probability of salt, in [0, 1], in place of the mask, 0 and 1. Other
-        formats hold both, as ``probability`` and ``salt``.
+    ensemble : sequence of Path
+        More networks: the probability is the mean of what all predict, and ``disagreement`` their
+        standard deviation, which marks where to look.
+    variable : {"salt", "probability", "disagreement"}
+        What SEG-Y gets: the mask, 0 and 1, or numbers in [0, 1]. Other formats hold all of them.
+        Without an ensemble, ``disagreement`` is the difference between two directions.
     velocity_m_s : float or None
         As in :class:`~thesis_lib.study.Score`.
     force : bool
@@ -167,26 +178,44 @@ def segment(
     """
     inputs = (path, network, *_list_files(reading.get("mask")))
     check_output("output", output, endings=WRITTEN_ENDINGS, inputs=inputs, force=force)
-    model, task = read_network(network)
+    check_choice("variable", variable, VARIABLES)
+    networks = [read_network(each) for each in (network, *ensemble)]
     volume = open_volume(path, **reading)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    store = SlabStore(output.with_name(f".{output.name}.slabs"), _identify(volume, model))
+    stores: list[SlabStore] = []
+    found: list[xr.Dataset] = []
     with open_workers(1) as client:  # or those of a cluster
-        predicted = predict(model, volume, task, progress=True, store=store, client=client)
+        for number, (model, task) in enumerate(networks):
+            model.to("cuda" if torch.cuda.is_available() else "cpu")
+            name = f".{output.name}{number or ''}.slabs"
+            stores.append(SlabStore(output.with_name(name), _identify(volume, model)))
+            options = {"progress": True, "store": stores[-1], "client": client}
+            found.append(predict(model, volume, task, **options))
+    predicted = found[0] if len(found) == 1 else _average(found)
+    if variable not in {"salt", *predicted}:
+        raise ValueError("Invalid variable 'disagreement' of one direction. Must have an ensemble.")
     salt = predicted["probability"] > THRESHOLD
     # In SEG-Y the mask is a number that is NaN where a trace is missing, as the amplitudes are.
     known = predicted["probability"].notnull()
     is_segy = output.suffix.lower() in SEGY_ENDINGS
-    found = predicted.assign(salt=salt.where(known).astype("float32") if is_segy else salt)
+    result = predicted.assign(salt=salt.where(known).astype("float32") if is_segy else salt)
     like = path if is_segy and path.suffix.lower() in SEGY_ENDINGS else None
     layout = {name: reading[name] for name in LAYOUT if name in reading}
-    variable = "probability" if probability else "salt"
-    save_volume(found, output, variable=variable, like=like, **(layout if is_segy else {}))
+    save_volume(result, output, variable=variable, like=like, **(layout if is_segy else {}))
     scores: dict[str, float | None] = {"salt_fraction": float(salt.sum() / known.sum())}
     if "salt" in volume:
         scores |= score_prediction(predicted, volume, velocity_m_s, Score.tolerance_m)
-    store.remove()
+    for store in stores:
+        store.remove()
     return scores
+
+
+def _average(found: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Mean and standard deviation of probabilities, lazy where these are."""
+    each = xr.concat([one["probability"] for one in found], "network")
+    mean, spread = each.mean("network"), each.std("network")
+    mean.attrs = found[0]["probability"].attrs
+    spread.attrs = {"long_name": "standard deviation over networks", "units": "1"}
+    return xr.Dataset({"probability": mean, "disagreement": spread})
 
 
 def _identify(volume: xr.Dataset, model: nn.Module) -> str:

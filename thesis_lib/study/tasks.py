@@ -1,7 +1,8 @@
 """
 One idea of a run: a task is a frozen dataclass whose fields are its key.
 
-A field that is itself a task is a parent, whose result the task starts from.
+A field that is itself a task is a parent, whose result the task starts from; so is each task in a
+field that is a tuple of tasks.
 """
 
 import hashlib
@@ -64,7 +65,7 @@ class Task(ABC):
         folder : Path
             Of the run: for files, and for what a killed run left of them.
         parents : mapping of str to Outcome
-            Results of the parents, by the name of the field.
+            Results of the parents, by the names of :attr:`parents`.
 
         Returns
         -------
@@ -74,8 +75,15 @@ class Task(ABC):
 
     @property
     def parents(self) -> dict[str, "Task"]:
-        """Tasks among the fields, by name."""
-        return {name: value for name, value in _list_fields(self) if isinstance(value, Task)}
+        """Tasks among the fields, by name; those of a tuple as ``field.0``, ``field.1``..."""
+        found: dict[str, Task] = {}
+        for name, value in _list_fields(self):
+            if isinstance(value, Task):
+                found[name] = value
+            elif isinstance(value, tuple):
+                tasks = (each for each in value if isinstance(each, Task))
+                found |= {f"{name}.{number}": each for number, each in enumerate(tasks)}
+        return found
 
     @property
     def title(self) -> str:
@@ -113,11 +121,15 @@ class Task(ABC):
                 f"{', '.join(sorted(_list_field_names(task)))}."
             )
         left = {name: value for name, value in values.items() if name not in own}
-        for name, parent in task.parents.items():
-            own[name] = parent.change(
-                **{field: left[field] for field in left.keys() & _list_field_names(parent)}
-            )
-        return replace(task, **own)
+
+        def change(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(change, value))
+            if not isinstance(value, Task):
+                return value
+            return value.change(**{k: left[k] for k in left.keys() & _list_field_names(value)})
+
+        return replace(task, **{name: change(value) for name, value in _list_fields(task)})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,127 @@
+"""Networks that are trained to hold on the next survey."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import load_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, update_bn
+
+from saltvolumes._checks import check_count
+from thesis_lib._networks import first_weight
+from thesis_lib.losses import LOSSES
+from thesis_lib.patches import Augmentation, ChangedBatches, SurveyChanges
+from thesis_lib.study.segmentation import Train, build_model
+from thesis_lib.study.tasks import HISTORY, Parents, save_tensors
+from thesis_lib.training import History, fit
+from thesis_lib.training.config import resolve_device
+from thesis_lib.training.folder import RunFolder
+
+AVERAGE = "average.safetensors"
+# What `thesis train --robust` trains with: a network for surveys of another sampling, wavelet,
+# polarity and noise.
+ELSEWHERE = SurveyChanges(free=True, zoom=2.0, stretch=1.2, gain_walk_db=6.0)
+ROUGH = Augmentation(polarity=0.5, noise=0.4)
+
+
+@dataclass(frozen=True)
+class TrainRobust(Train):
+    """
+    Train a network on patches that are changed as surveys differ.
+
+    Without changes it is `Train`, scored on other surveys.
+
+    Parameters
+    ----------
+    changes : SurveyChanges
+        What is changed, beside the ``augmentation``.
+    n_averaged : int
+        Epochs at the end of the schedule whose weights are averaged [1]_; 0 keeps the last ones.
+    **others
+        As in `Train`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Train`, or if more epochs are to be averaged than there are.
+
+    References
+    ----------
+    .. [1] Izmailov et al. (2018). Averaging weights leads to wider optima and better
+       generalization. https://doi.org/10.48550/arXiv.1803.05407
+    """
+
+    changes: SurveyChanges = field(default_factory=SurveyChanges)
+    n_averaged: int = 0
+    title_format = "Train for elsewhere, {0.loss}, {0.encoder}, seed {0.seed}"
+
+    @property
+    def source(self) -> "TrainRobust":
+        """Training that all began with: itself."""
+        return self
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("n_averaged", self.n_averaged, low=0, high=self.train.epochs)
+
+    def compute(self, folder: Path, parents: Parents) -> dict[str, Any]:  # noqa: ARG002
+        """
+        Train, or go on after the last finished epoch of a killed run.
+
+        Returns
+        -------
+        dict
+            ``train_loss`` of the last epoch; ``history.csv`` and ``weights.safetensors`` are in the
+            folder.
+        """
+        volumes = self.data.train(self.seed)
+        batches = make_batches(self)
+        model, loss = build_model(self), LOSSES[self.loss]
+        average = _Average(model, self, folder)
+        history = fit(model, batches, loss, self.train, validate=average, folder=folder)
+        if self.n_averaged:
+            average.finish(batches, history)
+        hashes = " ".join(str(volume.attrs["content_hash"]) for volume in volumes)
+        return {"train_loss": history.rows[-1]["train_loss"], "data": {"training": hashes}}
+
+
+def make_batches(task: TrainRobust, n_patches: int | None = None) -> ChangedBatches:
+    """Batches that a network is trained on, of ``n_patches`` an epoch if that is given."""
+    return ChangedBatches(
+        task.data.train(task.seed),
+        patch=task.patch,
+        stride=task.stride,
+        axes=task.axes,
+        batch_size=task.batch_size,
+        n_patches=n_patches or task.n_patches,
+        augmentation=task.augmentation,
+        seed=task.seed,
+        changes=task.changes,
+    )
+
+
+class _Average:
+    """Mean of the weights after the last epochs, which a killed run finds again."""
+
+    def __init__(self, model: nn.Module, task: TrainRobust, folder: Path) -> None:
+        self.task, self.folder, self.averaged = task, folder, AveragedModel(model)
+        self.first = task.train.epochs - task.n_averaged  # epochs before the first that counts
+        if (folder / AVERAGE).exists():
+            self.averaged.load_state_dict(load_file(folder / AVERAGE))
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Take the weights in where the epoch is one of the last, and was not taken in before."""
+        known = self.folder / HISTORY
+        epoch = 1 + (len(pd.read_csv(known)) if known.exists() else 0)
+        if epoch > self.first + int(self.averaged.n_averaged):
+            self.averaged.to(first_weight(model).device).update_parameters(model)
+            save_tensors(self.folder / AVERAGE, self.averaged.state_dict())
+        return {}
+
+    def finish(self, batches: ChangedBatches, history: History) -> None:
+        """Replace the last weights by the mean, with statistics of BatchNorm that fit it."""
+        model, device = self.averaged.module, resolve_device(self.task.train)
+        update_bn(batches.epoch(0), model.to(device), device)
+        RunFolder(self.folder, self.task.train).save_finished(model, history.rows)
