@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 PAGES = ("book/runs", "book/reproducibility")
+PACKAGES = ("saltearth", "saltvolumes", "thesis_lib")
 EXACT = ("bit for bit", "to the last bit", "the same bytes", "byte for byte")
 
 
@@ -49,7 +50,7 @@ def list_facts(root: Path) -> dict[str, str]:
         "records_folder": f"[`published/runs`]({address}/tree/HEAD/published/runs)"
         if address
         else "`published/runs`",
-        "address": f"<{address}>" if address else "an address that is not set yet",
+        "address": f"<{address}>" if address else "not set yet",
     }
 
 
@@ -65,9 +66,10 @@ def count_verdicts(path: Path) -> str:
 
 
 def format_tests(folder: Path) -> str:
-    """List the tests that assert equality to the last bit: what each asserts, and its file."""
+    """List the tests of the library that assert equality to the last bit, with their files."""
     found = []
-    for path in sorted(folder.rglob("test_*.py")):
+    paths = [path for name in PACKAGES for path in (folder / name).glob("test_*.py")]
+    for path in sorted(paths):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if not isinstance(node, ast.FunctionDef) or not node.name.startswith("test_"):
