@@ -25,6 +25,9 @@
 # statistic by statistic. A network trained on such earths alone ({glue:text}`budget`) reaches a mean
 # Dice score of {glue:text}`transfer_dice` on {glue:text}`scored_on`.
 #
+# ```{head-figure} fig-presets
+# ```
+#
 # What can be set: the volume of this page and how it is cut, a survey to compare the earths with,
 # and the networks that are trained on earths alone: on how many of which kind, with which budget, and
 # what is left out of them.
@@ -60,7 +63,7 @@ results_dir: str = "results/smoke/01_preprocessing"  # where results go
 # `saltearth` makes earths and measures sections, `saltvolumes` reads files, and the library of the
 # thesis cuts patches; `page` keeps what this chapter computes.
 
-# %%
+# %% tags=["hide-cell"]
 from dataclasses import replace
 from pathlib import Path
 

@@ -17,6 +17,9 @@
 # **In short.** {glue:text}`answer_1` {glue:text}`answer_2` {glue:text}`answer_3`
 # {glue:text}`answer_4` {glue:text}`answer_5`
 #
+# ```{head-figure} fig-answer
+# ```
+#
 # What can be set: the data (a preset of the synthetic earth or a volume of your own) and how they are
 # split, the losses and seeds that are compared, the budget of each network, and how scores turn
 # samples into metres.
@@ -57,7 +60,7 @@ results_dir: str = "results/smoke/02_loss_study"  # where results go
 # %% [markdown]
 # The library supplies data, losses, network and scores; `page` keeps what this chapter computes.
 
-# %%
+# %% tags=["hide-cell"]
 from dataclasses import replace
 
 import numpy as np

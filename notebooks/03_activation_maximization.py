@@ -26,6 +26,9 @@
 # supported but failing their check: {glue:text}`n_failing`, tied: {glue:text}`n_tied`, contradicted:
 # {glue:text}`n_contradicted`, open: {glue:text}`n_open` ({numref}`tab-am-claims`).
 #
+# ```{head-figure} fig-am-salt
+# ```
+#
 # What can be set: the loss whose networks are explained and how long they are trained, the patches and
 # their classes, the budget of the classifiers, and the steps and starts of the ascent.
 
@@ -58,7 +61,7 @@ results_dir: str = "results/smoke/03_activation_maximization"  # results go
 # %% [markdown]
 # The library supplies networks, ascents and measures; `page` keeps what this chapter computes.
 
-# %%
+# %% tags=["hide-cell"]
 from dataclasses import replace
 
 import numpy as np

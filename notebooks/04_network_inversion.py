@@ -30,6 +30,9 @@
 # {glue:text}`n_open` ({numref}`tab-ni-claims`), from {glue:text}`n_seeds` seed(s); fewer than three decide
 # nothing.
 #
+# ```{head-figure} fig-inversions
+# ```
+#
 # What can be set: whose networks are looked into, on how many patches, at which residuals, and how long
 # decoders are trained.
 
@@ -53,7 +56,7 @@ results_dir: str = "results/smoke/04_network_inversion"  # where results go
 # `xai.invert` and `xai.readout` are the methods, `study.Invert` and `study.Readout` runs of them; `page`
 # keeps what this chapter computes.
 
-# %%
+# %% tags=["hide-cell"]
 from dataclasses import replace
 
 import numpy as np

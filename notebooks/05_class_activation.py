@@ -29,6 +29,9 @@
 # {glue:text}`n_seeds` with {glue:text}`n_patches` patches or fewer each; fewer than three seeds decide
 # nothing.
 #
+# ```{head-figure} fig-cams
+# ```
+#
 # What can be set: the classifiers, how many patches are explained, how wide the band is, by how many
 # pieces of background it is replaced in turn, and how many maps are shown.
 
@@ -46,7 +49,7 @@ results_dir: str = "results/smoke/05_class_activation"  # where results go
 # %% [markdown]
 # The library supplies the maps and the intervention; `page` keeps what this chapter computes.
 
-# %%
+# %% tags=["hide-cell"]
 import numpy as np
 import pandas as pd
 import torch

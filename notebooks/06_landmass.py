@@ -22,6 +22,9 @@
 # about {glue:text}`accuracy_probe`, and guessing would be right about {glue:text}`accuracy_chance`. Only
 # what the networks do better than these three was learned. No claim of the thesis is decided here.
 #
+# ```{head-figure} fig-am-classes
+# ```
+#
 # What can be set: the images (a folder of LANDMASS, or synthetic earths), how they are split, the budget
 # of the classifiers, and the steps and starts of the ascent.
 
@@ -49,7 +52,7 @@ results_dir: str = "results/smoke/06_landmass"  # where results go
 # %% [markdown]
 # The library supplies images, networks and ascents; `page` keeps what this chapter computes.
 
-# %%
+# %% tags=["hide-cell"]
 from dataclasses import replace
 
 import numpy as np
