@@ -1,4 +1,4 @@
-"""``{head-figure} NAME``: the picture of a figure further down the page, at its head, linked to it."""
+"""``{head-figure} NAME``: the picture of a figure of the page, at its head, linked to it."""
 
 from typing import Any
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from thesis_lib.plotting import make_film
 
@@ -55,7 +56,7 @@ def built(tmp_path_factory):
     (pages / "still.png").write_bytes((ROOT / "published/02_loss_study/answer.png").read_bytes())
     (pages / "moving.rst").write_text(PAGE, encoding="utf-8")
     (folder / "index.rst").write_text("Index\n=====\n\n.. toctree::\n\n   pages/moving\n")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, patch_docutils(), docutils_namespace():
         patch.syspath_prepend(str(ROOT / "book" / "_extensions"))
         app = Sphinx(
             srcdir=folder,
