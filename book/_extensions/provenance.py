@@ -1,7 +1,6 @@
 """What is recorded of runs, pages and machines, as the book's pages state it."""
 
 import json
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -46,10 +45,10 @@ def read_repeats(published: Path) -> list[dict[str, Any]]:
 
 
 def find_address(root: Path) -> str | None:
-    """Find the address of the repository in ``[project.urls]`` of pyproject.toml; None if unset."""
-    text = (root / "pyproject.toml").read_text(encoding="utf-8")
-    urls: dict[str, str] = tomllib.loads(text)["project"].get("urls", {})
-    return next((url.rstrip("/") for name, url in urls.items() if name == "Repository"), None)
+    """Find the address of the repository in ``_config.yml``; None while it is empty."""
+    content = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    address: str = content.get("repository", {}).get("url", "")
+    return address.rstrip("/") or None
 
 
 def name_chapter(chapter: str) -> str:

@@ -72,7 +72,7 @@ def copy_sources(folder: Path) -> None:
                 if "image/png" in output.get("data", {}):
                     output["data"]["image/png"] = PIXEL
         nbformat.write(notebook, path)
-    for name in ("README.md", "pyproject.toml"):
+    for name in ("README.md", "_config.yml"):
         shutil.copy(ROOT / name, folder)
     (folder / "conf.py").write_text(CONFIG, encoding="utf-8")
 

@@ -94,8 +94,7 @@ def write_project(folder: Path, address: str | None) -> None:
     (folder / "book" / "reproducibility.md").write_text("# Again\n\n<!-- repeats -->\n")
     (folder / "book" / "chapters").mkdir()
     write_chapter(folder / "book" / "chapters" / f"{CHAPTER}.ipynb")
-    urls = f'\n[project.urls]\nRepository = "{address}"\n' if address else ""
-    (folder / "pyproject.toml").write_text(f'[project]\nname = "any"\n{urls}')
+    (folder / "_config.yml").write_text(f'repository:\n  url: "{address or ""}"\n')
     (folder / "conf.py").write_text(CONFIG)
 
 

@@ -29,7 +29,21 @@ def test_stage(project):
     header, *rows = (results / "claims.csv").read_text(encoding="utf-8").splitlines()
     assert header.startswith("Claim,Source,Measure and rule,Verdict,")
     assert rows
-    assert all(row.endswith(",**not run**,–,–,–") for row in rows)
+    assert all(row.endswith(",[not run]{.verdict .verdict-unmeasured},–,–,–") for row in rows)
+
+
+def test_parameters_of_the_run_are_folded(project):
+    """What papermill put in is folded on the page, as the parameters with their defaults are."""
+    finish_chapter(project)
+    path = project / "results" / "smoke" / CHAPTER / f"{CHAPTER}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    cell = nbformat.v4.new_code_cell("x = 1", metadata={"tags": ["injected-parameters"]})
+    notebook.cells.append(cell)
+    nbformat.write(notebook, path)
+    (page,) = chapters.stage("results/smoke", root=project)
+    *others, last = nbformat.read(page, as_version=4).cells
+    assert last.metadata["tags"] == ["injected-parameters", "hide-cell"]
+    assert all("hide-cell" not in cell.metadata.get("tags", []) for cell in others)
 
 
 def test_stage_needs_all_chapters(project):

@@ -15,7 +15,7 @@ _MOST_HASHES = 4  # that a banner shows of a kind of data
 _NOTES = {
     "smoke": "a check that everything works, on a tiny budget: its numbers are no results",
     "laptop": "reduced sizes, one seed",
-    "study": "what decides claims about losses on two cores",
+    "study": "the evidence, on two cores",
     "gpu": "the full size",
     "custom": "parameters set by hand",
 }
@@ -72,6 +72,7 @@ def stage(source: Path | str, *more: Path | str, root: Path | None = None) -> li
         opening = notebook.cells[0]
         title, _, rest = opening.source.partition("\n")
         opening.source = f"{title}\n\n{format_banner(read_run_info(folder))}\n{rest}"
+        _fold_parameters(notebook)
         write_notebook(notebook, page)
         ignored = shutil.ignore_patterns("*.ipynb", RECORDS)
         shutil.copytree(folder, root / "book" / "results" / chapter, ignore=ignored)
@@ -146,6 +147,14 @@ def format_banner(info: dict[str, Any]) -> str:
         f"Run it again:\n```bash\n{info['command']}\n```\n"
         "````\n"
     )
+
+
+def _fold_parameters(notebook: Any) -> None:
+    """Let readers unfold the parameters of the run, as those that are the defaults."""
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags:
+            cell.metadata["tags"] = [*tags, "hide-cell"]
 
 
 def _check_finished(folders: Mapping[str, Path]) -> None:

@@ -414,7 +414,7 @@ def _name(key: str) -> str:
 
 
 def _name_measure(claim: Claim) -> str:
-    return MEASURE_NAMES.get(claim.measure, claim.measure)
+    return f"'{MEASURE_NAMES.get(claim.measure, claim.measure)}'"
 
 
 def _join_names(keys: Sequence[str]) -> str:
