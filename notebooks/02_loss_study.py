@@ -623,10 +623,11 @@ fig = plotting.plot_predictions(
 # of that seed as a whole:
 
 # %% tags=["nbval-ignore-output"]
+shown_seed = browsed_seed if browsed_seed in seeds else seeds[0]
 browsed = page.run(
     [
         study.Predict(task.network, n_test_volumes)
-        for task in study.grid(row, seed=[browsed_seed], loss=losses)
+        for task in study.grid(row, seed=[shown_seed], loss=losses)
     ],
     n_workers,
     partial=True,

@@ -826,16 +826,19 @@ def say_bodies(fractions):
             "Whether they hold one body is not known: what counts bodies does "
             "not tell known patches apart."
         )
-    parts = [f"{each:.0%} ({titles[n]})" for n, each in fractions.items()]
+    known = fractions.dropna().items()
+    parts = [f"{each:.0%} ({titles[n]})" for n, each in known]
     return f"It finds one body in {', '.join(parts)}."
 
 
 def say_row(row):
     """What the judge finds in a row of images."""
+    if np.isnan(row["contour"]):
+        return "nothing, since no ascent has finished"
     found = f"salt with a contour in {row['contour']:.0%}"
     if np.isnan(row["sharpness"]):
         return found
-    return f"{found}, {row['sharpness']:.1f} dB above what lies beside it"
+    return f"{found}, {row['sharpness']:.1f} dB above what is next to it"
 
 
 def say_path(similarity):

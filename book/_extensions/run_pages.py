@@ -55,7 +55,7 @@ def list_facts(root: Path) -> dict[str, str]:
 
 
 def count_verdicts(path: Path) -> str:
-    """Count the verdicts on all claims: 'Of 16 claims: 1 contradicted, 15 undecided'."""
+    """Count the verdicts on all claims, each verdict as the span of MyST that the table has."""
     if not path.exists():
         return "No claim was decided yet"
     with path.open(encoding="utf-8", newline="") as file:

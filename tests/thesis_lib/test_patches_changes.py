@@ -137,6 +137,7 @@ def test_noise_leaves_a_constant_patch_alone():
         ({"phase_deg": 200.0}, "Invalid phase_deg 200"),
         ({"high_cut": 0.0}, "Invalid high_cut 0"),
         ({"low_cut": 0.6}, "Invalid low_cut 0.6"),
+        ({"low_cut": 0.4, "high_cut": 0.4}, "Invalid low_cut 0.4 for high_cut 0.4"),
         ({"gain_walk_db": -1.0}, "Invalid gain_walk_db -1"),
         ({"plane_noise": -0.1}, "Invalid plane_noise -0.1"),
         ({"zooom": 2.0}, "Invalid field of the changes 'zooom'"),

@@ -8,6 +8,7 @@ import torch
 
 from thesis_lib.patches import Earths, SurveyChanges
 from thesis_lib.study import Adapt, Ensemble, PredictSurvey, Train, TrainRobust, run_all
+from thesis_lib.study.robust import _Average
 from thesis_lib.study.saltnet import load_network, proxy_loss
 from thesis_lib.study.segmentation import load_sections
 from thesis_lib.study.tasks import read_tasks, write_tasks
@@ -33,6 +34,9 @@ def predict(network, **values):
     """Prediction of three inlines of another preset."""
     fixed = {"n_sections": 3, "velocity_m_s": 2000.0}
     return PredictSurvey(network, TARGET, "inline", **(fixed | values))
+
+
+PAIR = Ensemble((predict(ROBUST), predict(replace(ROBUST, encoder="resnet18"))))
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +70,31 @@ def test_no_change_trains_as_the_plain_task(tmp_path):
     assert plain.key != robust.key
 
 
-def test_averaged_weights_are_the_mean_of_epochs(tmp_path):
-    """Of the last two of two epochs the mean is kept, and a run that goes on finds the same."""
-    task = replace(ROBUST, n_averaged=2)
-    (outcome,) = run_all([task], root=tmp_path / "whole", progress=False)
-    weights = outcome.load_tensors("weights")
-    (last,) = run_all([ROBUST], root=tmp_path / "last", progress=False)
-    assert not torch.equal(weights["merger.weight"], last.load_tensors("weights")["merger.weight"])
+@pytest.mark.parametrize("n_calls", [None, 1, 2])
+def test_averaged_weights_are_the_mean_of_epochs(tmp_path, monkeypatch, n_calls):
+    """The mean of the last two of three epochs is kept, also by a run that was killed."""
+    task = replace(ROBUST, n_averaged=2, train=replace(CONFIG, epochs=3))
+    take_in, seen = _Average.__call__, []
+
+    def watch(average, model):
+        if len(seen) == n_calls:
+            seen.append(None)
+            raise KeyboardInterrupt
+        seen.append(model.merger.weight.detach().clone())
+        return take_in(average, model)
+
+    monkeypatch.setattr(_Average, "__call__", watch)
+    if n_calls:
+        with pytest.raises(KeyboardInterrupt):
+            run_all([task], root=tmp_path, progress=False)
+    (outcome,) = run_all([task], root=tmp_path, progress=False)
+    epochs = [weight for weight in seen if weight is not None]
+    assert len(epochs) == 3
+    found = outcome.load_tensors("weights")["merger.weight"]
+    assert torch.allclose(found, (epochs[1] + epochs[2]) / 2, atol=1e-7)
     (outcome.folder / "scores.json").unlink()  # killed before the scores
-    (again,) = run_all([task], root=tmp_path / "whole", progress=False)
-    assert again.computed
-    assert all(torch.equal(again.load_tensors("weights")[k], weights[k]) for k in weights)
+    (again,) = run_all([task], root=tmp_path, progress=False)
+    assert torch.equal(again.load_tensors("weights")["merger.weight"], found)
 
 
 def test_a_prediction_is_scored_section_by_section(runs):
@@ -84,6 +102,7 @@ def test_a_prediction_is_scored_section_by_section(runs):
     _, found = runs
     scores = found["adapted"].scores
     assert len(scores["sections"]) == 3
+    assert len(found["taught"].scores["sections"]) == 2  # not the line that it was taught
     for name in ("dice", "surface_dice", "calibration_error"):
         values = [row[name] for row in scores["sections"]]
         assert scores[name] == pytest.approx(np.mean(values))
@@ -146,6 +165,20 @@ def test_proxy_loss_counts_weighted_pixels_only():
         (
             lambda: Ensemble((predict(ROBUST), replace(predict(ROBUST), n_sections=2))),
             "Invalid members of an ensemble",
+        ),
+        (
+            lambda: Ensemble((predict(ROBUST), predict(replace(ROBUST, seed=1)))),
+            "Invalid members of an ensemble",
+        ),
+        (lambda: predict(ROBUST, zooms=()), "Invalid zooms: none given"),
+        (lambda: predict(ROBUST, velocity_m_s=0.0), "Invalid velocity_m_s 0"),
+        (
+            lambda: Adapt(ROBUST, PAIR, labelled=(99,)).check(),
+            r"Invalid labelled lines \[99\]",
+        ),
+        (
+            lambda: predict(Adapt(ROBUST, PAIR, labelled=(1,)), lines=(1,)).check(),
+            r"Invalid lines \[1\]\. Must not be learned from",
         ),
         (lambda: predict(ROBUST, rule="best"), "Invalid rule 'best'"),
         (lambda: predict(ROBUST, statistics=2.0), "Invalid statistics 2"),

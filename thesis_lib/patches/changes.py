@@ -66,6 +66,11 @@ class SurveyChanges:
         check_range("phase_deg", self.phase_deg, low=0, high=180)
         check_range("high_cut", self.high_cut, low=TAPER, high=1)
         check_range("low_cut", self.low_cut, low=0, high=0.5)
+        if self.low_cut + TAPER > self.high_cut:
+            raise ValueError(
+                f"Invalid low_cut {self.low_cut} for high_cut {self.high_cut}. Must be at least "
+                f"{TAPER} below it, or nothing is left of a band."
+            )
         check_range("gain_walk_db", self.gain_walk_db, low=0)
         check_range("plane_noise", self.plane_noise, low=0)
 

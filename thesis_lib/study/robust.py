@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from safetensors.torch import load_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
@@ -14,14 +13,14 @@ from thesis_lib._networks import first_weight
 from thesis_lib.losses import LOSSES
 from thesis_lib.patches import Augmentation, ChangedBatches, SurveyChanges
 from thesis_lib.study.segmentation import Train, build_model
-from thesis_lib.study.tasks import HISTORY, Parents, save_tensors
+from thesis_lib.study.tasks import Parents, save_tensors
 from thesis_lib.training import History, fit
 from thesis_lib.training.config import resolve_device
 from thesis_lib.training.folder import RunFolder
 
 AVERAGE = "average.safetensors"
-# What `thesis train --robust` trains with: a network for surveys of another sampling, wavelet,
-# polarity and noise.
+# What `thesis train --robust` trains with: a network for surveys of another sampling, polarity,
+# gain and noise.
 ELSEWHERE = SurveyChanges(free=True, zoom=2.0, stretch=1.2, gain_walk_db=6.0)
 ROUGH = Augmentation(polarity=0.5, noise=0.4)
 
@@ -61,6 +60,11 @@ class TrainRobust(Train):
     def source(self) -> "TrainRobust":
         """Training that all began with: itself."""
         return self
+
+    @property
+    def learned(self) -> frozenset[int]:
+        """Lines of a target whose labels the network was given: none."""
+        return frozenset()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,12 +114,12 @@ class _Average:
         self.first = task.train.epochs - task.n_averaged  # epochs before the first that counts
         if (folder / AVERAGE).exists():
             self.averaged.load_state_dict(load_file(folder / AVERAGE))
+        self.n_seen = RunFolder(folder, task.train).count_finished()
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Take the weights in where the epoch is one of the last, and was not taken in before."""
-        known = self.folder / HISTORY
-        epoch = 1 + (len(pd.read_csv(known)) if known.exists() else 0)
-        if epoch > self.first + int(self.averaged.n_averaged):
+        self.n_seen += 1
+        if self.n_seen > self.first + int(self.averaged.n_averaged):
             self.averaged.to(first_weight(model).device).update_parameters(model)
             save_tensors(self.folder / AVERAGE, self.averaged.state_dict())
         return {}

@@ -24,7 +24,7 @@ from thesis_lib.study.robust import TrainRobust, make_batches
 from thesis_lib.study.segmentation import SECTIONS, THRESHOLD, Train, build_model, load_sections
 from thesis_lib.study.tasks import Outcome, Parents, Task
 from thesis_lib.training import TrainConfig, fit, mix_statistics, predict_zoomed
-from thesis_lib.training.zooms import ZOOM_RULES
+from thesis_lib.training.zooms import ZOOM_RULES, check_zooms
 
 N_STATISTICS = 256  # patches of a target that statistics are estimated on
 N_BINS = 15  # of the calibration error
@@ -45,7 +45,8 @@ class PredictSurvey(Task):
         Direction of the sections.
     lines : tuple of int
         Numbers of the lines that are scored; all are predicted. Without them ``n_sections`` of
-        those with salt, evenly spaced, are predicted and scored.
+        those with salt, evenly spaced, are predicted and scored, less those whose labels the
+        network was given.
     n_sections : int
         See ``lines``.
     zooms, rule
@@ -80,10 +81,30 @@ class PredictSurvey(Task):
         check_count("n_sections", self.n_sections)
         check_choice("rule", self.rule, ZOOM_RULES)
         check_range("statistics", self.statistics, low=0, high=1)
+        check_range("tolerance_m", self.tolerance_m, low=0)
+        if self.velocity_m_s is not None:
+            check_range("velocity_m_s", self.velocity_m_s, low=0, exclusive=True)
+        check_zooms(self.zooms)
 
     def check(self) -> None:
-        """Refuse a target without a mask or salt, or lines that it lacks."""
-        self.open_target()
+        """Refuse a target without a mask or salt, and lines that it lacks or that were learned."""
+        self.list_scored(self.open_target())
+
+    def list_scored(self, target: xr.Dataset) -> list[int]:
+        """
+        Lines of a target that are scored: none whose labels the network was given.
+
+        Raises
+        ------
+        ValueError
+            If a line that is asked for was learned, or none is left.
+        """
+        if learned := self.network.learned & {*self.lines}:
+            raise ValueError(f"Invalid lines {sorted(learned)}. Must not be learned from.")
+        lines = self.lines or tuple(target[self.axis].values.tolist())
+        if not (scored := [int(line) for line in lines if line not in self.network.learned]):
+            raise ValueError("Invalid lines: all were learned from. Must leave some to score.")
+        return scored
 
     def open_target(self) -> xr.Dataset:
         """
@@ -168,7 +189,7 @@ def score_sections(
     # Of one section: distances between those that are scored mean nothing.
     spacing = spacing_m(target.isel({task.axis: [0]}), velocity_m_s=task.velocity_m_s)
     rows = []
-    for line in task.lines or target[task.axis].values.tolist():
+    for line in task.list_scored(target):
         found, truth = (
             part.sel({task.axis: line}).transpose(*dims[1:]).values
             for part in (probability, target["salt"])
@@ -216,8 +237,15 @@ class Ensemble(Task):
     title_format = "Ensemble of {0.n_members}, seed {0.seed}"
 
     def __post_init__(self) -> None:
-        targets = {(each.axis, each.lines, each.n_sections) for each in self.members}
-        if len(self.members) < 2 or len(targets) > 1:
+        first, *others = self.members or (None,)
+        same = all(
+            getattr(first, name) == getattr(each, name)
+            for each in others
+            for name in ("target", "axis", "lines", "n_sections")
+        )
+        if isinstance(getattr(first, "target", None), Earths):  # each seed has earths of its own
+            same = same and len({each.network.seed for each in self.members}) == 1
+        if not others or not same:
             raise ValueError(
                 "Invalid members of an ensemble. Must be at least two, of the same sections."
             )
@@ -247,7 +275,9 @@ class Ensemble(Task):
         first = self.members[0]
         target = first.open_target()
         found = xr.concat(
-            [load_sections(each)["probability"] for each in parents.values()], "member"
+            [load_sections(each)["probability"] for each in parents.values()],
+            "member",
+            join="exact",
         )
         mean, spread = found.mean("member"), found.std("member")
         save_sections(xr.Dataset({"probability": mean, "disagreement": spread}), folder)
@@ -323,6 +353,20 @@ class Adapt(Task):
     def seed(self) -> int:
         """Seed of the network."""
         return self.start.seed
+
+    @property
+    def learned(self) -> frozenset[int]:
+        """Lines of the target whose true labels the network was given."""
+        return self.start.learned | {*self.labelled}
+
+    def check(self) -> None:
+        """Refuse labelled lines that are not among the sections of the target."""
+        first = self.teacher.members[0]
+        known = first.open_target()[first.axis].values.tolist()
+        if unknown := {*self.labelled} - {*known}:
+            raise ValueError(
+                f"Invalid labelled lines {sorted(unknown)}. Must be among those predicted: {known}."
+            )
 
     @property
     def round(self) -> int:

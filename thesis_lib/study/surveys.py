@@ -180,6 +180,8 @@ def segment(
     check_output("output", output, endings=WRITTEN_ENDINGS, inputs=inputs, force=force)
     check_choice("variable", variable, VARIABLES)
     networks = [read_network(each) for each in (network, *ensemble)]
+    if variable == "disagreement" and len(networks) == len(networks[0][1].axes) == 1:
+        raise ValueError("Invalid variable 'disagreement' of one direction. Must have an ensemble.")
     volume = open_volume(path, **reading)
     stores: list[SlabStore] = []
     found: list[xr.Dataset] = []

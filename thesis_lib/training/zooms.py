@@ -60,10 +60,7 @@ def predict_zoomed(
         256 MiB, or as `predict_volume`, at a factor that makes sections smaller than a patch.
     """
     check_choice("rule", rule, ZOOM_RULES)
-    if not len(zooms):
-        raise ValueError("Invalid zooms: none given. Must be at least one.")
-    for zoom in zooms:
-        check_range("zoom", zoom, low=0, exclusive=True)
+    check_zooms(zooms)
     if is_large(volume["amplitude"]):
         raise ValueError("Invalid volume larger than 256 MiB for zooms. Must be cut into parts.")
     dims = section_dims(volume, axis)
@@ -77,6 +74,21 @@ def predict_zoomed(
         found.append(_resample(np.nan_to_num(values), size))
     chosen = _combine(np.stack(found), rule)
     return sections.copy(data=np.where(known, chosen, np.nan)).rename("probability")
+
+
+def check_zooms(zooms: Sequence[float]) -> None:
+    """
+    Refuse factors of `predict_zoomed` that are not above 0, or none at all.
+
+    Raises
+    ------
+    ValueError
+        If they are.
+    """
+    if not len(zooms):
+        raise ValueError("Invalid zooms: none given. Must be at least one.")
+    for zoom in zooms:
+        check_range("zoom", zoom, low=0, exclusive=True)
 
 
 def _combine(found: np.ndarray[Any, Any], rule: str) -> np.ndarray[Any, Any]:
@@ -142,7 +154,7 @@ def mix_statistics(
     images = check_images("images", images)
     check_range("weight", weight, low=0, high=1)
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    kept = [(each.training, each.momentum) for each in layers]
+    momenta = [each.momentum for each in layers]
     learned = [{k: v.clone() for k, v in each.named_buffers()} for each in layers]
     modes = {module: module.training for module in model.modules()}
     try:
@@ -153,13 +165,16 @@ def mix_statistics(
             layer.momentum = None  # the mean over all batches
         for batch in torch.split(images, batch_size):
             model(batch.to(first_weight(model)))
+    except BaseException:
+        weight = 0.0  # half of the patches are no statistics
+        raise
     finally:
         for module, mode in modes.items():
             module.training = mode
-        for layer, (_, momentum), before in zip(layers, kept, learned, strict=True):
+        for layer, momentum, before in zip(layers, momenta, learned, strict=True):
             layer.momentum = momentum
             for name, values in layer.named_buffers():
-                if values.is_floating_point():
+                if values.is_floating_point() and weight:
                     values.lerp_(before[name], 1 - weight)
                 else:
                     values.copy_(before[name])
