@@ -827,7 +827,7 @@ def say_bodies(fractions):
             "not tell known patches apart."
         )
     known = fractions.dropna().items()
-    parts = [f"{each:.0%} ({titles[n]})" for n, each in known]
+    parts = [f"{each:.0%} of {titles[n]}" for n, each in known]
     return f"It finds one body in {', '.join(parts)}."
 
 

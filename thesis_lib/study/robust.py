@@ -1,9 +1,11 @@
 """Networks that are trained to hold on the next survey."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
@@ -114,7 +116,7 @@ class _Average:
         self.first = task.train.epochs - task.n_averaged  # epochs before the first that counts
         if (folder / AVERAGE).exists():
             self.averaged.load_state_dict(load_file(folder / AVERAGE))
-        self.n_seen = RunFolder(folder, task.train).count_finished()
+        self.n_seen = _count_finished(folder / "resume.safetensors")
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Take the weights in where the epoch is one of the last, and was not taken in before."""
@@ -129,3 +131,11 @@ class _Average:
         model, device = self.averaged.module, resolve_device(self.task.train)
         update_bn(batches.epoch(0), model.to(device), device)
         RunFolder(self.folder, self.task.train).save_finished(model, history.rows)
+
+
+def _count_finished(resume: Path) -> int:
+    """Epochs that a run which is under way has finished."""
+    if not resume.exists():
+        return 0
+    with safe_open(resume, framework="pt") as file:
+        return len(json.loads(file.metadata()["progress"])["rows"])

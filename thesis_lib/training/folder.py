@@ -99,12 +99,6 @@ class RunFolder:
         schedule.load_state_dict(progress["schedule"])
         return list(progress["rows"])
 
-    def count_finished(self) -> int:
-        """Epochs that a run which is under way has finished."""
-        if not self.resume.exists():
-            return 0
-        return len(json.loads(self._load(self.resume)[1]["progress"])["rows"])
-
     def save_finished(self, model: nn.Module, rows: Sequence[Row]) -> None:
         """Store the result and drop what only a resumed run needs."""
         self._save_history(rows)
