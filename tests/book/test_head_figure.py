@@ -36,7 +36,11 @@ def build(folder: Path, page: str) -> BeautifulSoup:
             outdir=folder / "html",
             doctreedir=folder / "trees",
             buildername="html",
-            confoverrides={"extensions": ["head_figure"], "html_theme": "basic"},
+            confoverrides={
+                "extensions": ["head_figure"],
+                "html_theme": "basic",
+                "suppress_warnings": ["app"],  # of nodes that other builds registered
+            },
             status=None,
             warningiserror=True,
         )

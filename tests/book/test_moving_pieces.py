@@ -68,6 +68,7 @@ def built(tmp_path_factory):
                 "extensions": ["moving_pieces"],
                 "html_static_path": [str(STATIC)],
                 "html_theme": "basic",
+                "suppress_warnings": ["app"],  # of nodes that other builds registered
             },
             status=None,
             warningiserror=True,

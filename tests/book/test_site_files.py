@@ -9,6 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "book" / "_extensions"))
@@ -53,8 +54,11 @@ def build(folder: Path, **options: str) -> Path:
         "html_baseurl": options.get("site", ""),
         "html_theme_options.repository_url": options.get("repository", ""),
     }
-    app = Sphinx(source, None, out, folder / "trees", "html", settings, status=None, warning=None)
-    app.build()
+    with patch_docutils(), docutils_namespace():
+        app = Sphinx(
+            source, None, out, folder / "trees", "html", settings, status=None, warning=None
+        )
+        app.build()
     return out
 
 
