@@ -142,7 +142,6 @@ fuzz: install  ## Damaged files, odd parameters and kills: MINUTES=5 [SEED=7 [IN
 
 ci: check test  ## What the forge runs: check, test, strict book of the smoke results, its pages
 	@$(MAKE) --no-print-directory html PROFILE=smoke
-	@$(MAKE) --no-print-directory pages
 
 clean:  ## Remove what was built and computed; .venv stays
 	rm -rf _build build results runs book/chapters book/results *.egg-info

@@ -56,6 +56,7 @@ def test_every_moving_piece_moves_by_keyboard(window, html, page, name):
     window.goto(locate(html, page))
     piece = window.locator(f'[data-moving="{name}"]')
     assert piece.count() == 1
+    assert find_moving_key(window, piece) is not None  # which may load the picture first
     assert piece.locator(PICTURE).count() >= 1
     assert find_moving_key(window, piece) is not None
 
