@@ -7,6 +7,7 @@ but the still figure; neither is it where the results have no such file.
 """
 
 import json
+from abc import ABC, abstractmethod
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class moving_piece(nodes.General, nodes.Element):  # noqa: N801  docutils' own w
     """A piece with its controls; its children are what is said about it."""
 
 
-class MovingDirective(SphinxDirective):
+class MovingDirective(SphinxDirective, ABC):
     """
     What all pieces share.
 
@@ -59,9 +60,9 @@ class MovingDirective(SphinxDirective):
         self.state.nested_parse(self.content, self.content_offset, piece)
         return [piece]
 
+    @abstractmethod
     def format_controls(self, content: dict[str, Any], name: str) -> str:
         """HTML of the controls of a piece."""
-        raise NotImplementedError
 
 
 class Film(MovingDirective):

@@ -1,8 +1,8 @@
 """How surveys differ, drawn patch by patch: what a network for the next survey must not rely on."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltvolumes._checks import check_choice, check_range, keep_plain
+from saltvolumes._checks import check_range, keep_plain
 from thesis_lib.patches.batches import PatchBatches
 from thesis_lib.patching import Floats, zscore
 
@@ -73,20 +73,6 @@ class SurveyChanges:
             )
         check_range("gain_walk_db", self.gain_walk_db, low=0)
         check_range("plane_noise", self.plane_noise, low=0)
-
-    @classmethod
-    def build(cls, values: Mapping[str, Any]) -> Self:
-        """
-        Return changes from fields by name; the others keep their defaults.
-
-        Raises
-        ------
-        ValueError
-            If a name is no field, or a value is not allowed.
-        """
-        for name in values:
-            check_choice("field of the changes", name, [each.name for each in fields(cls)])
-        return cls(**values)
 
     def draw_sizes(
         self, patch: tuple[int, ...], n: int, rng: np.random.Generator
