@@ -35,15 +35,23 @@ def unpack(text):
 
 
 def test_bits_are_the_mask_that_the_network_predicts(predicted, root):
-    """The stored bits unpack to the mask of `predict`, whose Dice is that of the score."""
+    """
+    The stored bits unpack to the mask of `predict`, whose Dice is that of the score.
+
+    Two predictions of one process may differ by rounding: what lies at the threshold may go either way.
+    """
     volume = predicted.task.open_volume()
-    probability = predict(load_model(predicted.parents["network"]), volume, UNWATCHED)
-    salt = (probability["probability"] > 0.5).transpose(*volume["salt"].dims).values
-    mask = load_mask(predicted).reshape(salt.shape)
-    np.testing.assert_array_equal(mask, salt)
-    assert predicted.scores["n_salt"] == salt.sum()
+    network = load_model(predicted.parents["network"])
+    predicted_again = predict(network, volume, UNWATCHED)["probability"]
+    probability = predicted_again.transpose(*volume["salt"].dims).values
+    mask = load_mask(predicted).reshape(probability.shape)
+    clear = np.abs(probability - 0.5) > 1e-3
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(mask[clear], probability[clear] > 0.5)
+    assert predicted.scores["n_salt"] == mask.sum()
     (scored,) = run(Score(UNWATCHED), root).scores["volumes"]
-    assert dice_score(mask, volume["salt"].values) == scored["dice"]
+    limit = (~clear).sum() / volume["salt"].values.sum()  # each of these moves it by less
+    assert abs(dice_score(mask, volume["salt"].values) - scored["dice"]) <= limit
 
 
 def test_records_keep_every_bit(predicted, tmp_path):
