@@ -38,7 +38,7 @@ def test_bits_are_the_mask_that_the_network_predicts(predicted, root):
     """
     The stored bits unpack to the mask of `predict`, whose Dice is that of the score.
 
-    Two predictions of one process may differ by rounding: what lies at the threshold may go either way.
+    Two predictions of one process may differ by rounding: samples at the threshold are left out.
     """
     volume = predicted.task.open_volume()
     network = load_model(predicted.parents["network"])
