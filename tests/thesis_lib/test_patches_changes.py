@@ -15,7 +15,7 @@ SHAPE = (6, 40, 48)
 CUT = {"patch": (16, 12), "stride": 8, "axes": ("inline",), "batch_size": 5, "seed": 3}
 ALL = SurveyChanges(
     free=True,
-    zoom=2.0,
+    zoom=(0.5, 2.0),
     stretch=1.3,
     phase_deg=90.0,
     high_cut=0.5,
@@ -75,7 +75,7 @@ def test_zoom_scales_a_ramp(zoom):
     """The slope along depth of a patch, in recorded amplitudes, is divided by its enlargement."""
     volume = make_volume(SHAPE)
     volume["amplitude"] = volume["amplitude"] * 0 + np.arange(SHAPE[2], dtype=np.float32)
-    batches = ChangedBatches(volume, **CUT, changes=SurveyChanges(zoom=zoom))
+    batches = ChangedBatches(volume, **CUT, changes=SurveyChanges(zoom=(1 / zoom, zoom)))
     images, _ = batches._cut(batches.draw(0), np.random.default_rng(0))
     slopes = np.diff(images[:, 0, 4:-4], axis=1).mean(axis=(1, 2))
     assert slopes.min() >= 1 / zoom - 0.1
@@ -87,7 +87,7 @@ def test_a_window_with_a_missing_trace_is_not_used():
     """Where a zoomed window would touch missing traces, the patch of the grid stays."""
     volume = make_volume(SHAPE)
     volume["amplitude"] = volume["amplitude"].where(volume["crossline"] != volume["crossline"][20])
-    images, _ = gather(ChangedBatches(volume, **CUT, changes=replace(ALL, zoom=3.0)))
+    images, _ = gather(ChangedBatches(volume, **CUT, changes=replace(ALL, zoom=(1 / 3, 3.0))))
     assert np.isfinite(images).all()
 
 
@@ -132,7 +132,8 @@ def test_noise_leaves_a_constant_patch_alone():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"zoom": 0.5}, "Invalid zoom 0.5"),
+        ({"zoom": (0.0, 1.0)}, "Invalid zoom 0"),
+        ({"zoom": (2.0, 0.5)}, r"Invalid zoom \(2.0, 0.5\)"),
         ({"stretch": 0.0}, "Invalid stretch 0"),
         ({"phase_deg": 200.0}, "Invalid phase_deg 200"),
         ({"high_cut": 0.0}, "Invalid high_cut 0"),

@@ -40,7 +40,7 @@ def test_labels_lie_on_the_amplitudes_that_count():
 
 def test_an_epoch_repeats_itself_and_no_other():
     """The same number gives the same patches."""
-    changes = SurveyChanges(zoom=1.5, plane_noise=0.3)
+    changes = SurveyChanges(zoom=(2 / 3, 1.5), plane_noise=0.3)
     batches = ProxyBatches(*make_sections(), **CUT, changes=changes)
     first, other, again = (gather(batches, number)[0] for number in (0, 1, 0))
     assert np.array_equal(first, again)

@@ -25,7 +25,7 @@ ROBUST = TrainRobust(
     axes=("inline",),
     batch_size=4,
     n_patches=8,
-    changes=SurveyChanges(free=True, zoom=1.5, phase_deg=45.0),
+    changes=SurveyChanges(free=True, zoom=(2 / 3, 1.5), phase_deg=45.0),
 )
 TARGET = Earths({"north_sea": (20.0,)}, (16, 48, 48))
 

@@ -27,9 +27,9 @@ class SurveyChanges:
     ----------
     free : bool
         Whether patches lie anywhere between those of the grid.
-    zoom : float
-        Enlargement of a patch, drawn evenly on a logarithmic scale from [1 / zoom, zoom]; at least
-        1. A window of another size is cut and resampled to the size of a patch.
+    zoom : tuple of two float
+        Smallest and largest enlargement of a patch, drawn evenly between on a logarithmic scale. A
+        window of another size is cut and resampled to the size of a patch: below 1 a larger one.
     stretch : float
         Ratio of the enlargements along depth and across, drawn in the same way from
         [1 / stretch, stretch]; at least 1.
@@ -51,7 +51,7 @@ class SurveyChanges:
     """
 
     free: bool = False
-    zoom: float = 1.0
+    zoom: tuple[float, float] = (1.0, 1.0)
     stretch: float = 1.0
     phase_deg: float = 0.0
     high_cut: float = 1.0
@@ -61,7 +61,11 @@ class SurveyChanges:
 
     def __post_init__(self) -> None:
         keep_plain(self)
-        check_range("zoom", self.zoom, low=1)
+        for end in self.zoom:
+            check_range("zoom", end, low=0, exclusive=True)
+        if len(self.zoom) != 2 or self.zoom[0] > self.zoom[1]:
+            raise ValueError(f"Invalid zoom {self.zoom}. Must be (smallest, largest).")
+        object.__setattr__(self, "zoom", (float(self.zoom[0]), float(self.zoom[1])))
         check_range("stretch", self.stretch, low=1)
         check_range("phase_deg", self.phase_deg, low=0, high=180)
         check_range("high_cut", self.high_cut, low=TAPER, high=1)
@@ -78,7 +82,8 @@ class SurveyChanges:
         self, patch: tuple[int, ...], n: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
         """Heights and widths (n, 2) of windows that become patches, in samples, at least 8."""
-        zoom = self.zoom ** rng.uniform(-1, 1, n)
+        low, high = np.log(self.zoom)
+        zoom = np.exp(rng.uniform(low, high, n))
         ratio = self.stretch ** rng.uniform(-0.5, 0.5, n)
         sizes = np.stack([patch[0] / (zoom * ratio), patch[1] * ratio / zoom], axis=1)
         return np.maximum(sizes.round().astype(np.int64), 8)
@@ -182,7 +187,7 @@ class ChangedBatches(PatchBatches):
     def _cut(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Images and targets (B, 1, H, W) of windows anywhere near those of the grid, resampled."""
         images, targets = self.read(rows)
-        if not self.changes.free and self.changes.zoom == self.changes.stretch == 1:
+        if not self.changes.free and {*self.changes.zoom, self.changes.stretch} == {1.0}:
             return images, targets
         sizes = self.changes.draw_sizes(self.patch, len(rows), rng)
         places = rng.uniform(-0.5, 0.5, (len(rows), 2)) if self.changes.free else np.zeros((1, 2))

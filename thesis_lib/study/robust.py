@@ -1,7 +1,7 @@
 """Networks that are trained to hold on the next survey."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
-from saltvolumes._checks import check_count
+from saltvolumes._checks import check_choice, check_count
 from thesis_lib._networks import first_weight
 from thesis_lib.losses import LOSSES
 from thesis_lib.patches import Augmentation, ChangedBatches, SurveyChanges
@@ -21,10 +21,23 @@ from thesis_lib.training.config import resolve_device
 from thesis_lib.training.folder import RunFolder
 
 AVERAGE = "average.safetensors"
-# What `thesis train --robust` trains with: a network for surveys of another sampling, polarity,
-# gain and noise.
-ELSEWHERE = SurveyChanges(free=True, zoom=2.0, stretch=1.2, gain_walk_db=6.0)
+AVERAGED = "averaged weights"
+# What `thesis train --robust` trains with: a network for surveys of another size, polarity, gain
+# and noise, that sees up to whole sections at once.
+ELSEWHERE = SurveyChanges(free=True, zoom=(0.25, 0.8), stretch=1.5, gain_walk_db=6.0)
 ROUGH = Augmentation(polarity=0.5, noise=0.4)
+# One part less of that, or one more change: fields of SurveyChanges, and of the augmentation.
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "no positions off the grid": ({"free": False}, {}),
+    "no zoom": ({"zoom": (1.0, 1.0), "stretch": 1.0}, {}),
+    "no gain": ({"gain_walk_db": 0.0}, {}),
+    "no other polarity": ({}, {"polarity": 0.0}),
+    "less noise": ({}, {"noise": 0.1}),
+    "rotated phase": ({"phase_deg": 90.0}, {}),
+    "narrower band": ({"high_cut": 0.4}, {}),
+    "coherent noise": ({"plane_noise": 0.5}, {}),
+    AVERAGED: ({}, {}),
+}
 
 
 @dataclass(frozen=True)
@@ -58,16 +71,6 @@ class TrainRobust(Train):
     n_averaged: int = 0
     title_format = "Train for elsewhere, {0.loss}, {0.encoder}, seed {0.seed}"
 
-    @property
-    def source(self) -> "TrainRobust":
-        """Training that all began with: itself."""
-        return self
-
-    @property
-    def learned(self) -> frozenset[int]:
-        """Lines of a target whose labels the network was given: none."""
-        return frozenset()
-
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count("n_averaged", self.n_averaged, low=0, high=self.train.epochs)
@@ -91,6 +94,26 @@ class TrainRobust(Train):
             average.finish(batches, history)
         hashes = " ".join(str(volume.attrs["content_hash"]) for volume in volumes)
         return {"train_loss": history.rows[-1]["train_loss"], "data": {"training": hashes}}
+
+
+def vary(task: TrainRobust, name: str) -> TrainRobust:
+    """
+    Return a training with one of `VARIANTS`; the weights of its last quarter may be averaged.
+
+    Raises
+    ------
+    ValueError
+        If there is no such variant.
+    """
+    check_choice("variant", name, tuple(VARIANTS))
+    changes, augmentation = VARIANTS[name]
+    n_averaged = max(task.train.epochs // 4, 1) if name == AVERAGED else task.n_averaged
+    return replace(
+        task,
+        changes=replace(task.changes, **changes),
+        augmentation=replace(task.augmentation, **augmentation),
+        n_averaged=n_averaged,
+    )
 
 
 def make_batches(task: TrainRobust, n_patches: int | None = None) -> ChangedBatches:

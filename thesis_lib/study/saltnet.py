@@ -22,7 +22,7 @@ from thesis_lib.patches.volumes import Data
 from thesis_lib.patching import Floats, section_dims
 from thesis_lib.study.robust import TrainRobust, make_batches
 from thesis_lib.study.segmentation import SECTIONS, THRESHOLD, Train, build_model, load_sections
-from thesis_lib.study.tasks import Outcome, Parents, Task
+from thesis_lib.study.tasks import Outcome, Parents, Task, save_tensors
 from thesis_lib.training import TrainConfig, fit, mix_statistics, predict_zoomed
 from thesis_lib.training.zooms import ZOOM_RULES, check_zooms
 
@@ -37,16 +37,17 @@ class PredictSurvey(Task):
 
     Parameters
     ----------
-    network : TrainRobust or Adapt
+    network : Train, TrainRobust or Adapt
         The network.
     target : Earths or Survey
         Of earths, the first unseen one of the network's seed.
     axis : {"inline", "crossline"}
         Direction of the sections.
     lines : tuple of int
-        Numbers of the lines that are scored; all are predicted. Without them ``n_sections`` of
-        those with salt, evenly spaced, are predicted and scored, less those whose labels the
-        network was given.
+        Numbers of the lines that are scored. Without them ``n_sections`` of those with salt, evenly
+        spaced, are predicted and scored, less those whose labels the network was given.
+    others : tuple of int
+        Lines that are predicted and not scored, in addition to ``lines``: all, if none is named.
     n_sections : int
         See ``lines``.
     zooms, rule
@@ -63,10 +64,11 @@ class PredictSurvey(Task):
         If a value is not allowed.
     """
 
-    network: "TrainRobust | Adapt"
+    network: "Train | TrainRobust | Adapt"  # all that it may be: files name no kinds within
     target: Data
     axis: str = "crossline"
     lines: tuple[int, ...] = ()
+    others: tuple[int, ...] = ()
     n_sections: int = 8
     zooms: tuple[float, ...] = (1.0,)
     rule: str = "mean"
@@ -85,6 +87,20 @@ class PredictSurvey(Task):
         if self.velocity_m_s is not None:
             check_range("velocity_m_s", self.velocity_m_s, low=0, exclusive=True)
         check_zooms(self.zooms)
+        if self.others and not self.lines:
+            raise ValueError(
+                f"Invalid others {list(self.others)} without lines. Must come with lines to score."
+            )
+
+    @property
+    def learned(self) -> frozenset[int]:
+        """Lines of the target whose labels the network was given."""
+        return self.network.learned if isinstance(self.network, Adapt) else frozenset()
+
+    @property
+    def trained(self) -> Train:
+        """Training that the network began with."""
+        return self.network.source if isinstance(self.network, Adapt) else self.network
 
     def check(self) -> None:
         """Refuse a target without a mask or salt, and lines that it lacks or that were learned."""
@@ -99,10 +115,10 @@ class PredictSurvey(Task):
         ValueError
             If a line that is asked for was learned, or none is left.
         """
-        if learned := self.network.learned & {*self.lines}:
+        if learned := self.learned & {*self.lines}:
             raise ValueError(f"Invalid lines {sorted(learned)}. Must not be learned from.")
         lines = self.lines or tuple(target[self.axis].values.tolist())
-        if not (scored := [int(line) for line in lines if line not in self.network.learned]):
+        if not (scored := [int(line) for line in lines if line not in self.learned]):
             raise ValueError("Invalid lines: all were learned from. Must leave some to score.")
         return scored
 
@@ -121,11 +137,14 @@ class PredictSurvey(Task):
             volume = self.target.open()
         if "salt" not in volume:
             raise ValueError("Invalid target without a mask. Must have one to be scored.")
-        if unknown := {*self.lines} - {*volume[self.axis].values.tolist()}:
+        wanted = {*self.lines, *self.others}
+        if unknown := wanted - {*volume[self.axis].values.tolist()}:
             raise ValueError(
                 f"Invalid lines {sorted(unknown)}. Must be among the {self.axis}s of the target."
             )
         if self.lines:
+            if self.others:
+                volume = volume.isel({self.axis: volume[self.axis].isin([*wanted]).values})
             return volume.load()
         others = [dim for dim in volume["salt"].dims if dim != self.axis]
         holding = np.flatnonzero((volume["salt"] & volume["amplitude"].notnull()).any(others))
@@ -144,7 +163,7 @@ class PredictSurvey(Task):
             As `score_sections`. Probabilities are kept in ``sections.nc``.
         """
         target, model = self.open_target(), load_network(parents["network"])
-        source = self.network.source
+        source = self.trained
         if self.statistics:
             patches = draw_patches(target, source, self.axis, N_STATISTICS)
             mix_statistics(model, patches, weight=self.statistics)
@@ -241,7 +260,7 @@ class Ensemble(Task):
         same = all(
             getattr(first, name) == getattr(each, name)
             for each in others
-            for name in ("target", "axis", "lines", "n_sections")
+            for name in ("target", "axis", "lines", "others", "n_sections")
         )
         if isinstance(getattr(first, "target", None), Earths):  # each seed has earths of its own
             same = same and len({each.network.seed for each in self.members}) == 1
@@ -347,7 +366,7 @@ class Adapt(Task):
     @property
     def source(self) -> TrainRobust:
         """Training that it all began with: patch, augmentation, data."""
-        return self.start.source
+        return self.start.source if isinstance(self.start, Adapt) else self.start
 
     @property
     def seed(self) -> int:
@@ -357,7 +376,8 @@ class Adapt(Task):
     @property
     def learned(self) -> frozenset[int]:
         """Lines of the target whose true labels the network was given."""
-        return self.start.learned | {*self.labelled}
+        before = self.start.learned if isinstance(self.start, Adapt) else frozenset()
+        return before | {*self.labelled}
 
     def check(self) -> None:
         """Refuse labelled lines that are not among the sections of the target."""
@@ -382,10 +402,15 @@ class Adapt(Task):
         dict
             ``used``: fraction of the target's samples with a label; ``correct``: fraction of these
             whose label, above or below 0.5, is true, which the training does not know; and
-            ``train_loss``. ``weights.safetensors`` and ``history.csv`` are in the folder.
+            ``train_loss``. Where no sample has a label the network stays as it is, and the last two
+            are None. ``weights.safetensors`` and ``history.csv`` are in the folder.
         """
         target = self.teacher.members[0].open_target()
         amplitude, truth, label, weight = self._label(target, parents["teacher"])
+        model = load_network(parents["start"])
+        if not weight.any():  # nobody is sure of anything: there is nothing to learn
+            save_tensors(folder / "weights.safetensors", model.state_dict())
+            return {"used": 0.0, "correct": None, "train_loss": None}
         source, batches = self.source, None
         if not self.labelled:
             batches = make_batches(source, self.n_batches * source.batch_size)
@@ -401,7 +426,6 @@ class Adapt(Task):
             changes=source.changes,
             source=batches,
         )
-        model = load_network(parents["start"])
         history = fit(model, proxies, proxy_loss, self.train, folder=folder)
         right = (label > THRESHOLD) == truth
         return {
@@ -448,8 +472,9 @@ def proxy_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def load_network(outcome: Outcome) -> SaltUNet:
-    """Network of a finished `TrainRobust` or `Adapt`, on the CPU."""
-    model = build_model(replace(outcome.task.source, pretrained=False))  # nothing to fetch
+    """Network of a finished `Train`, `TrainRobust` or `Adapt`, on the CPU."""
+    task = outcome.task.source if isinstance(outcome.task, Adapt) else outcome.task
+    model = build_model(replace(task, pretrained=False))  # nothing to fetch
     model.load_state_dict(outcome.load_tensors("weights"))
     return model
 

@@ -26,6 +26,11 @@ ENTRY_NAMES |= {
     for initialisation, name in NAMES["initialisations"].items()
     for depth, words in (NAMES["depths"] | NAMES["regions"]).items()
 }
+ENTRY_NAMES |= {
+    f"{method} {target}": f"{name}, {words}"
+    for method, name in NAMES["methods"].items()
+    for target, words in NAMES["targets"].items()
+}
 BASELINE = "bce_dice"
 NOT_RUN = "not run"
 _CELL = (str, int, float, NoneType)  # what fits a cell of a table

@@ -1,0 +1,158 @@
+"""What is compared on a survey to come: networks as they are, robust, in ensembles, adapted."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from thesis_lib.study.robust import TrainRobust
+from thesis_lib.study.saltnet import Adapt, Ensemble, PredictSurvey
+from thesis_lib.study.tables import NAMES
+from thesis_lib.study.tasks import Outcome
+from thesis_lib.training import TrainConfig
+
+SINGLE = "single"  # the mean of the scores of an ensemble's members
+METHODS = NAMES["methods"]  # in the order in which each goes on from the one before
+
+
+def plan_survey(
+    naive: PredictSurvey,
+    robust: PredictSurvey,
+    networks: Sequence[TrainRobust],
+    *,
+    n_rounds: int,
+    labelled: Sequence[int],
+    train: TrainConfig,
+    n_batches: int,
+    confidence: float,
+    disagreement: float,
+) -> dict[str, PredictSurvey | Ensemble]:
+    """
+    State all that is predicted for one survey and seed, each going on from the one before.
+
+    Parameters
+    ----------
+    naive, robust : PredictSurvey
+        Predictions of a network that was trained as if there were one survey, and of one that was
+        trained for others.
+    networks : sequence of TrainRobust
+        Members of the ensemble, at least two, that are predicted with as ``robust`` is.
+    n_rounds : int
+        How often all members learn from what their ensemble predicts.
+    labelled : sequence of int
+        Lines of the survey that somebody interpreted: the members learn the first, the first two,
+        and so on, in place of proxies.
+    train, n_batches, confidence, disagreement
+        As in `Adapt`.
+
+    Returns
+    -------
+    dict of str to task
+        ``naive``; ``ensemble``, of the robust networks; ``round 1``, ``round 2`` and so on, and
+        ``1 line``, ``2 lines`` and so on: ensembles of the networks that went on.
+
+    Examples
+    --------
+    >>> from thesis_lib.patches import Earths
+    >>> network = TrainRobust(0, "dice", Earths({"gulf": (20.0,)}))
+    >>> predicted = PredictSurvey(network, Earths({"north_sea": (20.0,)}), lines=(3,))
+    >>> how = {"train": TrainConfig(), "n_batches": 8, "confidence": 0.9, "disagreement": 0.1}
+    >>> plan = plan_survey(
+    ...     predicted, predicted, [network, network], n_rounds=2, labelled=[9], **how
+    ... )
+    >>> list(plan)
+    ['naive', 'ensemble', 'round 1', 'round 2', '1 line']
+    """
+
+    def combine(networks: Iterable[TrainRobust | Adapt]) -> Ensemble:
+        return Ensemble(tuple(replace(robust, network=network) for network in networks))
+
+    def go_on(
+        networks: Iterable[TrainRobust | Adapt], teacher: Ensemble, lines: Sequence[int]
+    ) -> list[Adapt]:
+        return [
+            Adapt(
+                network,
+                teacher,
+                labelled=tuple(lines),
+                confidence=confidence,
+                disagreement=disagreement,
+                train=train,
+                n_batches=n_batches,
+            )
+            for network in networks
+        ]
+
+    plan: dict[str, PredictSurvey | Ensemble] = {"naive": naive}
+    teacher = first = plan["ensemble"] = combine(networks)
+    adapted: Sequence[TrainRobust | Adapt] = networks
+    for number in range(1, n_rounds + 1):
+        adapted = go_on(adapted, teacher, ())
+        teacher = plan[f"round {number}"] = combine(adapted)
+    for number in range(1, len(labelled) + 1):
+        name = f"{number} line" + "s" * (number > 1)
+        plan[name] = combine(go_on(networks, first, labelled[:number]))
+    return plan
+
+
+def tabulate_survey(outcomes: Mapping[str, Outcome], measures: Sequence[str]) -> pd.DataFrame:
+    """
+    Scores of what `plan_survey` states, and the mean of the members of its first ensemble.
+
+    Parameters
+    ----------
+    outcomes : mapping of str to Outcome
+        Finished tasks by their names; those that are missing are left out.
+    measures : sequence of str
+        Scores.
+
+    Returns
+    -------
+    DataFrame
+        One row for each method: ``method``, the ``measures``, and ``low`` and ``high``: the
+        smallest and largest Dice score of the members, NaN for a single network.
+    """
+    rows = []
+    for name, outcome in outcomes.items():
+        row = {"method": name} | {each: outcome.scores[each] for each in measures}
+        members = outcome.scores.get("members", [])
+        row |= {"low": min(members, default=None), "high": max(members, default=None)}
+        if name == "ensemble":
+            parts = [each.scores for each in outcome.parents.values()]
+            means = {each: _mean([part[each] for part in parts]) for each in measures}
+            rows.append({"method": SINGLE} | means)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def score_claims(scores: pd.DataFrame, real: str) -> pd.DataFrame:
+    """
+    Scores as claims about the next survey compare them.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        One row for each ``survey``, ``seed`` and ``method`` (a key of `METHODS`), with ``dice``.
+    real : str
+        Name of the real survey; all others are earths.
+
+    Returns
+    -------
+    DataFrame
+        ``entry`` (a method and ``earths`` or ``real``), ``seed`` and ``dice``; that of earths is
+        the mean over their kinds, where all are known.
+    """
+    is_real = scores["survey"] == real
+    kinds = is_real.map({True: "real", False: "earths"})
+    table = scores.assign(entry=scores["method"].astype(str) + " " + kinds)
+    n_kinds = scores.loc[~is_real, "survey"].nunique()
+    grouped = table.groupby(["entry", "seed"], sort=False)["dice"].agg(["mean", "count"])
+    whole = grouped["count"] >= grouped.index.get_level_values("entry").map(
+        lambda entry: n_kinds if entry.endswith("earths") else 1
+    )
+    return grouped.loc[whole, "mean"].rename("dice").reset_index()
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
