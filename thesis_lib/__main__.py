@@ -289,6 +289,12 @@ def inspect(volume: Path, reading: dict[str, Any], png: Path | None, force: bool
     "--test", "test_lines", type=int, multiple=True, help="Lines to score; repeat at will."
 )
 @click.option(
+    "--encoder",
+    default="resnet34",
+    show_default=True,
+    help="Name of a timm encoder of four stages.",
+)
+@click.option(
     "--robust", is_flag=True, help="For another survey: change patches as surveys differ."
 )
 @_velocity
@@ -304,9 +310,8 @@ def train(volume: Path, root: Path, reading: dict[str, Any], **settings: Any) ->
     find_axes([saltvolumes.open_volume(volume, **reading)], (patch, patch))
     from thesis_lib.study import surveys  # slow to import, and these errors should come at once
 
-    outcome = surveys.train(volume, root, reading=reading, **settings)
-    click.echo(_format_scores(outcome.scores))
-    network = outcome.parents["network"].folder
+    network, scores = surveys.train(volume, root, reading=reading, **settings)
+    click.echo(_format_scores(scores))
     click.echo(f"Use it: thesis segment VOLUME OUTPUT --network {network}")
 
 
@@ -324,6 +329,13 @@ def train(volume: Path, root: Path, reading: dict[str, Any], **settings: Any) ->
     type=Path,
     multiple=True,
     help="More networks, for their mean and their disagreement; repeat at will.",
+)
+@click.option(
+    "--zoom",
+    "zooms",
+    type=float,
+    multiple=True,
+    help="Size at which sections are predicted, below 1 smaller; repeat for the mean of several.",
 )
 @_reading
 @click.option("--probability", is_flag=True, help="Write probabilities to SEG-Y, not a mask.")

@@ -9,7 +9,8 @@ from noise import make_volume
 from torch import nn
 
 from thesis_lib.model import SaltUNet
-from thesis_lib.training import mix_statistics, predict_volume, predict_zoomed
+from thesis_lib.patching import zscore
+from thesis_lib.training import Zoomed, mix_statistics, predict_volume
 
 OPTIONS = {"patch": 16, "stride": 8, "precision": "32-true"}
 SHAPE = (3, 24, 32)
@@ -22,59 +23,47 @@ class Sign(nn.Module):
         return 20 * x
 
 
-def test_no_zoom_is_the_plain_prediction():
-    """At a factor of 1 it is what `predict_volume` gives for that direction."""
-    volume, model = make_volume(SHAPE), SaltUNet(seed=0)
-    plain = predict_volume(model, volume, axes=("inline",), **OPTIONS)["probability"]
-    found = predict_zoomed(model, volume, axis="inline", **OPTIONS)
-    assert np.array_equal(found.transpose(*plain.dims), plain)
+def test_no_zoom_is_the_network_itself():
+    """At a factor of 1 logits are those of the network."""
+    images = zscore(torch.randn(3, 1, 24, 32, generator=torch.Generator().manual_seed(0)))
+    model = SaltUNet(seed=0).eval()
+    with torch.no_grad():
+        assert torch.allclose(Zoomed(model, 1.0)(images), model(images), atol=1e-4)
 
 
-@pytest.mark.parametrize("rule", ["mean", "surest"])
-def test_a_smooth_image_is_found_at_every_size(rule):
+@pytest.mark.parametrize("zoom", [0.5, 0.75, 2.0])
+def test_a_smooth_image_is_found_at_every_size(zoom):
     """What is above and below 0 over many samples stays so when enlarged and brought back."""
-    volume = make_volume(SHAPE)
-    wave = np.sin(np.arange(SHAPE[2]) * 2 * np.pi / 16).astype(np.float32)
-    volume["amplitude"] = volume["amplitude"] * 0 + wave
-    found = predict_zoomed(
-        Sign(), volume, axis="inline", zooms=(0.75, 1.0, 2.0), rule=rule, **OPTIONS
-    ).transpose("inline", "crossline", "depth")
-    clear = np.abs(wave) > 0.5
-    assert ((found.values > 0.5) == (wave > 0))[..., clear].all()
+    wave = torch.sin(torch.arange(32) * 2 * torch.pi / 16)
+    found = Zoomed(Sign(), zoom)(wave.expand(2, 1, 24, 32))
+    clear = wave.abs() > 0.5
+    assert found.shape == (2, 1, 24, 32)
+    assert ((found > 0) == (wave > 0))[..., clear].all()
 
 
-def test_the_surest_factor_counts_section_by_section():
-    """Of two predictions of a section the one farther from one half is taken."""
-    from thesis_lib.training.zooms import _combine
-
-    low, high = np.full((1, 4, 4), 0.4), np.full((1, 4, 4), 0.9)
-    found = np.stack([np.concatenate([low, high]), np.concatenate([high, low])])
-    assert np.array_equal(_combine(found, "surest"), np.concatenate([high, high]))
-    assert np.allclose(_combine(found, "mean"), 0.65)
+def test_a_network_sees_zscored_patches_of_the_size_it_learned():
+    """A patch that is widened for a zoom is as large as one that was learned, once it is seen."""
+    zoomed = Zoomed(Sign(), 0.3)
+    assert zoomed.widen((16, 32)) == (53, 107)
+    seen = zoomed.resize(torch.randn(2, 1, 53, 107))
+    assert seen.shape == (2, 1, 16, 32)
+    assert torch.allclose(seen.std(dim=(2, 3), correction=0), torch.ones(2, 1), atol=1e-4)
 
 
 def test_missing_traces_stay_missing():
     """A trace without amplitude has no probability, at any factor."""
     volume = make_volume(SHAPE)
     volume["amplitude"] = volume["amplitude"].where(volume["crossline"] != volume["crossline"][5])
-    found = predict_zoomed(Sign(), volume, axis="inline", zooms=(0.75, 1.5), **OPTIONS)
-    missing = np.isnan(found.transpose("crossline", ...).values)
+    found = predict_volume(Zoomed(Sign(), 0.75), volume, axes=("inline",), **OPTIONS)
+    missing = np.isnan(found["probability"].transpose("crossline", ...).values)
     assert missing[5].all()
     assert missing.sum() == missing[5].size
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"zooms": ()}, "Invalid zooms: none given"),
-        ({"zooms": (0.0,)}, "Invalid zoom 0"),
-        ({"rule": "best"}, "Invalid rule 'best'"),
-    ],
-)
-def test_bad_arguments_are_refused(changed, message):
+def test_a_zoom_that_is_none_is_refused():
     """An error says what was given and what is allowed."""
-    with pytest.raises(ValueError, match=message):
-        predict_zoomed(Sign(), make_volume(SHAPE), axis="inline", **OPTIONS, **changed)
+    with pytest.raises(ValueError, match="Invalid zoom 0"):
+        Zoomed(Sign(), 0.0)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])

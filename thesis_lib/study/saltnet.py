@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import xarray as xr
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_auroc, binary_calibration_error
 
 from saltvolumes import spacing_m
@@ -20,11 +20,17 @@ from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Earths, PatchBatches, ProxyBatches
 from thesis_lib.patches.volumes import Data
 from thesis_lib.patching import Floats, section_dims
-from thesis_lib.study.robust import TrainRobust, make_batches
-from thesis_lib.study.segmentation import SECTIONS, THRESHOLD, Train, build_model, load_sections
+from thesis_lib.study.robust import TrainRobust, list_views, make_batches
+from thesis_lib.study.segmentation import (
+    SECTIONS,
+    THRESHOLD,
+    Train,
+    build_model,
+    load_sections,
+    predict,
+)
 from thesis_lib.study.tasks import Outcome, Parents, Task, save_tensors
-from thesis_lib.training import TrainConfig, fit, mix_statistics, predict_zoomed
-from thesis_lib.training.zooms import ZOOM_RULES, check_zooms
+from thesis_lib.training import TrainConfig, Zoomed, fit, mix_statistics
 
 N_STATISTICS = 256  # patches of a target that statistics are estimated on
 N_BINS = 15  # of the calibration error
@@ -50,8 +56,9 @@ class PredictSurvey(Task):
         Lines that are predicted and not scored, in addition to ``lines``: all, if none is named.
     n_sections : int
         See ``lines``.
-    zooms, rule
-        As in :func:`thesis_lib.training.predict_zoomed`.
+    zooms : tuple of float
+        Sizes at which the network sees the sections, for the mean of what it predicts; see
+        :class:`thesis_lib.training.Zoomed`.
     statistics : float
         How far the statistics of BatchNorm move to those of the target, as in
         :func:`thesis_lib.training.mix_statistics`.
@@ -71,7 +78,6 @@ class PredictSurvey(Task):
     others: tuple[int, ...] = ()
     n_sections: int = 8
     zooms: tuple[float, ...] = (1.0,)
-    rule: str = "mean"
     statistics: float = 0.0
     tolerance_m: float = 50.0
     velocity_m_s: float | None = None
@@ -81,12 +87,12 @@ class PredictSurvey(Task):
     def __post_init__(self) -> None:
         check_choice("axis", self.axis, tuple(LATERAL))
         check_count("n_sections", self.n_sections)
-        check_choice("rule", self.rule, ZOOM_RULES)
         check_range("statistics", self.statistics, low=0, high=1)
         check_range("tolerance_m", self.tolerance_m, low=0)
         if self.velocity_m_s is not None:
             check_range("velocity_m_s", self.velocity_m_s, low=0, exclusive=True)
-        check_zooms(self.zooms)
+        for zoom in self.zooms:
+            check_range("zoom", zoom, low=0, exclusive=True)
         if self.others and not self.lines:
             raise ValueError(
                 f"Invalid others {list(self.others)} without lines. Must come with lines to score."
@@ -162,24 +168,24 @@ class PredictSurvey(Task):
         dict
             As `score_sections`. Probabilities are kept in ``sections.nc``.
         """
-        target, model = self.open_target(), load_network(parents["network"])
-        source = self.trained
+        target, network = self.open_target(), load_network(parents["network"])
+        views = list_views(network, self.trained, self.zooms)
         if self.statistics:
-            patches = draw_patches(target, source, self.axis, N_STATISTICS)
-            mix_statistics(model, patches, weight=self.statistics)
-        probability = predict_zoomed(
-            model,
-            target,
-            axis=self.axis,
-            zooms=self.zooms,
-            rule=self.rule,
-            patch=source.patch,
-            stride=source.stride,
-            batch_size=4 * source.batch_size,
-            precision=source.train.precision,
-        )
+            patches = [self._draw(target, *view) for view in views]
+            mix_statistics(network, torch.cat(patches), weight=self.statistics)
+        each = [
+            predict(model, target, replace(task, axes=(self.axis,)))["probability"]
+            for model, task in views
+        ]
+        mean = xr.concat(each, "view").mean("view", skipna=False)
+        probability = mean.transpose(*section_dims(target, self.axis)).rename("probability")
         save_sections(xr.Dataset({"probability": probability}), folder)
         return score_sections(probability, target, self)
+
+    def _draw(self, target: xr.Dataset, model: nn.Module, task: Train) -> Tensor:
+        """Patches (n, 1, H, W) of a target, of the size at which a network sees them."""
+        patches = draw_patches(target, task, self.axis, N_STATISTICS)
+        return model.resize(patches) if isinstance(model, Zoomed) else patches
 
 
 def score_sections(

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import xarray as xr
 from safetensors.torch import save
@@ -18,7 +19,7 @@ from thesis_lib._sources import hash_sources
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Survey
 from thesis_lib.patching import find_axes
-from thesis_lib.study.robust import ELSEWHERE, ROUGH, TrainRobust
+from thesis_lib.study.robust import ELSEWHERE, ROUGH, TrainRobust, list_views
 from thesis_lib.study.running import run_all
 from thesis_lib.study.segmentation import (
     THRESHOLD,
@@ -50,8 +51,9 @@ def train(
     split_axis: str = "crossline",
     test_lines: Sequence[int] = (),
     velocity_m_s: float | None = None,
+    encoder: str = Train.encoder,
     robust: bool = False,
-) -> Outcome:
+) -> tuple[Path, dict[str, float | None]]:
     """
     Train a network on a part of a volume, and score it on the rest.
 
@@ -69,13 +71,16 @@ def train(
         lines.
     velocity_m_s
         As in :class:`~thesis_lib.study.Score`.
+    encoder : str
+        As in :class:`~thesis_lib.study.Train`.
     robust : bool
         Whether patches are changed as surveys differ, for a network that is to serve elsewhere.
 
     Returns
     -------
-    Outcome
-        Of the `Score`; its parent ``network`` is that of the `Train` or `TrainRobust`.
+    tuple of (Path, dict)
+        Folder of the network, and its scores: those of `Score`, of a robust one predicted as
+        `segment` does.
     """
     survey = Survey(str(path), reading, split_axis, tuple(test_lines), guard_lines=patch)
     kind = partial(TrainRobust, changes=ELSEWHERE, augmentation=ROUGH) if robust else Train
@@ -88,8 +93,19 @@ def train(
         stride=(patch // 2, patch // 2),
         axes=find_axes((*survey.train(seed), *survey.test()), (patch, patch)),
         n_patches=n_patches,
+        encoder=encoder,
     )
-    return run_all([Score(network, velocity_m_s=velocity_m_s)], root=root)[0]
+    if not robust:
+        (scored,) = run_all([Score(network, velocity_m_s=velocity_m_s)], root=root)
+        return scored.parents["network"].folder, dict(scored.scores)
+    (trained,) = run_all([network], root=root)
+    views = list_views(load_model(trained), network)
+    each = []
+    for part in survey.test():
+        found = _average([predict(model, part, task) for model, task in views])
+        each.append(score_prediction(found, part, velocity_m_s, Score.tolerance_m))
+    means = pd.DataFrame(each).astype(float).mean()
+    return trained.folder, {str(name): value for name, value in means.items()}
 
 
 def read_network(path: Path) -> tuple[SaltUNet, Train]:
@@ -135,6 +151,7 @@ def segment(
     *,
     reading: Mapping[str, Any],
     ensemble: Sequence[Path] = (),
+    zooms: Sequence[float] = (),
     variable: str = "salt",
     velocity_m_s: float | None = None,
     force: bool = False,
@@ -157,6 +174,9 @@ def segment(
     ensemble : sequence of Path
         More networks: the probability is the mean of what all predict, and ``disagreement`` their
         standard deviation, which marks where to look.
+    zooms : sequence of float
+        Sizes at which sections are predicted, as in :class:`~thesis_lib.training.Zoomed`; by
+        default several for networks that were trained for other surveys, and 1 for any other.
     variable : {"salt", "probability", "disagreement"}
         What SEG-Y gets: the mask, 0 and 1, or numbers in [0, 1]. Other formats hold all of them.
         Without an ensemble, ``disagreement`` is the difference between two directions.
@@ -186,12 +206,15 @@ def segment(
     stores: list[SlabStore] = []
     found: list[xr.Dataset] = []
     with open_workers(1) as client:  # or those of a cluster
-        for number, (model, task) in enumerate(networks):
-            model.to("cuda" if torch.cuda.is_available() else "cpu")
-            name = f".{output.name}{number or ''}.slabs"
-            stores.append(SlabStore(output.with_name(name), _identify(volume, model)))
-            options = {"progress": True, "store": stores[-1], "client": client}
-            found.append(predict(model, volume, task, **options))
+        for one in networks:
+            views = []
+            for model, task in list_views(*one, zooms):
+                model.to("cuda" if torch.cuda.is_available() else "cpu")
+                name = f".{output.name}{len(stores) or ''}.slabs"
+                stores.append(SlabStore(output.with_name(name), _identify(volume, model, task)))
+                options = {"progress": True, "store": stores[-1], "client": client}
+                views.append(predict(model, volume, task, **options))
+            found.append(views[0] if len(views) == 1 else _average(views))
     predicted = found[0] if len(found) == 1 else _average(found)
     if variable not in {"salt", *predicted}:
         raise ValueError("Invalid variable 'disagreement' of one direction. Must have an ensemble.")
@@ -220,10 +243,10 @@ def _average(found: Sequence[xr.Dataset]) -> xr.Dataset:
     return xr.Dataset({"probability": mean, "disagreement": spread})
 
 
-def _identify(volume: xr.Dataset, model: nn.Module) -> str:
-    """What a prediction depends on: content of the volume, code and weights of the network."""
+def _identify(volume: xr.Dataset, model: nn.Module, task: Train) -> str:
+    """What a prediction depends on: content of the volume, code, weights and patch."""
     weights = {name: values.contiguous() for name, values in model.state_dict().items()}
-    recipe = f"{volume.attrs['content_hash']} {hash_sources(Train)}"
+    recipe = f"{volume.attrs['content_hash']} {hash_sources(Train)} {task.patch}"
     return hashlib.sha256(recipe.encode() + save(weights)).hexdigest()
 
 

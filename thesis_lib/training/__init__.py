@@ -9,5 +9,5 @@ from thesis_lib.training.folder import History as History
 from thesis_lib.training.prediction import predict_patches as predict_patches
 from thesis_lib.training.prediction import predict_volume as predict_volume
 from thesis_lib.training.slabs import SlabStore as SlabStore
+from thesis_lib.training.zooms import Zoomed as Zoomed
 from thesis_lib.training.zooms import mix_statistics as mix_statistics
-from thesis_lib.training.zooms import predict_zoomed as predict_zoomed

@@ -1,131 +1,67 @@
-"""Prediction of sections at several sizes, for surveys sampled otherwise than what was learned."""
+"""Networks on surveys sampled otherwise: patches seen at another size, statistics in between."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 import torch
 import torch.nn.functional as F
-import xarray as xr
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saltvolumes._checks import check_choice, check_range
-from saltvolumes.volume import is_large
+from saltvolumes._checks import check_range
 from thesis_lib._networks import check_images, first_weight
-from thesis_lib.patching import section_dims
-from thesis_lib.training.prediction import predict_volume
-
-ZOOM_RULES = ("mean", "surest")
+from thesis_lib.patching import zscore
 
 
-def predict_zoomed(
-    model: nn.Module,
-    volume: xr.Dataset,
-    *,
-    axis: str,
-    zooms: Sequence[float] = (1.0,),
-    rule: str = "mean",
-    **options: Any,
-) -> xr.DataArray:
+class Zoomed(nn.Module):
     """
-    Predict the sections of a volume enlarged by several factors, and combine what is predicted.
+    A network that sees each patch at another size.
+
+    A patch is resampled, z-scored again and predicted, and the logits are brought back to its size.
 
     Parameters
     ----------
     model : Module
-        As in :func:`predict_volume`.
-    volume : Dataset
-        With ``amplitude`` that fits into memory.
-    axis : {"inline", "crossline"}
-        Direction of the sections.
-    zooms : sequence of float
-        Factors, the same along depth and across; 2 makes twice as many samples and traces.
-    rule : {"mean", "surest"}
-        The mean of the probabilities, or for each section those of the factor at which the
-        network is surest: the mean of ``|2 p - 1|`` is largest. Neither needs a mask.
-    **options
-        Those of :func:`predict_volume`, but ``axes``.
-
-    Returns
-    -------
-    DataArray
-        ``probability``, float32 in [0, 1] over (axis, vertical, lateral); NaN where the amplitude
-        is.
+        Turns (B, 1, H, W) into logits of the same shape.
+    zoom : float
+        Enlargement along both axes; 0.5 makes half as many samples and traces.
 
     Raises
     ------
     ValueError
-        If no factor is given, one is not above 0, the rule is unknown, the volume is larger than
-        256 MiB, or as `predict_volume`, at a factor that makes sections smaller than a patch.
+        If the factor is not above 0.
     """
-    check_choice("rule", rule, ZOOM_RULES)
-    check_zooms(zooms)
-    if is_large(volume["amplitude"]):
-        raise ValueError("Invalid volume larger than 256 MiB for zooms. Must be cut into parts.")
-    dims = section_dims(volume, axis)
-    sections = volume["amplitude"].transpose(*dims).load()
-    known, size = np.isfinite(sections.values), sections.shape[1:]
-    found = []
-    for zoom in zooms:
-        enlarged = _enlarge(sections, [max(round(zoom * n), 1) for n in size])
-        predicted = predict_volume(model, enlarged.to_dataset(), axes=(axis,), **options)
-        values = predicted["probability"].transpose(*dims).values
-        found.append(_resample(np.nan_to_num(values), size))
-    chosen = _combine(np.stack(found), rule)
-    return sections.copy(data=np.where(known, chosen, np.nan)).rename("probability")
+
+    def __init__(self, model: nn.Module, zoom: float) -> None:
+        super().__init__()
+        self.model = model
+        self.zoom = check_range("zoom", zoom, low=0, exclusive=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """
+        Logits of salt.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, 1, H, W)
+            Z-scored patches.
+
+        Returns
+        -------
+        Tensor of shape (B, 1, H, W)
+        """
+        return _resize(self.model(self.resize(x)), [*x.shape[2:]])
+
+    def resize(self, x: Tensor) -> Tensor:
+        """Z-scored patches at the size at which the network sees them."""
+        return zscore(_resize(x, [max(round(self.zoom * n), 1) for n in x.shape[2:]]))
+
+    def widen(self, patch: tuple[int, int]) -> tuple[int, int]:
+        """Patch to predict with, for a network that learned from patches of this size."""
+        height, width = (max(round(size / self.zoom), 1) for size in patch)
+        return height, width
 
 
-def check_zooms(zooms: Sequence[float]) -> None:
-    """
-    Refuse factors of `predict_zoomed` that are not above 0, or none at all.
-
-    Raises
-    ------
-    ValueError
-        If they are.
-    """
-    if not len(zooms):
-        raise ValueError("Invalid zooms: none given. Must be at least one.")
-    for zoom in zooms:
-        check_range("zoom", zoom, low=0, exclusive=True)
-
-
-def _combine(found: np.ndarray[Any, Any], rule: str) -> np.ndarray[Any, Any]:
-    """Probabilities (n_zooms, n_lines, H, W) as one for each sample."""
-    if rule == "mean":
-        return np.asarray(found.mean(axis=0))
-    surest = np.abs(2 * found - 1).mean(axis=(2, 3)).argmax(axis=0)  # (n_lines,)
-    return np.asarray(found[surest, np.arange(found.shape[1])])
-
-
-def _enlarge(sections: xr.DataArray, size: Sequence[int]) -> xr.DataArray:
-    """Sections of other sizes; what is missing stays missing."""
-    if tuple(size) == sections.shape[1:]:
-        return sections
-    missing = _resample(np.isnan(sections.values).astype(np.float32), size) > 0.5
-    values = _resample(np.nan_to_num(sections.values), size)
-    axis, *dims = sections.dims
-    coords = {
-        dim: np.linspace(float(sections[dim][0]), float(sections[dim][-1]), n)
-        for dim, n in zip(dims, size, strict=True)
-    }
-    return xr.DataArray(
-        np.where(missing, np.nan, values).astype(np.float32),
-        {axis: sections[axis].values} | coords,
-        sections.dims,
-        "amplitude",
-    )
-
-
-def _resample(values: np.ndarray[Any, Any], size: Sequence[int]) -> np.ndarray[Any, Any]:
-    """Sections (n_lines, H, W) at another size, without aliases."""
-    if tuple(size) == values.shape[1:]:
-        return values
-    images = torch.from_numpy(np.ascontiguousarray(values, np.float32))[:, None]
-    resized = F.interpolate(images, size=tuple(size), mode="bilinear", antialias=True)
-    found: np.ndarray[Any, Any] = resized[:, 0].numpy()
-    return found
+def _resize(images: Tensor, size: list[int]) -> Tensor:
+    """Images (B, 1, H, W) of another size, without aliases."""
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
 
 
 @torch.no_grad()

@@ -1,0 +1,145 @@
+"""Tests of what is compared on a survey to come, and of its tables."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import nn
+
+from thesis_lib.patches import Earths, SurveyChanges
+from thesis_lib.study import Adapt, PredictSurvey, TrainRobust, run_all
+from thesis_lib.study.claims import read_claims
+from thesis_lib.study.nextsurvey import METHODS, plan_survey, score_claims, tabulate_survey
+from thesis_lib.study.robust import ELSEWHERE, ROUGH, VARIANTS, ZOOMS, list_views, vary
+from thesis_lib.study.tables import ENTRY_NAMES
+from thesis_lib.training import TrainConfig
+
+ONE = TrainConfig(epochs=1, precision="32-true")
+NETWORK = TrainRobust(
+    0,
+    "dice",
+    Earths({"gulf": (20.0,)}, (16, 48, 48), watched=False),
+    ONE,
+    patch=(32, 32),
+    stride=(16, 16),
+    axes=("inline",),
+    batch_size=4,
+    n_patches=8,
+    encoder="resnet18",
+    changes=SurveyChanges(zoom=(0.5, 1.0)),
+)
+TARGET = Earths({"north_sea": (20.0,)}, (16, 48, 48))
+PREDICTED = PredictSurvey(NETWORK, TARGET, "inline", (8, 9), (2, 14), zooms=(0.75, 1.0))
+HOW = {"train": ONE, "n_batches": 2, "confidence": 0.5, "disagreement": 1.0}
+
+
+def make_plan(**values):
+    """A plan of two networks that differ in their loss."""
+    networks = [replace(NETWORK, loss=loss) for loss in ("dice", "bce")]
+    naive = replace(PREDICTED, zooms=(1.0,))
+    fixed = {"n_rounds": 1, "labelled": (2,)} | HOW
+    return plan_survey(naive, PREDICTED, networks, **(fixed | values))
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """All methods of one survey and seed."""
+    plan = make_plan()
+    root = tmp_path_factory.mktemp("runs")
+    return dict(zip(plan, run_all(plan.values(), root=root, progress=False), strict=True))
+
+
+def test_each_method_goes_on_from_the_one_before():
+    """Rounds learn from the round before, lines from the first networks."""
+    plan = make_plan(n_rounds=2, labelled=(2, 14))
+    assert list(plan) == ["naive", "ensemble", "round 1", "round 2", "1 line", "2 lines"]
+    second = plan["round 2"].members[0].network
+    assert (second.round, second.teacher) == (2, plan["round 1"])
+    taught = plan["2 lines"].members[1].network
+    assert isinstance(taught, Adapt)
+    assert (taught.start, taught.labelled) == (plan["ensemble"].members[1].network, (2, 14))
+    assert {*plan} | {"single", "home"} <= {*METHODS}
+
+
+def test_only_named_lines_are_predicted_and_scored(outcomes):
+    """Four of sixteen lines are predicted, two of them scored, whatever was learned."""
+    for outcome in outcomes.values():
+        assert [row["section"] for row in outcome.scores["sections"]] == [8, 9]
+    target = PREDICTED.open_target()
+    assert target["inline"].values.tolist() == [2, 8, 9, 14]
+
+
+def test_a_table_has_the_mean_of_single_networks(outcomes):
+    """Single is the mean of what the members of the first ensemble score."""
+    table = tabulate_survey(outcomes, ["dice", "surface_dice"]).set_index("method")
+    assert list(table.index) == ["naive", "single", "ensemble", "round 1", "1 line"]
+    members = outcomes["ensemble"].scores["members"]
+    assert table.loc["single", "dice"] == pytest.approx(np.mean(members))
+    assert table.loc["ensemble", "low"] == min(members)
+    assert table.loc["ensemble", "high"] == max(members)
+    assert np.isnan(table.loc["naive", "low"])
+    assert outcomes["round 1"].parents["members.0"].parents["network"].scores["used"] == 1.0
+
+
+def test_networks_that_are_sure_of_nothing_learn_nothing(tmp_path):
+    """Without a proxy label the weights stay as they are."""
+    plan = make_plan(disagreement=0.0, labelled=())
+    (found,) = run_all([plan["round 1"]], root=tmp_path, progress=False)
+    adapted = found.parents["members.0"].parents["network"]
+    assert adapted.scores == {"used": 0.0, "correct": None, "train_loss": None}
+    before, after = (run.load_tensors("weights") for run in (adapted.parents["start"], adapted))
+    assert all((before[name] == after[name]).all() for name in before)
+
+
+def test_a_claim_about_earths_is_about_the_mean_of_both_kinds():
+    """A kind that has not finished leaves its seed out."""
+    rows = [
+        ("gulf", 0, "naive", 0.2),
+        ("north_sea", 0, "naive", 0.4),
+        ("f3", 0, "naive", 0.9),
+        ("gulf", 1, "naive", 0.6),
+    ]
+    scores = pd.DataFrame(rows, columns=["survey", "seed", "method", "dice"])
+    found = score_claims(scores, "f3").set_index(["entry", "seed"])["dice"]
+    assert found.to_dict() == {("naive earths", 0): pytest.approx(0.3), ("naive real", 0): 0.9}
+
+
+def test_claims_speak_of_methods_that_exist():
+    """Every entry of a claim about the next survey has a name."""
+    claims = read_claims(task="next_survey")
+    assert len(claims) == 7
+    for claim in claims:
+        assert {claim.subject, *claim.others} <= {*ENTRY_NAMES}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_changes_something(name):
+    """One part less, or one more."""
+    whole = replace(NETWORK, changes=ELSEWHERE, augmentation=ROUGH)
+    assert vary(whole, name) != whole
+
+
+def test_an_unknown_variant_is_refused():
+    """The message says what there is."""
+    with pytest.raises(ValueError, match="Invalid variant 'less of all'"):
+        vary(NETWORK, "less of all")
+
+
+def test_networks_for_elsewhere_look_at_several_sizes():
+    """Those that were shown windows of several sizes do; others see their patch."""
+    model = nn.Identity()
+    plain = replace(NETWORK, changes=SurveyChanges())
+    assert list_views(model, plain) == [(model, plain)]
+    views = list_views(model, NETWORK)
+    assert [view.zoom for view, _ in views] == [*ZOOMS]
+    assert [task.patch for _, task in views] == [(91, 91), (76, 76), (64, 64)]
+    assert views[-1][1].stride == (32, 32)
+    (half, same) = list_views(model, plain, (0.5, 1.0))
+    assert (half[1].patch, same) == ((64, 64), (model, plain))
+
+
+def test_lines_that_are_only_predicted_need_lines_to_score():
+    """Others without lines say nothing."""
+    with pytest.raises(ValueError, match=r"Invalid others \[3\] without lines"):
+        PredictSurvey(NETWORK, TARGET, "inline", (), (3,))
