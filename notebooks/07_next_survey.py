@@ -36,7 +36,7 @@ real: str = "f3"  # survey with a mask: "f3", or a file
 real_reading: dict = {}  # arguments of open_volume for a file
 real_axis: str = "crossline"  # sections of it
 real_lines: list[int] = [211, 231]  # of it that are scored
-real_labelled: list[int] = [61, 281]  # of it, as if interpreted by hand
+real_labelled: list[int] = [281]  # of it, as if interpreted by hand
 real_others: list[int] = []  # of it that are predicted as well
 presets: dict = {"gulf": [20.0], "north_sea": [20.0]}  # with spacings (m)
 real_presets: list[str] = ["north_sea"]  # that networks for it know
@@ -47,7 +47,7 @@ shape: list[int] = [
 ]  # earth to come: (n_inline, n_crossline, n_depth)
 train_shape: list[int] = [16, 96, 80]  # of each earth to train on
 lines: list[int] = [8, 16]  # inlines of an earth that are scored
-labelled: list[int] = [4, 20]  # inlines as if interpreted by hand
+labelled: list[int] = [4]  # inlines as if interpreted by hand
 n_train_volumes: int = 2  # earths to train on, per seed
 seeds: list[int] = [0]  # three at least for a verdict
 encoders: list[str] = ["convnext_atto", "edgenext_xx_small"]  # the ensemble
@@ -482,6 +482,8 @@ dots = named.pivot(index=["method", "seed"], columns="survey", values="dice")
 fig = plotting.plot_measures(
     dots[[*cases]].reset_index(names=["group", "seed"]), [*cases]
 )
+for ax in fig.axes:
+    ax.set_xlim(-0.03, 1.03)
 # %% [markdown]
 # The same with the boundary (surface Dice, where distances are known in metres) and with how far
 # probabilities are from frequencies (calibration error):

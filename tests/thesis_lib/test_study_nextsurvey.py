@@ -12,6 +12,8 @@ from thesis_lib.study import Adapt, PredictSurvey, TrainRobust, run_all
 from thesis_lib.study.claims import read_claims
 from thesis_lib.study.nextsurvey import METHODS, plan_survey, score_claims, tabulate_survey
 from thesis_lib.study.robust import ELSEWHERE, ROUGH, VARIANTS, ZOOMS, list_views, vary
+from thesis_lib.study.segmentation import build_model
+from thesis_lib.study.surveys import _move_statistics
 from thesis_lib.study.tables import ENTRY_NAMES
 from thesis_lib.training import TrainConfig
 
@@ -143,3 +145,18 @@ def test_lines_that_are_only_predicted_need_lines_to_score():
     """Others without lines say nothing."""
     with pytest.raises(ValueError, match=r"Invalid others \[3\] without lines"):
         PredictSurvey(NETWORK, TARGET, "inline", (), (3,))
+
+
+@pytest.mark.parametrize(("patch", "moves"), [(16, True), (32, False)])
+def test_statistics_move_to_the_survey_where_patches_fit(patch, moves):
+    """No mask is needed, and no weight changes; sections that are too small leave all as it is."""
+    volume = TARGET.open(0).drop_vars("salt")
+    task = replace(NETWORK, patch=(patch, patch))
+    network = build_model(task).eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    _move_statistics(network, list_views(network, task), volume)
+    changed = [
+        name for name, value in network.state_dict().items() if (value != before[name]).any()
+    ]
+    assert bool(changed) is moves
+    assert all("running" in name for name in changed)

@@ -18,9 +18,10 @@ from saltvolumes.saving import WRITTEN_ENDINGS
 from thesis_lib._sources import hash_sources
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Survey
-from thesis_lib.patching import find_axes
-from thesis_lib.study.robust import ELSEWHERE, ROUGH, TrainRobust, list_views
+from thesis_lib.patching import find_axes, section_dims
+from thesis_lib.study.robust import ELSEWHERE, ROUGH, STATISTICS, TrainRobust, list_views
 from thesis_lib.study.running import run_all
+from thesis_lib.study.saltnet import N_STATISTICS, draw_patches
 from thesis_lib.study.segmentation import (
     THRESHOLD,
     Score,
@@ -31,7 +32,7 @@ from thesis_lib.study.segmentation import (
 )
 from thesis_lib.study.tasks import Outcome, read_task
 from thesis_lib.study.workers import open_workers
-from thesis_lib.training import SlabStore, TrainConfig
+from thesis_lib.training import SlabStore, TrainConfig, Zoomed, mix_statistics
 
 SEGY_ENDINGS = (".sgy", ".segy")
 VARIABLES = ("salt", "probability", "disagreement")
@@ -163,6 +164,9 @@ def segment(
     again after a kill, it goes on with what is not there yet. Where the environment variable
     ``THESIS_SCHEDULER`` names a cluster, its workers share the work.
 
+    Networks that were trained for other surveys see the sections at several sizes, and their
+    statistics of batch normalisation move half-way to those of the volume.
+
     Parameters
     ----------
     path, output : Path
@@ -206,9 +210,12 @@ def segment(
     stores: list[SlabStore] = []
     found: list[xr.Dataset] = []
     with open_workers(1) as client:  # or those of a cluster
-        for one in networks:
+        for network_of, trained in networks:
+            ways = list_views(network_of, trained, zooms)
+            if isinstance(trained, TrainRobust):
+                _move_statistics(network_of, ways, volume)
             views = []
-            for model, task in list_views(*one, zooms):
+            for model, task in ways:
                 model.to("cuda" if torch.cuda.is_available() else "cpu")
                 name = f".{output.name}{len(stores) or ''}.slabs"
                 stores.append(SlabStore(output.with_name(name), _identify(volume, model, task)))
@@ -241,6 +248,22 @@ def _average(found: Sequence[xr.Dataset]) -> xr.Dataset:
     mean.attrs = found[0]["probability"].attrs
     spread.attrs = {"long_name": "standard deviation over networks", "units": "1"}
     return xr.Dataset({"probability": mean, "disagreement": spread})
+
+
+def _move_statistics(
+    network: nn.Module, ways: Sequence[tuple[nn.Module, Train]], volume: xr.Dataset
+) -> None:
+    """Move statistics of batch normalisation on the way to a survey, whose mask is not needed."""
+    masked = volume.assign(salt=xr.zeros_like(volume["amplitude"], dtype=bool))
+    patches = []
+    for model, task in ways:
+        axis = task.axes[0]
+        sizes = [volume.sizes[dim] for dim in section_dims(volume, axis)[1:]]
+        if all(size >= length for size, length in zip(sizes, task.patch, strict=True)):
+            drawn = draw_patches(masked, task, axis, N_STATISTICS)
+            patches.append(model.resize(drawn) if isinstance(model, Zoomed) else drawn)
+    if patches:
+        mix_statistics(network, torch.cat(patches), weight=STATISTICS)
 
 
 def _identify(volume: xr.Dataset, model: nn.Module, task: Train) -> str:
