@@ -79,7 +79,7 @@ test: install  ## Unit tests, then the chapters against their stored smoke outpu
 	$(TEST) --dist loadscope --no-loadscope-reorder
 	$(NBVAL) notebooks/01*.ipynb notebooks/02*.ipynb
 	$(NBVAL) notebooks/03*.ipynb  # goes on from 02, and the others from it
-	$(NBVAL) notebooks/04*.ipynb notebooks/05*.ipynb notebooks/06*.ipynb
+	$(NBVAL) notebooks/04*.ipynb notebooks/05*.ipynb notebooks/06*.ipynb notebooks/07*.ipynb
 
 smoke: PROFILE := smoke
 smoke: book  ## The book from the smallest run

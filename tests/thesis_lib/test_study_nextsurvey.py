@@ -11,8 +11,9 @@ from thesis_lib.patches import Earths, SurveyChanges
 from thesis_lib.study import Adapt, PredictSurvey, TrainRobust, run_all
 from thesis_lib.study.claims import read_claims
 from thesis_lib.study.nextsurvey import METHODS, plan_survey, score_claims, tabulate_survey
-from thesis_lib.study.robust import ELSEWHERE, ROUGH, VARIANTS, ZOOMS, list_views, vary
-from thesis_lib.study.segmentation import build_model
+from thesis_lib.study.records import read_records, write_records
+from thesis_lib.study.robust import TRIED, TRIED_ROUGH, VARIANTS, ZOOMS, list_views, vary
+from thesis_lib.study.segmentation import SECTIONS, build_model, load_sections
 from thesis_lib.study.surveys import _move_statistics
 from thesis_lib.study.tables import ENTRY_NAMES
 from thesis_lib.training import TrainConfig
@@ -84,6 +85,21 @@ def test_a_table_has_the_mean_of_single_networks(outcomes):
     assert outcomes["round 1"].parents["members.0"].parents["network"].scores["used"] == 1.0
 
 
+def test_records_keep_the_section_that_figures_show(outcomes, tmp_path):
+    """Of ensembles the first line that is scored; of adapted networks, one by one, the scores."""
+    write_records(tmp_path, outcomes.values())
+    found = read_records(tmp_path)
+    for name, outcome in outcomes.items():
+        record = found[outcome.task.key]
+        assert record.scores == outcome.scores
+        kept = load_sections(record)["probability"]
+        assert kept["inline"].values.tolist() == [8]
+        whole = load_sections(outcome)["probability"].sel(inline=[8])
+        assert np.allclose(kept, whole, atol=1 / 250), name
+    adapted = found[outcomes["round 1"].task.members[0].key]
+    assert not (adapted.folder / SECTIONS).exists()
+
+
 def test_networks_that_are_sure_of_nothing_learn_nothing(tmp_path):
     """Without a proxy label the weights stay as they are."""
     plan = make_plan(disagreement=0.0, labelled=())
@@ -118,7 +134,7 @@ def test_claims_speak_of_methods_that_exist():
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_changes_something(name):
     """One part less, or one more."""
-    whole = replace(NETWORK, changes=ELSEWHERE, augmentation=ROUGH)
+    whole = replace(NETWORK, changes=TRIED, augmentation=TRIED_ROUGH)
     assert vary(whole, name) != whole
 
 

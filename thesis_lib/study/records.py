@@ -17,11 +17,12 @@ import xarray as xr
 
 from saltvolumes import SURVEYS
 from saltvolumes._checks import check_choice
-from saltvolumes._files import replace_when_done
-from thesis_lib._json import DAMAGE, in_one_line, write_json
+from saltvolumes._files import replace_when_done, write_text
+from thesis_lib._json import DAMAGE, format_json, in_one_line
 from thesis_lib.study.classification import WEIGHTS
 from thesis_lib.study.inversion import Invert
 from thesis_lib.study.readout import Readout
+from thesis_lib.study.saltnet import Adapt, Ensemble, PredictSurvey
 from thesis_lib.study.segmentation import SECTIONS
 from thesis_lib.study.tasks import CONFIG, Outcome, build_task, save_tensors
 
@@ -125,20 +126,15 @@ def _write_record(folder: Path, outcome: Outcome, names: dict[str, str]) -> str:
     for table in outcome.folder.glob("*.csv"):
         shutil.copyfile(table, place / table.name)
     _keep_tensors(outcome, place)
-    if (outcome.folder / SECTIONS).exists():
-        with (
-            xr.open_dataset(outcome.folder / SECTIONS, engine="h5netcdf") as sections,
-            replace_when_done(place / SECTIONS) as partial,
-        ):
-            small = dict.fromkeys(sections.data_vars, _AS_BYTES)
-            sections.to_netcdf(partial, engine="h5netcdf", encoding=small)
+    _keep_sections(outcome, place)
     if is_record(outcome):
         content = _read_content(outcome.folder / RECORD)
     else:
         content = json.loads((outcome.folder / CONFIG).read_text(encoding="utf-8"))
         content |= {"scores": outcome.scores, "seconds": outcome.seconds}
     content["parents"] = parents
-    write_json(place / RECORD, content, sort_keys=False)  # last: a record with it is whole
+    # On one line, since tasks within tasks are long; last, since a record with it is whole.
+    write_text(place / RECORD, format_json(content, sort_keys=False) + "\n")
     names[key] = place.name
     return place.name
 
@@ -163,6 +159,24 @@ def _keep_tensors(outcome: Outcome, place: Path) -> None:
             for name, tensor in outcome.load_tensors(path.stem).items()
         }
         save_tensors(place / path.name, tensors, as_bytes=True)
+
+
+def _keep_sections(outcome: Outcome, place: Path) -> None:
+    """Copy the sections that a run predicted, as bytes: of surveys to come, the one of figures."""
+    task = outcome.task
+    adapted = isinstance(task, PredictSurvey) and isinstance(task.network, Adapt)
+    if adapted or not (outcome.folder / SECTIONS).exists():
+        return  # their ensembles have what figures show
+    with (
+        xr.open_dataset(outcome.folder / SECTIONS, engine="h5netcdf") as sections,
+        replace_when_done(place / SECTIONS) as partial,
+    ):
+        first = task.members[0] if isinstance(task, Ensemble) else task
+        if isinstance(first, PredictSurvey):
+            line = outcome.scores["sections"][0]["section"]
+            sections = sections.sel({first.axis: [line]})
+        small = dict.fromkeys(sections.data_vars, _AS_BYTES)
+        sections.to_netcdf(partial, engine="h5netcdf", encoding=small)
 
 
 def _remove_replaced(folder: Path) -> None:
