@@ -125,7 +125,9 @@ def tabulate_survey(outcomes: Mapping[str, Outcome], measures: Sequence[str]) ->
     return pd.DataFrame(rows)
 
 
-def score_claims(scores: pd.DataFrame, real: str) -> pd.DataFrame:
+def score_claims(
+    scores: pd.DataFrame, kinds: Sequence[str], real: str, known: Sequence[str]
+) -> pd.DataFrame:
     """
     Scores as claims about the next survey compare them.
 
@@ -133,24 +135,29 @@ def score_claims(scores: pd.DataFrame, real: str) -> pd.DataFrame:
     ----------
     scores : DataFrame
         One row for each ``survey``, ``seed`` and ``method`` (a key of `METHODS`), with ``dice``.
+    kinds : sequence of str
+        Kinds of earth, which are surveys as well.
     real : str
-        Name of the real survey; all others are earths.
+        Name of the real survey.
+    known : sequence of str
+        Kinds that the networks for the real survey were trained on.
 
     Returns
     -------
     DataFrame
-        ``entry`` (a method and ``earths`` or ``real``), ``seed`` and ``dice``; that of earths is
-        the mean over their kinds, where all are known.
+        ``entry`` (a method and ``earths`` or ``real``), ``seed`` and ``dice``. That of earths is
+        the mean over their kinds; at home, ``real`` is the mean over the kinds that its networks
+        know. A seed for which one of them is missing is left out.
     """
-    is_real = scores["survey"] == real
-    kinds = is_real.map({True: "real", False: "earths"})
-    table = scores.assign(entry=scores["method"].astype(str) + " " + kinds)
-    n_kinds = scores.loc[~is_real, "survey"].nunique()
-    grouped = table.groupby(["entry", "seed"], sort=False)["dice"].agg(["mean", "count"])
-    whole = grouped["count"] >= grouped.index.get_level_values("entry").map(
-        lambda entry: n_kinds if entry.endswith("earths") else 1
-    )
-    return grouped.loc[whole, "mean"].rename("dice").reset_index()
+    dice = scores.pivot(index=["method", "seed"], columns="survey", values="dice")
+    dice = dice.reindex(columns=[*kinds, real]).astype(float)
+    earths, real_dice = dice[[*kinds]].mean(axis=1, skipna=False), dice[real].copy()
+    at_home = dice.index.get_level_values("method") == "home"
+    real_dice[at_home] = dice.loc[at_home, [*known]].mean(axis=1, skipna=False)
+    found = pd.concat({"earths": earths, "real": real_dice}, names=["target"]).dropna()
+    table: pd.DataFrame = found.rename("dice").reset_index()
+    table["entry"] = table["method"].astype(str) + " " + table["target"]
+    return table.reindex(columns=["entry", "seed", "dice"])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

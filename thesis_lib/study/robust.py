@@ -31,6 +31,7 @@ TRIED_ROUGH = Augmentation(polarity=0.5, noise=0.4)
 ELSEWHERE = replace(TRIED, free=False)
 ROUGH = replace(TRIED_ROUGH, noise=0.1)
 STATISTICS = 0.5  # of BatchNorm, on the way to the survey that such a network predicts
+LEAST_GAIN = 0.02  # in Dice, of a change that comes in
 ZOOMS = (0.35, 0.42, 0.5)  # of the sections that such a network predicts
 # Ranges wider than those of any preset: earths that differ in image and texture as surveys do.
 BROAD: dict[str, Any] = {
@@ -124,7 +125,7 @@ class TrainRobust(Train):
 
 def vary(task: TrainRobust, name: str) -> TrainRobust:
     """
-    Return a training with one of `VARIANTS`; the weights of its last quarter may be averaged.
+    Return a training with one of `VARIANTS`; averaged are its last quarter, two epochs at least.
 
     Raises
     ------
@@ -136,7 +137,7 @@ def vary(task: TrainRobust, name: str) -> TrainRobust:
         field: replace(getattr(task, field), **values) for field, values in VARIANTS[name].items()
     }
     if name == AVERAGED:
-        changed["n_averaged"] = max(task.train.epochs // 4, 1)
+        changed["n_averaged"] = min(max(task.train.epochs // 4, 2), task.train.epochs)
     return replace(task, **changed)
 
 

@@ -1,12 +1,12 @@
 """From one's own volume and mask to a network, and from a network to a mask: what users type."""
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 import xarray as xr
 from safetensors.torch import save
@@ -33,6 +33,8 @@ from thesis_lib.study.segmentation import (
 from thesis_lib.study.tasks import Outcome, read_task
 from thesis_lib.study.workers import open_workers
 from thesis_lib.training import SlabStore, TrainConfig, Zoomed, mix_statistics
+
+logger = logging.getLogger(__name__)
 
 SEGY_ENDINGS = (".sgy", ".segy")
 VARIABLES = ("salt", "probability", "disagreement")
@@ -81,7 +83,12 @@ def train(
     -------
     tuple of (Path, dict)
         Folder of the network, and its scores: those of `Score`, of a robust one predicted as
-        `segment` does.
+        `segment` does: mean over the parts of the volume that are scored, None where unknown.
+
+    Raises
+    ------
+    ValueError, OSError
+        If an argument is not allowed, or the file is not what it should be.
     """
     survey = Survey(str(path), reading, split_axis, tuple(test_lines), guard_lines=patch)
     kind = partial(TrainRobust, changes=ELSEWHERE, augmentation=ROUGH) if robust else Train
@@ -100,13 +107,15 @@ def train(
         (scored,) = run_all([Score(network, velocity_m_s=velocity_m_s)], root=root)
         return scored.parents["network"].folder, dict(scored.scores)
     (trained,) = run_all([network], root=root)
-    views = list_views(load_model(trained), network)
+    model = load_model(trained)
     each = []
     for part in survey.test():
-        found = _average([predict(model, part, task) for model, task in views])
+        ways = list_views(model, network)
+        _move_statistics(model, ways, part)
+        found = _blend([predict(way, part, task) for way, task in ways])
         each.append(score_prediction(found, part, velocity_m_s, Score.tolerance_m))
-    means = pd.DataFrame(each).astype(float).mean()
-    return trained.folder, {str(name): value for name, value in means.items()}
+    means = {name: _mean([scores[name] for scores in each]) for name in each[0]}
+    return trained.folder, means
 
 
 def read_network(path: Path) -> tuple[SaltUNet, Train]:
@@ -183,7 +192,8 @@ def segment(
         default several for networks that were trained for other surveys, and 1 for any other.
     variable : {"salt", "probability", "disagreement"}
         What SEG-Y gets: the mask, 0 and 1, or numbers in [0, 1]. Other formats hold all of them.
-        Without an ensemble, ``disagreement`` is the difference between two directions.
+        Without an ensemble, ``disagreement`` is the difference between two directions (of several
+        sizes, their mean).
     velocity_m_s : float or None
         As in :class:`~thesis_lib.study.Score`.
     force : bool
@@ -218,10 +228,10 @@ def segment(
             for model, task in ways:
                 model.to("cuda" if torch.cuda.is_available() else "cpu")
                 name = f".{output.name}{len(stores) or ''}.slabs"
-                stores.append(SlabStore(output.with_name(name), _identify(volume, model, task)))
+                stores.append(SlabStore(output.with_name(name), _identify(volume, model)))
                 options = {"progress": True, "store": stores[-1], "client": client}
                 views.append(predict(model, volume, task, **options))
-            found.append(views[0] if len(views) == 1 else _average(views))
+            found.append(_blend(views))
     predicted = found[0] if len(found) == 1 else _average(found)
     if variable not in {"salt", *predicted}:
         raise ValueError("Invalid variable 'disagreement' of one direction. Must have an ensemble.")
@@ -250,26 +260,48 @@ def _average(found: Sequence[xr.Dataset]) -> xr.Dataset:
     return xr.Dataset({"probability": mean, "disagreement": spread})
 
 
+def _blend(views: Sequence[xr.Dataset]) -> xr.Dataset:
+    """What one network predicts at several sizes, as one prediction."""
+    if len(views) == 1:
+        return views[0]
+    mean: xr.Dataset = xr.concat(views, "view").mean("view", skipna=False, keep_attrs=True)
+    return mean
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
+
+
 def _move_statistics(
     network: nn.Module, ways: Sequence[tuple[nn.Module, Train]], volume: xr.Dataset
 ) -> None:
-    """Move statistics of batch normalisation on the way to a survey, whose mask is not needed."""
-    masked = volume.assign(salt=xr.zeros_like(volume["amplitude"], dtype=bool))
+    """
+    Move statistics of batch normalisation half-way to those of a survey, whose mask is not needed.
+
+    Missing samples are zeros, as they are to a network that predicts. Patches are drawn in all
+    directions in which they fit; where none fits, the statistics stay and that is logged.
+    """
+    plain = xr.Dataset({"amplitude": volume["amplitude"].fillna(0.0)}, attrs=volume.attrs)
+    plain = plain.assign(salt=xr.zeros_like(plain["amplitude"], dtype=bool))
     patches = []
     for model, task in ways:
-        axis = task.axes[0]
-        sizes = [volume.sizes[dim] for dim in section_dims(volume, axis)[1:]]
-        if all(size >= length for size, length in zip(sizes, task.patch, strict=True)):
-            drawn = draw_patches(masked, task, axis, N_STATISTICS)
-            patches.append(model.resize(drawn) if isinstance(model, Zoomed) else drawn)
-    if patches:
-        mix_statistics(network, torch.cat(patches), weight=STATISTICS)
+        for axis in task.axes:
+            sizes = [volume.sizes[dim] for dim in section_dims(volume, axis)[1:]]
+            if all(size >= length for size, length in zip(sizes, task.patch, strict=True)):
+                drawn = draw_patches(plain, task, axis, N_STATISTICS)
+                patches.append(model.resize(drawn) if isinstance(model, Zoomed) else drawn)
+    if not patches:
+        logger.warning("Sections smaller than a patch: statistics stay those of the training.")
+        return
+    mix_statistics(network, torch.cat(patches), weight=STATISTICS)
 
 
-def _identify(volume: xr.Dataset, model: nn.Module, task: Train) -> str:
-    """What a prediction depends on: content of the volume, code, weights and patch."""
+def _identify(volume: xr.Dataset, model: nn.Module) -> str:
+    """What a prediction depends on: content of the volume, code, weights and zoom."""
     weights = {name: values.contiguous() for name, values in model.state_dict().items()}
-    recipe = f"{volume.attrs['content_hash']} {hash_sources(Train)} {task.patch}"
+    zoom = model.zoom if isinstance(model, Zoomed) else None
+    recipe = f"{volume.attrs['content_hash']} {hash_sources(Train)} {zoom}"
     return hashlib.sha256(recipe.encode() + save(weights)).hexdigest()
 
 
