@@ -80,12 +80,18 @@ def read_attribution(results: Path) -> Evidence:
     return Evidence(pd.read_csv(results / "05_class_activation/scores.csv"))
 
 
+def read_next_survey(results: Path) -> Evidence:
+    """Read how methods of chapter 7 do on surveys to come."""
+    return Evidence(pd.read_csv(results / "07_next_survey/claim_scores.csv"))
+
+
 READERS: dict[str, Callable[[Path], Evidence]] = {
     "losses": read_losses,
     "classification": read_classification,
     "maximization": read_maximization,
     "inversion": read_inversion,
     "attribution": read_attribution,
+    "next_survey": read_next_survey,
 }
 
 

@@ -82,6 +82,7 @@ def test_a_table_has_the_mean_of_single_networks(outcomes):
     assert table.loc["ensemble", "low"] == min(members)
     assert table.loc["ensemble", "high"] == max(members)
     assert np.isnan(table.loc["naive", "low"])
+    assert tabulate_survey({}, ["dice"]).columns.tolist() == ["method", "dice", "low", "high"]
     assert outcomes["round 1"].parents["members.0"].parents["network"].scores["used"] == 1.0
 
 

@@ -122,7 +122,8 @@ def tabulate_survey(outcomes: Mapping[str, Outcome], measures: Sequence[str]) ->
             means = {each: _mean([part[each] for part in parts]) for each in measures}
             rows.append({"method": SINGLE} | means)
         rows.append(row)
-    return pd.DataFrame(rows)
+    numbers = dict.fromkeys([*measures, "low", "high"], float)
+    return pd.DataFrame(rows, columns=["method", *numbers]).astype(numbers)
 
 
 def score_claims(

@@ -22,7 +22,8 @@ from thesis_lib._json import DAMAGE, format_json, in_one_line
 from thesis_lib.study.classification import WEIGHTS
 from thesis_lib.study.inversion import Invert
 from thesis_lib.study.readout import Readout
-from thesis_lib.study.saltnet import Adapt, Ensemble, PredictSurvey
+from thesis_lib.study.robust import AVERAGE
+from thesis_lib.study.saltnet import Ensemble, PredictSurvey
 from thesis_lib.study.segmentation import SECTIONS
 from thesis_lib.study.tasks import CONFIG, Outcome, build_task, save_tensors
 
@@ -148,7 +149,7 @@ def _find_name(outcome: Outcome) -> str | None:
 def _keep_tensors(outcome: Outcome, place: Path) -> None:
     """Copy what figures show of the tensors of a run, but for weights, as bytes."""
     for path in outcome.folder.glob("*.safetensors"):
-        if path.name == WEIGHTS:
+        if path.name in (WEIGHTS, AVERAGE):
             continue
         if is_record(outcome):
             shutil.copyfile(path, place / path.name)
@@ -162,11 +163,16 @@ def _keep_tensors(outcome: Outcome, place: Path) -> None:
 
 
 def _keep_sections(outcome: Outcome, place: Path) -> None:
-    """Copy the sections that a run predicted, as bytes: of surveys to come, the one of figures."""
+    """
+    Copy the sections that a run predicted, as bytes.
+
+    Of surveys to come figures show the first section that is scored, of networks as they are and of
+    ensembles: members of an ensemble have none.
+    """
     task = outcome.task
-    adapted = isinstance(task, PredictSurvey) and isinstance(task.network, Adapt)
-    if adapted or not (outcome.folder / SECTIONS).exists():
-        return  # their ensembles have what figures show
+    member = isinstance(task, PredictSurvey) and task.zooms != (1.0,)
+    if member or not (outcome.folder / SECTIONS).exists():
+        return
     with (
         xr.open_dataset(outcome.folder / SECTIONS, engine="h5netcdf") as sections,
         replace_when_done(place / SECTIONS) as partial,
@@ -174,7 +180,7 @@ def _keep_sections(outcome: Outcome, place: Path) -> None:
         first = task.members[0] if isinstance(task, Ensemble) else task
         if isinstance(first, PredictSurvey):
             line = outcome.scores["sections"][0]["section"]
-            sections = sections.sel({first.axis: [line]})
+            sections = sections[["probability"]].sel({first.axis: [line]})
         small = dict.fromkeys(sections.data_vars, _AS_BYTES)
         sections.to_netcdf(partial, engine="h5netcdf", encoding=small)
 
