@@ -131,7 +131,7 @@ real_name = real if real in SURVEYS else Path(real).name
 # trained was chosen on these, and some networks below learn their labels, which is said where it matters.
 
 
-# %%
+# %% tags=["hide-input"]
 def make_earths(names, size):
     """Earths of some presets, to train on or to come."""
     spacings = {name: tuple(presets[name]) for name in names}
@@ -144,7 +144,7 @@ survey = choose_data(real, shape=shape, reading=real_reading)
 # Each survey, the earths that its networks are trained on, the direction of its sections, those that are
 # scored, those that count as interpreted, and others that are predicted:
 
-# %%
+# %% tags=["hide-input"]
 if len(presets) != 2 or not labelled or not real_labelled:
     raise ValueError(
         "Must have two presets, and labelled lines of each survey."
@@ -217,9 +217,9 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# Below each other, patches as they are and as a network is shown them; the outline of the salt moves along:
+# Below each other, patches as they are and as a network is shown them:
 
-# %%
+# %% tags=["hide-input"]
 network = study.TrainRobust(
     seed=seeds[0],
     loss=loss,
@@ -236,7 +236,7 @@ network = study.TrainRobust(
 )
 naive = replace(network, augmentation=Augmentation(), changes=SurveyChanges())
 
-# %%
+# %% tags=["hide-input"]
 batches = {
     title: ChangedBatches(
         task.data.train(seeds[0]),
@@ -269,7 +269,7 @@ fig = plotting.plot_image_grid(
 # survey, never on what is scored below. The rule was fixed before they were known: by its mean over both surveys a
 # part goes without which the score is higher, and a change comes in that adds more than {glue:text}`least_gain`.
 
-# %%
+# %% tags=["hide-input"]
 chosen = [*VARIANTS] if ablations == ["all"] else ablations
 base = replace(
     network,
@@ -291,7 +291,7 @@ judged_on = {
 # A network that was shown one size predicts sections as they are. Two more rows need no training: statistics of
 # batch normalisation half-way to those of the survey, and sections as they are for the whole training.
 
-# %%
+# %% tags=["hide-input"]
 trained = {
     (title, seed): task
     for seed in ablated_seeds
@@ -313,7 +313,7 @@ def predict(task, where, **options):
     return study.PredictSurvey(task, target, axis, scored, **options)
 
 
-# %%
+# %% tags=["hide-input"]
 ablated = {
     (title, seed, where): predict(task, where)
     for (title, seed), task in trained.items()
@@ -327,7 +327,7 @@ for seed in ablated_seeds if chosen else ():
         for where in judged_on
     }
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["hide-input", "nbval-ignore-output"]
 of_parts = {
     run.task.key: run
     for run in page.run(ablated.values(), n_workers, partial=True)
@@ -358,7 +358,7 @@ page.save(changes=table.rename_axis("Change"))
 # %% [markdown]
 # Where everything that was tried was run, what the rule says has to be what the library trains with:
 
-# %%
+# %% tags=["hide-input"]
 stays = {
     "no positions off the grid": not ELSEWHERE.free,
     "no zoom": ELSEWHERE.zoom == (1, 1),
@@ -402,7 +402,7 @@ if len(ablated_seeds) >= 5 and {*stays, *comes} <= {*effect.index}:
 # that are scored included, without their labels.
 
 
-# %%
+# %% tags=["hide-input"]
 def state(name, seed):
     """All tasks of a survey and seed, by method."""
     target, source, axis, scored, known, others = cases[name]
@@ -433,7 +433,7 @@ def state(name, seed):
 # %% [markdown]
 # And what a network reaches at home: on unseen earths of the kind that it was trained on.
 
-# %%
+# %% tags=["hide-input"]
 tasks = {
     (name, seed, method): task
     for seed in seeds
@@ -547,7 +547,7 @@ page.save(next_others=others)
 # architecture by itself, as a member of the ensembles above, and on the real survey, which all seeds share, an
 # ensemble of all seeds of one architecture:
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["hide-input", "nbval-ignore-output"]
 members = [
     (member.task.network.encoder, name, member)
     for (name, _, method), run in found.items()
@@ -641,7 +641,7 @@ page.save(shift=film)
 # SaltNet learns what it believes, also where the members agree on something wrong. Below, for every survey and seed, how good the first prediction was, which fraction of the samples had a
 # proxy label and which fraction of these labels was right, and the scores after each round.
 
-# %%
+# %% tags=["hide-input"]
 learned = []
 for (name, seed, method), run in found.items():
     if not method.startswith("round"):
