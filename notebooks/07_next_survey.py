@@ -163,9 +163,10 @@ cases = {
     )
     for name, other in ((first, second), (second, first))
 }
+real_earths = make_earths(real_presets, train_shape)
 cases[real_name] = (
     survey,
-    make_earths(real_presets, train_shape),
+    real_earths,
     real_axis,
     tuple(real_lines),
     tuple(real_labelled),
@@ -223,7 +224,7 @@ pd.DataFrame(
 network = study.TrainRobust(
     seed=seeds[0],
     loss=loss,
-    data=cases[real_name][1],
+    data=real_earths,
     train=TrainConfig(epochs=epochs, lr=lr, precision=precision),
     patch=(patch, patch),
     stride=(patch // 2, patch // 2),

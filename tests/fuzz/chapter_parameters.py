@@ -30,6 +30,7 @@ STATEMENTS = {
     "04_network_inversion": "networks seeds trained judges tasks",
     "05_class_activation": "networks tasks",
     "06_landmass": "titles two_classes encoder scored judge parts tasks first ascents",
+    "07_next_survey": "make_earths survey real_earths network naive",
 }
 # What has to be above 0, and a number of at least so many; nothing is ever infinite.
 COUNTS = (
@@ -190,6 +191,8 @@ def _run(statements: list[CodeType], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list_targets(part: ast.stmt) -> list[str]:
+    if isinstance(part, ast.FunctionDef):
+        return [part.name]
     assigned = [
         node for node in ast.walk(part) if isinstance(node, ast.Assign)
     ]  # within an if, say

@@ -170,7 +170,7 @@ def test_proxy_loss_counts_weighted_pixels_only():
             lambda: Ensemble((predict(ROBUST), predict(replace(ROBUST, seed=1)))),
             "Invalid members of an ensemble",
         ),
-        (lambda: predict(ROBUST, zooms=()), "Invalid zooms: none given"),
+        (lambda: predict(ROBUST, zooms=(0.0,)), "Invalid zoom 0"),
         (lambda: predict(ROBUST, velocity_m_s=0.0), "Invalid velocity_m_s 0"),
         (
             lambda: Adapt(ROBUST, PAIR, labelled=(99,)).check(),
@@ -180,7 +180,6 @@ def test_proxy_loss_counts_weighted_pixels_only():
             lambda: predict(Adapt(ROBUST, PAIR, labelled=(1,)), lines=(1,)).check(),
             r"Invalid lines \[1\]\. Must not be learned from",
         ),
-        (lambda: predict(ROBUST, rule="best"), "Invalid rule 'best'"),
         (lambda: predict(ROBUST, statistics=2.0), "Invalid statistics 2"),
         (lambda: predict(ROBUST, lines=(99,)).check(), r"Invalid lines \[99\]"),
     ],
