@@ -90,12 +90,12 @@ def repeat(record: Outcome, root: Path) -> dict[str, Any]:
     """Compute one record again, with all that it starts from, and compare their scores."""
     (again,) = run_all([record.task], root=root, progress=False)
     content = json.loads((record.folder / RECORD).read_text(encoding="utf-8"))
-    fields = content["fields"].get("network", content["fields"])
+    network = getattr(record.task, "network", record.task)
     return {
         "record": record.folder.name,
         "task": content["task"],
-        "loss": fields.get("loss"),
-        "seed": fields.get("seed"),
+        "loss": getattr(network, "loss", None),
+        "seed": getattr(network, "seed", None),
         "published_with": find_page_machine(record.folder),
         "same_libraries": content["libraries"] == {name: version(name) for name in LIBRARIES},
         **compare_scores(record.scores, again.scores),

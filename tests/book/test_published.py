@@ -19,7 +19,7 @@ EXPLAINED = [  # chapters of the study that explain networks
     for path in sorted(FOLDER.glob("0[3-6]_*/run.json"))
     if read_run_info(path.parent)["profile"] == "study"
 ]
-MAX_BYTES = 36e6  # of all records: a repository keeps every version
+MAX_BYTES = 20e6  # of all records: a repository keeps every version
 
 
 @pytest.fixture

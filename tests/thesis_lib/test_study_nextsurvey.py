@@ -1,18 +1,29 @@
 """Tests of what is compared on a survey to come, and of its tables."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from torch import nn
 
-from thesis_lib.patches import Earths, SurveyChanges
-from thesis_lib.study import Adapt, PredictSurvey, TrainRobust, run_all
+from thesis_lib.chapters.parameters import load_profile
+from thesis_lib.patches import Earths, Survey, SurveyChanges
+from thesis_lib.study import Adapt, Ensemble, PredictSurvey, TrainRobust, run_all
 from thesis_lib.study.claims import read_claims
 from thesis_lib.study.nextsurvey import METHODS, plan_survey, score_claims, tabulate_survey
-from thesis_lib.study.records import read_records, write_records
-from thesis_lib.study.robust import TRIED, TRIED_ROUGH, VARIANTS, ZOOMS, list_views, vary
+from thesis_lib.study.records import RECORD, read_records, write_records
+from thesis_lib.study.robust import (
+    STATISTICS,
+    TRIED,
+    TRIED_ROUGH,
+    VARIANTS,
+    ZOOMS,
+    list_views,
+    vary,
+)
 from thesis_lib.study.segmentation import SECTIONS, build_model, load_sections
 from thesis_lib.study.surveys import _move_statistics
 from thesis_lib.study.tables import ENTRY_NAMES
@@ -79,26 +90,44 @@ def test_a_table_has_the_mean_of_single_networks(outcomes):
     assert list(table.index) == ["naive", "single", "ensemble", "round 1", "1 line"]
     members = outcomes["ensemble"].scores["members"]
     assert table.loc["single", "dice"] == pytest.approx(np.mean(members))
-    assert table.loc["ensemble", "low"] == min(members)
-    assert table.loc["ensemble", "high"] == max(members)
-    assert np.isnan(table.loc["naive", "low"])
-    assert tabulate_survey({}, ["dice"]).columns.tolist() == ["method", "dice", "low", "high"]
+    assert table["surface_dice"].isna().all()  # of times, without a velocity
+    assert tabulate_survey({}, ["dice"]).columns.tolist() == ["method", "dice"]
     assert outcomes["round 1"].parents["members.0"].parents["network"].scores["used"] == 1.0
 
 
-def test_records_keep_the_section_that_figures_show(outcomes, tmp_path):
-    """Of ensembles the first line that is scored; of adapted networks, one by one, the scores."""
+def test_records_refer_to_their_parents(outcomes, tmp_path):
+    """Tasks within tasks are written once, and found as they were; of earths no section is kept."""
     write_records(tmp_path, outcomes.values())
     found = read_records(tmp_path)
-    for name, outcome in outcomes.items():
+    for outcome in outcomes.values():
         record = found[outcome.task.key]
+        assert record.task == outcome.task
         assert record.scores == outcome.scores
-        kept = load_sections(record)["probability"]
-        assert kept["inline"].values.tolist() == [8]
-        whole = load_sections(outcome)["probability"].sel(inline=[8])
-        assert np.allclose(kept, whole, atol=1 / 250), name
-    adapted = found[outcomes["round 1"].task.members[0].key]
-    assert not (adapted.folder / SECTIONS).exists()
+        assert not (record.folder / SECTIONS).exists()
+    path = found[outcomes["round 1"].task.key].folder / RECORD
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["fields"]["members"] == {"parents": ["members.0", "members.1"]}
+    del content["parents"]["members.1"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"Cannot read .*'members\.1'"):
+        read_records(tmp_path)
+
+
+def test_records_keep_the_section_that_figures_show(tmp_path):
+    """Of a real survey the first line scored, by an ensemble and by networks as they are."""
+    survey = Survey("f3")
+    wide = replace(PREDICTED, target=survey, axis="crossline", lines=(211, 231), others=(61,))
+    both = Ensemble((wide, replace(wide, network=replace(NETWORK, seed=1))))
+    tasks = [both, replace(wide, zooms=(1.0,))]
+    runs = run_all(tasks, root=tmp_path / "runs", progress=False)
+    write_records(tmp_path / "records", runs)
+    found = read_records(tmp_path / "records")
+    for run in runs:
+        kept = load_sections(found[run.task.key])["probability"]
+        assert kept["crossline"].values.tolist() == [211]
+        whole = load_sections(run)["probability"].sel(crossline=[211])
+        assert np.allclose(kept, whole, atol=0.051)
+    assert not (found[wide.key].folder / SECTIONS).exists()
 
 
 def test_networks_that_are_sure_of_nothing_learn_nothing(tmp_path):
@@ -139,6 +168,12 @@ def test_a_variant_changes_something(name):
     """One part less, or one more."""
     whole = replace(NETWORK, changes=TRIED, augmentation=TRIED_ROUGH)
     assert vary(whole, name) != whole
+
+
+def test_the_study_predicts_as_segment_does():
+    """Sizes and statistics of the profile are those of networks that were trained for elsewhere."""
+    values = load_profile("study", Path(__file__).parents[2])["07_next_survey"]
+    assert (tuple(values["zooms"]), values["statistics"]) == (ZOOMS, STATISTICS)
 
 
 def test_an_unknown_variant_is_refused():

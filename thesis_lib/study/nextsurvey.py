@@ -109,20 +109,17 @@ def tabulate_survey(outcomes: Mapping[str, Outcome], measures: Sequence[str]) ->
     Returns
     -------
     DataFrame
-        One row for each method: ``method``, the ``measures``, and ``low`` and ``high``: the
-        smallest and largest Dice score of the members, NaN for a single network.
+        One row for each method: ``method`` and the ``measures``, NaN where one is unknown.
     """
     rows = []
     for name, outcome in outcomes.items():
         row = {"method": name} | {each: outcome.scores[each] for each in measures}
-        members = outcome.scores.get("members", [])
-        row |= {"low": min(members, default=None), "high": max(members, default=None)}
         if name == "ensemble":
-            parts = [each.scores for each in outcome.parents.values()]
-            means = {each: _mean([part[each] for part in parts]) for each in measures}
+            parts = pd.DataFrame([each.scores for each in outcome.parents.values()])
+            means = parts[[*measures]].astype(float).mean(skipna=False).to_dict()
             rows.append({"method": SINGLE} | means)
         rows.append(row)
-    numbers = dict.fromkeys([*measures, "low", "high"], float)
+    numbers = dict.fromkeys(measures, float)
     return pd.DataFrame(rows, columns=["method", *numbers]).astype(numbers)
 
 
@@ -159,8 +156,3 @@ def score_claims(
     table: pd.DataFrame = found.rename("dice").reset_index()
     table["entry"] = table["method"].astype(str) + " " + table["target"]
     return table.reindex(columns=["entry", "seed", "dice"])
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

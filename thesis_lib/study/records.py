@@ -8,7 +8,7 @@ the run wherever only scores and figures are asked for.
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ import xarray as xr
 
 from saltvolumes import SURVEYS
 from saltvolumes._checks import check_choice
-from saltvolumes._files import replace_when_done, write_text
-from thesis_lib._json import DAMAGE, format_json, in_one_line
+from saltvolumes._files import replace_when_done
+from thesis_lib._json import DAMAGE, format_json, in_one_line, to_plain, write_json
+from thesis_lib.patches import Earths
 from thesis_lib.study.classification import WEIGHTS
 from thesis_lib.study.inversion import Invert
 from thesis_lib.study.readout import Readout
@@ -31,6 +32,8 @@ RECORD = "record.json"
 CHOICES = ("same", "any", "none")
 _AS_BYTES = {"dtype": "uint8", "scale_factor": 1 / 250, "_FillValue": 255, "zlib": True}
 _LAST = slice(-1, None)
+_PARENTS = "parents"  # what stands for parents in the fields of a task
+_LONG = 1000  # characters of fields from which on they do
 # Of these tasks figures show the images of the last patch.
 _PARTS: dict[type, tuple[slice, ...]] = {Invert: (slice(None), _LAST), Readout: (_LAST,)}
 _OWN = ("scores", "seconds")  # what a record adds to the description of a task
@@ -134,8 +137,8 @@ def _write_record(folder: Path, outcome: Outcome, names: dict[str, str]) -> str:
         content = json.loads((outcome.folder / CONFIG).read_text(encoding="utf-8"))
         content |= {"scores": outcome.scores, "seconds": outcome.seconds}
     content["parents"] = parents
-    # On one line, since tasks within tasks are long; last, since a record with it is whole.
-    write_text(place / RECORD, format_json(content, sort_keys=False) + "\n")
+    content["fields"] = _refer(content, parents)
+    write_json(place / RECORD, content, sort_keys=False)  # last: a record with it is whole
     names[key] = place.name
     return place.name
 
@@ -166,22 +169,25 @@ def _keep_sections(outcome: Outcome, place: Path) -> None:
     """
     Copy the sections that a run predicted, as bytes.
 
-    Of surveys to come figures show the first section that is scored, of networks as they are and of
-    ensembles: members of an ensemble have none.
+    Of surveys to come figures show the first section that is scored of a real one, as networks see
+    it as they are and as ensembles do; in tenths, which are a fifth of the bytes.
     """
-    task = outcome.task
-    member = isinstance(task, PredictSurvey) and task.zooms != (1.0,)
-    if member or not (outcome.folder / SECTIONS).exists():
+    task, how = outcome.task, _AS_BYTES
+    first = task.members[0] if isinstance(task, Ensemble) else task
+    to_come = isinstance(first, PredictSurvey)
+    if to_come and (isinstance(first.target, Earths) or (task is first and task.zooms != (1.0,))):
+        return
+    if not (outcome.folder / SECTIONS).exists():
         return
     with (
         xr.open_dataset(outcome.folder / SECTIONS, engine="h5netcdf") as sections,
         replace_when_done(place / SECTIONS) as partial,
     ):
-        first = task.members[0] if isinstance(task, Ensemble) else task
-        if isinstance(first, PredictSurvey):
+        if to_come:
             line = outcome.scores["sections"][0]["section"]
             sections = sections[["probability"]].sel({first.axis: [line]})
-        small = dict.fromkeys(sections.data_vars, _AS_BYTES)
+            how = _AS_BYTES | {"scale_factor": 0.1, "complevel": 9}
+        small = dict.fromkeys(sections.data_vars, how)
         sections.to_netcdf(partial, engine="h5netcdf", encoding=small)
 
 
@@ -216,26 +222,61 @@ def _read_record(folder: Path, known: dict[Path, Outcome | None]) -> Outcome | N
         return known[folder]
     known[folder] = None
     content = _read_content(folder / RECORD)
-    try:
-        task = build_task(content["task"], content["fields"])
-    except DAMAGE:
-        return None
+    # Until parents had records of their own, theirs lay inside that of the child.
+    home = folder.parent
+    names: dict[str, str] | None = content.get("parents")
+    parents: dict[str, Outcome | None] = {}
     try:
         scores, seconds = dict(content["scores"]), float(content["seconds"])
-        # Until parents had records of their own, theirs lay inside that of the child.
-        home, names = folder.parent, content.get("parents")
-        places = {
-            name: folder / name if names is None else home / names[name] for name in task.parents
-        }
+        for name, place in (names or {}).items():
+            parents[name] = _read_record(home / place, known)
+        if None in parents.values():
+            return None
+        fields_ = _complete(content["fields"], parents)
     except DAMAGE as error:
         raise _damage(folder / RECORD, in_one_line(error)) from error
-    parents: dict[str, Outcome] = {}
-    for name, place in places.items():
-        if (parent := _read_record(place, known)) is None:
-            return None
-        parents[name] = parent
-    known[folder] = Outcome(task, folder, scores, computed=False, seconds=seconds, parents=parents)
+    try:
+        task = build_task(content["task"], fields_)
+    except DAMAGE:
+        return None
+    if names is None:
+        parents = {name: _read_record(folder / name, known) for name in task.parents}
+    if missing := sorted(task.parents.keys() - parents.keys()):
+        raise _damage(folder / RECORD, repr(missing[0]))
+    whole = {name: parent for name, parent in parents.items() if parent is not None}
+    if len(whole) == len(parents):
+        record = Outcome(task, folder, scores, computed=False, seconds=seconds, parents=whole)
+        known[folder] = record
     return known[folder]
+
+
+def _refer(content: dict[str, Any], parents: Iterable[str]) -> dict[str, Any]:
+    """Fields of a task; where they are long, with the names of its parents in place of these."""
+    fields: dict[str, Any] = content["fields"]
+    if len(format_json(fields)) < _LONG:
+        return fields
+    named: dict[str, Any] = {}
+    for name in parents:
+        field, _, number = name.partition(".")
+        named[field] = {_PARENTS: [*named.get(field, {_PARENTS: []})[_PARENTS], name]}
+        if not number:
+            named[field] = {_PARENTS: name}
+    return fields | named
+
+
+def _complete(fields: dict[str, Any], parents: Mapping[str, Outcome | None]) -> dict[str, Any]:
+    """Fields of a task with its parents in place of their names."""
+
+    def find(name: str) -> Any:
+        parent = parents[name]
+        return parent and to_plain(parent.task)
+
+    found = {}
+    for field, value in fields.items():
+        if isinstance(value, dict) and value.keys() == {_PARENTS}:
+            names = value[_PARENTS]
+            found[field] = find(names) if isinstance(names, str) else [*map(find, names)]
+    return fields | found
 
 
 def _read_content(path: Path) -> dict[str, Any]:

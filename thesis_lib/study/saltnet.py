@@ -44,7 +44,6 @@ class PredictSurvey(Task):
     Parameters
     ----------
     network : Train, TrainRobust or Adapt
-        The network.
     target : Earths or Survey
         Of earths, the first unseen one of the network's seed.
     axis : {"inline", "crossline"}
@@ -55,7 +54,6 @@ class PredictSurvey(Task):
     others : tuple of int
         Lines that are predicted and not scored, in addition to ``lines``: all, if none is named.
     n_sections : int
-        See ``lines``.
     zooms : tuple of float
         Sizes at which the network sees the sections, for the mean of what it predicts; see
         :class:`thesis_lib.training.Zoomed`.
@@ -322,9 +320,8 @@ class Adapt(Task):
     Go on with a trained network on a survey: on proxy labels of an ensemble, or on some lines.
 
     Where the members of the ensemble are sure and agree, their mean is the label; elsewhere there
-    is none [1]_. Each batch holds as many patches of the source, with their true labels. With
-    ``labelled`` lines the true labels of these are used, and those of no other: lines that somebody
-    interpreted.
+    is none [1]_. A batch holds as many patches of the source, with their labels. With ``labelled``
+    lines their true labels are used, no other line is, and no patch of the source.
 
     Parameters
     ----------
@@ -334,10 +331,9 @@ class Adapt(Task):
         Names the target, and has the proxy labels.
     labelled : tuple of int
         Lines of the target with true labels, in place of proxies.
-    confidence : float
-        Smallest probability of salt, or of no salt, of a proxy label, in [0.5, 1].
-    disagreement : float
-        Largest standard deviation over the members.
+    confidence, disagreement : float
+        Smallest probability of a proxy label, of salt or of none, in [0.5, 1], and largest standard
+        deviation over the members.
     train : TrainConfig
         Optimiser, schedule, precision.
     n_batches : int
@@ -350,8 +346,7 @@ class Adapt(Task):
 
     References
     ----------
-    .. [1] Sen et al. (2020). SaltNet: A production-scale deep learning pipeline for automated salt
-       model building. https://doi.org/10.1190/tle39030195.1
+    .. [1] Sen et al. (2020). SaltNet. https://doi.org/10.1190/tle39030195.1
     """
 
     start: "TrainRobust | Adapt"

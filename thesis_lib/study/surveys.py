@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import xarray as xr
 from safetensors.torch import save
@@ -15,6 +16,7 @@ from torch import nn
 from saltvolumes import open_volume, save_volume
 from saltvolumes._checks import check_choice, check_output
 from saltvolumes.saving import WRITTEN_ENDINGS
+from thesis_lib._json import to_plain
 from thesis_lib._sources import hash_sources
 from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Survey
@@ -114,8 +116,8 @@ def train(
         _move_statistics(model, ways, part)
         found = _blend([predict(way, part, task) for way, task in ways])
         each.append(score_prediction(found, part, velocity_m_s, Score.tolerance_m))
-    means = {name: _mean([scores[name] for scores in each]) for name in each[0]}
-    return trained.folder, means
+    means = pd.DataFrame(each).astype(float).mean(skipna=False)
+    return trained.folder, {str(name): to_plain(value) for name, value in means.items()}
 
 
 def read_network(path: Path) -> tuple[SaltUNet, Train]:
@@ -266,11 +268,6 @@ def _blend(views: Sequence[xr.Dataset]) -> xr.Dataset:
         return views[0]
     mean: xr.Dataset = xr.concat(views, "view").mean("view", skipna=False, keep_attrs=True)
     return mean
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _move_statistics(
