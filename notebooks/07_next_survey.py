@@ -207,7 +207,7 @@ saltearth.summarise_statistics(measured).T.round(3)
 # A network relies on whatever holds in all that it is shown. Shown patches of one size, polarity and gain,
 # it relies on these. So each patch is changed as surveys differ, by chance and anew each time: how large its
 # window is (from a part of the grid to whole sections), how it is stretched, its gain along depth, and its
-# polarity. This and more was tried at once, and what stayed was decided as the next section tells:
+# polarity. This and more was tried at once, and what stayed was decided as the next section reports:
 
 # %%
 pd.DataFrame(

@@ -135,7 +135,7 @@ def test_every_picture_says_what_is_to_be_seen(pages):
 
 
 def test_every_picture_of_a_chapter_is_a_figure(chapters):
-    """Each picture stands in a figure with number and caption, or at the head and leads to one."""
+    """Each picture is in a figure with number and caption, or at the head and leads to one."""
     for name, page in chapters.items():
         images = find_article(page)("img")
         assert images, name
@@ -183,7 +183,7 @@ def test_no_glued_number_is_missing(pages):
 
 
 def test_the_first_page_shows_the_table(pages):
-    """The scores of the run stand on the first page, numbered, a row for each loss."""
+    """The scores of the run are on the first page, numbered, one row per loss."""
     table = find_article(pages["intro"]).select_one("#table-answer")
     assert table is not None
     assert table.select_one("caption .caption-number") is not None

@@ -32,7 +32,7 @@ RECORD = "record.json"
 CHOICES = ("same", "any", "none")
 _AS_BYTES = {"dtype": "uint8", "scale_factor": 1 / 250, "_FillValue": 255, "zlib": True}
 _LAST = slice(-1, None)
-_PARENTS = "parents"  # what stands for parents in the fields of a task
+_PARENTS = "parents"  # key of what replaces parents in the fields of a task
 _LONG = 1000  # characters of fields from which on they do
 # Of these tasks figures show the images of the last patch.
 _PARTS: dict[type, tuple[slice, ...]] = {Invert: (slice(None), _LAST), Readout: (_LAST,)}

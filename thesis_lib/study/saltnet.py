@@ -69,7 +69,7 @@ class PredictSurvey(Task):
         If a value is not allowed.
     """
 
-    network: "Train | TrainRobust | Adapt"  # all that it may be: files name no kinds within
+    network: "Train | TrainRobust | Adapt"  # each class: files do not name those of fields
     target: Data
     axis: str = "crossline"
     lines: tuple[int, ...] = ()
