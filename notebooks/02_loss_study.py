@@ -48,7 +48,7 @@ browsed_seed: int = 0  # seed whose predictions are browsed section by section
 patch: int = 32  # height and width of a patch, in samples
 stride: int = 16  # step between patches, in samples
 axes: list[str] = ["inline", "crossline"]  # directions of the sections
-encoder: str = "resnet34"  # timm encoder with four stages
+encoder: str = "resnet18"  # timm encoder with four stages
 pretrained: bool = False  # start the encoder from timm's weights
 precision: str = "32-true"  # "auto": bf16 where hardware is good at it
 tolerance_m: float = 50.0  # of the surface Dice
@@ -156,10 +156,11 @@ for factor in lr_factors if contested else ():
 # ## The network
 #
 # All losses train the same U-Net. A *merger* of three $1 \times 1$ convolutions turns the single
-# channel of a patch into the three that the encoder expects; the encoder is a ResNet34, whose four
-# blocks halve the size of their input (but for the first) and double its channels; the decoder
-# climbs back and takes over what each block saw. The outputs of the four blocks together are the
-# *latent representation* that the later chapters look into.
+# channel of a patch into the three that the encoder expects; the encoder is a residual network, the
+# ResNet34 of the thesis but in the smallest profile, whose four blocks halve the size of their input
+# (but for the first) and double its channels; the decoder climbs back and takes over what each block
+# saw. The outputs of the four blocks together are the *latent representation* that the later chapters
+# look into.
 
 # %%
 stages = SaltUNet(encoder).stages(patch, patch)

@@ -11,6 +11,8 @@ patches in four classes are labelled by the geology that made them.
 from saltearth.classes import ClassPatches as ClassPatches
 from saltearth.classes import make_class_patches as make_class_patches
 from saltearth.features import make_features as make_features
+from saltearth.flaws import FLAWS as FLAWS
+from saltearth.flaws import make_flawed as make_flawed
 from saltearth.making import STEPS as STEPS
 from saltearth.making import make_volume as make_volume
 from saltearth.presets import KINDS as KINDS

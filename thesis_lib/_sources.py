@@ -56,21 +56,28 @@ def hash_sources(*roots: type) -> str:
 
 def _follow(roots: Iterable[type]) -> dict[str, str]:
     """Code of the definitions that classes reach, by path ``module.name``."""
-    packages = {*PACKAGES, *(root.__module__.partition(".")[0] for root in roots)}
+    packages = frozenset({*PACKAGES, *(root.__module__.partition(".")[0] for root in roots)})
     found: dict[str, str] = {}
     waiting = [f"{root.__module__}.{root.__qualname__}" for root in roots]
     while waiting:
         path = _locate(waiting.pop(), packages)
         if path is None or path in found:
             continue
-        module, _, name = path.rpartition(".")
-        definition = _read_module(module).definitions[name]
-        found[path] = _dump(definition)
-        waiting += _list_names(definition, module)
+        found[path], names = _read_definition(path)
+        waiting += names
     return found
 
 
-def _locate(path: str, packages: set[str]) -> str | None:
+@cache
+def _read_definition(path: str) -> tuple[str, list[str]]:
+    """Code of a definition, and the dotted paths of all names in it."""
+    module, _, name = path.rpartition(".")
+    definition = _read_module(module).definitions[name]
+    return _dump(definition), list(dict.fromkeys(_list_names(definition, module)))
+
+
+@cache
+def _locate(path: str, packages: frozenset[str]) -> str | None:
     """Path ``module.name`` of the definition that a dotted name leads to, or None."""
     if path.partition(".")[0] not in packages:
         return None

@@ -34,7 +34,8 @@ def hash_of(tmp_path, monkeypatch):
         for name, text in (FILES | changes).items():
             (tmp_path / "invented" / f"{name}.py").write_text(text)
         importlib.invalidate_caches()
-        _sources._read_module.cache_clear()
+        for each in (_sources._read_module, _sources._read_definition, _sources._locate):
+            each.cache_clear()
         return _sources.hash_sources.__wrapped__(type("Task", (), {"__module__": "invented.task"}))
 
     (tmp_path / "invented").mkdir()

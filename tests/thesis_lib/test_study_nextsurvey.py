@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from torch import nn
 
+from thesis_lib._json import to_plain
 from thesis_lib.chapters.parameters import load_profile
 from thesis_lib.patches import Earths, Survey, SurveyChanges
 from thesis_lib.study import Adapt, Ensemble, PredictSurvey, TrainRobust, run_all
@@ -27,6 +28,7 @@ from thesis_lib.study.robust import (
 from thesis_lib.study.segmentation import SECTIONS, build_model, load_sections
 from thesis_lib.study.surveys import _move_statistics
 from thesis_lib.study.tables import ENTRY_NAMES
+from thesis_lib.study.tasks import build_task
 from thesis_lib.training import TrainConfig
 
 ONE = TrainConfig(epochs=1, precision="32-true")
@@ -165,9 +167,11 @@ def test_claims_speak_of_methods_that_exist():
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_changes_something(name):
-    """One part less, or one more."""
+    """One part less, or one more, which the task still has when it is read from a file."""
     whole = replace(NETWORK, changes=TRIED, augmentation=TRIED_ROUGH)
-    assert vary(whole, name) != whole
+    varied = vary(whole, name)
+    assert varied != whole
+    assert build_task("TrainRobust", to_plain(varied)).key == varied.key
 
 
 def test_the_study_predicts_as_segment_does():

@@ -12,5 +12,6 @@ from thesis_lib.patches.labels import LabelBatches as LabelBatches
 from thesis_lib.patches.labels import LabelledPatches as LabelledPatches
 from thesis_lib.patches.proxies import ProxyBatches as ProxyBatches
 from thesis_lib.patches.volumes import Earths as Earths
+from thesis_lib.patches.volumes import FlawedEarths as FlawedEarths
 from thesis_lib.patches.volumes import Survey as Survey
 from thesis_lib.patches.volumes import choose_data as choose_data

@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from saltearth import PRESETS, Preset, make_volume
+from saltearth import PRESETS, Preset, make_flawed, make_volume
 from saltvolumes import SURVEYS, open_volume, select_lines
 from saltvolumes._checks import check_choice, check_count, check_range, check_sizes, keep_plain
 from saltvolumes._files import write_text
@@ -131,6 +131,43 @@ def _make_earth(
 ) -> xr.Dataset:
     spacing = (LATERAL_M, LATERAL_M, spacing_m)
     return make_volume(shape, seed=seed, spacing_m=spacing, preset=preset)
+
+
+@dataclass(frozen=True)
+class FlawedEarths(Earths):
+    """
+    Earths with flaws, known by their recipe.
+
+    Parameters
+    ----------
+    flaws : mapping of str to float
+        How strong each is at most, as of :func:`saltearth.flaws.make_flawed`.
+    **others
+        As of `Earths`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Earths`. What is wrong about the flaws is said when an earth is made.
+    """
+
+    flaws: Mapping[str, float] = field(default_factory=dict)
+
+    def _make(self, name: str, earth: int, spacing_m: float) -> xr.Dataset:
+        preset = replace(PRESETS[name], **self.changes)
+        return _make_flawed(preset, earth, self.shape, spacing_m, tuple(self.flaws.items()))
+
+
+@lru_cache(maxsize=16)
+def _make_flawed(
+    preset: Preset,
+    seed: int,
+    shape: tuple[int, int, int],
+    spacing_m: float,
+    flaws: tuple[tuple[str, float], ...],
+) -> xr.Dataset:
+    spacing = (LATERAL_M, LATERAL_M, spacing_m)
+    return make_flawed(shape, seed=seed, flaws=dict(flaws), spacing_m=spacing, preset=preset)
 
 
 @dataclass(frozen=True)
@@ -286,7 +323,7 @@ class Survey:
         )
 
 
-Data = Earths | Survey
+Data = Earths | FlawedEarths | Survey
 
 
 def choose_data(

@@ -9,7 +9,8 @@ the run wherever only scores and figures are asked for.
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import xarray as xr
 from saltvolumes import SURVEYS
 from saltvolumes._checks import check_choice
 from saltvolumes._files import replace_when_done
-from thesis_lib._json import DAMAGE, format_json, in_one_line, to_plain, write_json
+from thesis_lib._json import DAMAGE, format_json, in_one_line, write_json
 from thesis_lib.patches import Earths
 from thesis_lib.study.classification import WEIGHTS
 from thesis_lib.study.inversion import Invert
@@ -37,6 +38,18 @@ _LONG = 1000  # characters of fields from which on they do
 # Of these tasks figures show the images of the last patch.
 _PARTS: dict[type, tuple[slice, ...]] = {Invert: (slice(None), _LAST), Readout: (_LAST,)}
 _OWN = ("scores", "seconds")  # what a record adds to the description of a task
+
+
+@dataclass(frozen=True)
+class _Record(Outcome):
+    """An outcome that was read from a record."""
+
+    sources: Any = None  # what its task said of the code then
+
+    @cached_property
+    def is_of_other_code(self) -> bool:
+        differs: bool = self.sources != self.task.hash_sources()
+        return differs or any(map(is_of_other_code, self.parents.values()))
 
 
 def write_records(folder: Path, outcomes: Iterable[Outcome]) -> None:
@@ -95,7 +108,7 @@ def read_records(folder: Path, *, choice: str = "any") -> dict[str, Outcome]:
 
 def is_record(outcome: Outcome) -> bool:
     """Whether an outcome was read from a record."""
-    return (outcome.folder / RECORD).exists()
+    return isinstance(outcome, _Record)
 
 
 def has_weights(outcome: Outcome) -> bool:
@@ -105,9 +118,7 @@ def has_weights(outcome: Outcome) -> bool:
 
 def is_of_other_code(outcome: Outcome) -> bool:
     """Whether a record, or a parent of it, was computed by other code than that of today."""
-    sources = _read_content(outcome.folder / RECORD)["sources"]
-    differs: bool = sources != outcome.task.describe()["sources"]
-    return differs or any(map(is_of_other_code, outcome.parents.values()))
+    return isinstance(outcome, _Record) and outcome.is_of_other_code
 
 
 def _rests_on_files(value: Any) -> bool:
@@ -245,8 +256,9 @@ def _read_record(folder: Path, known: dict[Path, Outcome | None]) -> Outcome | N
         raise _damage(folder / RECORD, repr(missing[0]))
     whole = {name: parent for name, parent in parents.items() if parent is not None}
     if len(whole) == len(parents):
-        record = Outcome(task, folder, scores, computed=False, seconds=seconds, parents=whole)
-        known[folder] = record
+        known[folder] = _Record(
+            task, folder, scores, False, seconds, parents=whole, sources=content["sources"]
+        )
     return known[folder]
 
 
@@ -265,17 +277,17 @@ def _refer(content: dict[str, Any], parents: Iterable[str]) -> dict[str, Any]:
 
 
 def _complete(fields: dict[str, Any], parents: Mapping[str, Outcome | None]) -> dict[str, Any]:
-    """Fields of a task with its parents in place of their names."""
-
-    def find(name: str) -> Any:
-        parent = parents[name]
-        return parent and to_plain(parent.task)
-
-    found = {}
-    for field, value in fields.items():
+    """Fields of a task with the tasks of its parents, each one object however many rest on it."""
+    found: dict[str, Any] = {}
+    for name, parent in parents.items():
+        field, _, number = name.partition(".")
+        task = parent and parent.task
+        found[field] = [*found.get(field, []), task] if number else task
+    for value in fields.values():
         if isinstance(value, dict) and value.keys() == {_PARENTS}:
             names = value[_PARENTS]
-            found[field] = find(names) if isinstance(names, str) else [*map(find, names)]
+            if missing := {*([names] if isinstance(names, str) else names)} - parents.keys():
+                raise KeyError(min(missing))
     return fields | found
 
 

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 from saltvolumes._checks import check_choice, check_count
 from thesis_lib._networks import first_weight
 from thesis_lib.losses import LOSSES
-from thesis_lib.patches import Augmentation, ChangedBatches, SurveyChanges
+from thesis_lib.patches import Augmentation, ChangedBatches, FlawedEarths, SurveyChanges
 from thesis_lib.study.segmentation import Train, build_model
 from thesis_lib.study.tasks import Parents, save_tensors
 from thesis_lib.training import History, Zoomed, fit
@@ -65,6 +65,15 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "broader earths": {"data": {"changes": BROAD}},
     AVERAGED: {},
 }
+# Flaws of real images that earths lack, by the name of the variant that adds one.
+FLAWED = {
+    "multiples": "multiples",
+    "acquisition footprint": "footprint",
+    "smeared flanks": "smear",
+    "wavelet that changes along depth": "wavelet",
+    "drag at faults": "drag",
+}
+VARIANTS |= {name: {"data": {"flaws": {flaw: 1.0}}} for name, flaw in FLAWED.items()}
 
 
 @dataclass(frozen=True)
@@ -133,9 +142,11 @@ def vary(task: TrainRobust, name: str) -> TrainRobust:
         If there is no such variant.
     """
     check_choice("variant", name, tuple(VARIANTS))
-    changed = {
-        field: replace(getattr(task, field), **values) for field, values in VARIANTS[name].items()
-    }
+    changed: dict[str, Any] = {}
+    for changed_field, values in VARIANTS[name].items():
+        part = getattr(task, changed_field)
+        kind = FlawedEarths if "flaws" in values else type(part)
+        changed[changed_field] = kind(**vars(part) | values)
     if name == AVERAGED:
         changed["n_averaged"] = min(max(task.train.epochs // 4, 2), task.train.epochs)
     return replace(task, **changed)

@@ -95,9 +95,13 @@ class Task(ABC):
         return {
             "task": type(self).__name__,
             "fields": {name: _identify(value) for name, value in _list_fields(self)},
-            "sources": hash_sources(*_list_classes(self)),
+            "sources": self.hash_sources(),
             "libraries": {name: version(name) for name in LIBRARIES},
         }
+
+    def hash_sources(self) -> Any:
+        """What :meth:`describe` holds of the code that the result depends on."""
+        return hash_sources(*sorted(_list_classes(self), key=repr))
 
     @cached_property
     def key(self) -> str:
