@@ -79,6 +79,7 @@ results_dir: str = "results/smoke/07_next_survey"  # where results go
 
 # %% tags=["hide-cell"]
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -409,11 +410,10 @@ if len(ablated_seeds) >= 5 and {*stays, *comes} <= {*effect.index}:
 # On the real survey SaltNet and the statistics of batch normalisation see the few sections that there are, those
 # that are scored included, without their labels.
 
-
 # %% tags=["hide-input"]
-def state(name, seed):
-    """All tasks of a survey and seed, by method."""
-    target, source, axis, scored, known, others = cases[name]
+tasks = {}
+for seed, (name, case) in product(seeds, cases.items()):
+    target, source, axis, scored, known, others = case
     predicted = study.PredictSurvey(
         replace(network, data=source, seed=seed),
         target,
@@ -425,7 +425,7 @@ def state(name, seed):
         velocity_m_s=velocity_m_s if name == real_name else None,
     )
     plain = replace(naive, data=source, seed=seed)
-    return plan_survey(
+    plan = plan_survey(
         replace(predicted, network=plain, zooms=(1.0,), statistics=0.0),
         predicted,
         [replace(predicted.network, encoder=encoder) for encoder in encoders],
@@ -436,18 +436,12 @@ def state(name, seed):
         confidence=confidence,
         disagreement=disagreement,
     )
-
+    tasks |= {(name, seed, method): task for method, task in plan.items()}
 
 # %% [markdown]
 # And what a network reaches at home: on unseen earths of the kind that it was trained on.
 
-# %% tags=["hide-input"]
-tasks = {
-    (name, seed, method): task
-    for seed in seeds
-    for name in cases
-    for method, task in state(name, seed).items()
-}
+# %%
 for seed in seeds:
     for name, other in ((first, second), (second, first)):
         away = tasks[other, seed, "naive"]

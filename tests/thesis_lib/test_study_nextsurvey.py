@@ -116,20 +116,26 @@ def test_records_refer_to_their_parents(outcomes, tmp_path):
 
 
 def test_records_keep_the_section_that_figures_show(tmp_path):
-    """Of a real survey the first line scored, by an ensemble and by networks as they are."""
+    """Of a real survey the first line scored, by ensembles and plain networks of the first seed."""
     survey = Survey("f3")
     wide = replace(PREDICTED, target=survey, axis="crossline", lines=(211, 231), others=(61,))
-    both = Ensemble((wide, replace(wide, network=replace(NETWORK, seed=1))))
+    both = Ensemble((wide, replace(wide, statistics=0.5)))
+    other = replace(wide, network=replace(NETWORK, seed=1))
+    of_seeds = Ensemble((wide, other))
     tasks = [both, replace(wide, zooms=(1.0,))]
-    runs = run_all(tasks, root=tmp_path / "runs", progress=False)
+    runs = run_all([*tasks, of_seeds], root=tmp_path / "runs", progress=False)
     write_records(tmp_path / "records", runs)
     found = read_records(tmp_path / "records")
-    for run in runs:
+    for run in runs[:-1]:
         kept = load_sections(found[run.task.key])["probability"]
         assert kept["crossline"].values.tolist() == [211]
         whole = load_sections(run)["probability"].sel(crossline=[211])
         assert np.allclose(kept, whole, atol=0.051)
-    assert not (found[wide.key].folder / SECTIONS).exists()
+    for task in (wide, other, of_seeds):
+        assert not (found[task.key].folder / SECTIONS).exists()
+    for profile in ("laptop", "study", "gpu"):  # otherwise its first seed is that of the cell
+        values = load_profile(profile, Path(__file__).parents[2])["07_next_survey"]
+        assert values.get("seeds", [0])[0] == 0
 
 
 def test_networks_that_are_sure_of_nothing_learn_nothing(tmp_path):

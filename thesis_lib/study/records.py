@@ -8,7 +8,7 @@ the run wherever only scores and figures are asked for.
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ RECORD = "record.json"
 CHOICES = ("same", "any", "none")
 _AS_BYTES = {"dtype": "uint8", "scale_factor": 1 / 250, "_FillValue": 255, "zlib": True}
 _LAST = slice(-1, None)
+_SHOWN_SEED = 0  # the first one of chapter 7 in every profile
 _PARENTS = "parents"  # key of what replaces parents in the fields of a task
 _LONG = 1000  # characters of fields from which on they do
 # Of these tasks figures show the images of the last patch.
@@ -180,13 +181,13 @@ def _keep_sections(outcome: Outcome, place: Path) -> None:
     """
     Copy the sections that a run predicted, as bytes.
 
-    Of surveys to come figures show the first section that is scored of a real one, as networks see
-    it as they are and as ensembles do; in tenths, which are a fifth of the bytes.
+    Of surveys to come figures show the first section that is scored of a real one, as networks of
+    the first seed see it as it is and as their ensembles do; in tenths, a fifth of the bytes.
     """
     task, how = outcome.task, _AS_BYTES
-    first = task.members[0] if isinstance(task, Ensemble) else task
-    to_come = isinstance(first, PredictSurvey)
-    if to_come and (isinstance(first.target, Earths) or (task is first and task.zooms != (1.0,))):
+    members = task.members if isinstance(task, Ensemble) else (task,)
+    to_come = isinstance(members[0], PredictSurvey)
+    if to_come and not _is_shown(members):
         return
     if not (outcome.folder / SECTIONS).exists():
         return
@@ -196,10 +197,20 @@ def _keep_sections(outcome: Outcome, place: Path) -> None:
     ):
         if to_come:
             line = outcome.scores["sections"][0]["section"]
-            sections = sections[["probability"]].sel({first.axis: [line]})
+            sections = sections[["probability"]].sel({members[0].axis: [line]})
             how = _AS_BYTES | {"scale_factor": 0.1, "complevel": 9}
         small = dict.fromkeys(sections.data_vars, how)
         sections.to_netcdf(partial, engine="h5netcdf", encoding=small)
+
+
+def _is_shown(members: Sequence[PredictSurvey]) -> bool:
+    """Whether a figure shows what networks, or their ensemble, predict of a survey to come."""
+    return all(
+        not isinstance(each.target, Earths)
+        and each.network.seed == _SHOWN_SEED
+        and (len(members) > 1 or each.zooms == (1.0,))
+        for each in members
+    )
 
 
 def _remove_replaced(folder: Path) -> None:
