@@ -94,9 +94,8 @@ STUDIED = $(notdir $(patsubst %/run.json,%,$(shell grep -ls '"profile": "study"'
 
 site: install  ## The public site: the book from published/, its study from the records of its runs
 	rm -rf $(SITE)
-	for chapter in $(STUDIED); do \
-		$(BIN)/python -m thesis_lib run $$chapter --profile study --minutes 0 --records any --into $(SITE); \
-	done
+	[ -z "$(STUDIED)" ] || $(BIN)/python -m thesis_lib run $(STUDIED) $(if $(word 2,$(STUDIED)),--jobs 2) --profile study \
+		--minutes 0 --records any --into $(SITE)
 	$(BIN)/python -m thesis_lib stage --root published --root $(SITE)
 	@$(MAKE) --no-print-directory build
 

@@ -90,7 +90,7 @@ def app() -> None:
 
 
 @app.command()
-@click.argument("chapter", required=False)
+@click.argument("names", nargs=-1, metavar="[CHAPTER]...")
 @click.option("--all", "every", is_flag=True, help="All chapters.")
 @_profile
 @click.option(
@@ -128,10 +128,10 @@ def app() -> None:
     default=1,
     show_default=True,
     type=click.IntRange(min=1),
-    help="How many of --all chapters run at the same time, where none waits for another.",
+    help="How many of several chapters run at the same time, where none waits for another.",
 )
 def run(
-    chapter: str | None,
+    names: tuple[str, ...],
     every: bool,
     profile: str,
     overrides: tuple[tuple[str, str], ...],
@@ -142,35 +142,34 @@ def run(
     show: bool,
     jobs: int,
 ) -> None:
-    r"""
-    Run a CHAPTER, by name or number, or --all of them; list them without either.
+    """
+    Run one CHAPTER or several, by name or number, or --all of them; list them without either.
 
     \b
     thesis run 2 --profile laptop
     thesis run 02_loss_study -p losses '[bce, dice]' -p seeds '[1, 2, 3]'
     thesis run 2 --parameters
-    """
-    if every and chapter is not None:
-        raise ValueError("Name one CHAPTER or give --all.")
-    if show and (chapter is None or overrides):
-        raise ValueError("--parameters shows those of one CHAPTER, and takes no -p.")
-    if chapter is None and not every and (overrides or minutes is not None or jobs > 1):
-        raise ValueError("Name one CHAPTER or give --all.")
-    if every and overrides:
-        raise ValueError("Parameters (-p) belong to one CHAPTER, not to --all.")
-    if every and minutes is not None:
-        raise ValueError("Minutes belong to one CHAPTER, not to --all.")
-    if jobs > 1 and not every:
-        raise ValueError("Jobs belong to --all, not to one CHAPTER.")
+    thesis run 3 4 5 --jobs 2
+    """  # noqa: D301  click keeps lines after this character
+    if every and names:
+        raise ValueError("Name chapters or give --all.")
+    if not every and not names and (overrides or minutes is not None or jobs > 1 or show):
+        raise ValueError("Name a CHAPTER or give --all.")
+    if (overrides or show) and (every or len(names) > 1):
+        raise ValueError("Parameters (-p, --parameters) belong to one CHAPTER.")
+    if show and overrides:
+        raise ValueError("--parameters shows those of a CHAPTER, and takes no -p.")
+    if jobs > 1 and not every and len(names) == 1:
+        raise ValueError("Jobs belong to several chapters.")
     from thesis_lib import chapters
 
     root = chapters.project_root()
-    if chapter is None and not every:
+    if not names and not every:
         for name in chapters.list_chapters(root):
             click.echo(f"{name:<28}{chapters.read_question(chapters.find_chapter(name, root))}")
         return
-    if show and chapter:
-        _show_parameters(chapter, profile, root)
+    if show:
+        _show_parameters(names[0], profile, root)
         return
     if scheduler:
         os.environ["THESIS_SCHEDULER"] = scheduler  # for the kernels of the chapters
@@ -178,13 +177,13 @@ def run(
         os.environ["THESIS_MINUTES"] = str(minutes)
     if records is not None:
         os.environ["THESIS_RECORDS"] = records
-    if chapter is None:
-        names = chapters.list_chapters(root)
+    if len(names) != 1:
+        names = names or tuple(chapters.list_chapters(root))
         with _ending_well():
             chapters.run_together(names, profile=profile, n_at_once=jobs, into=into, root=root)
         return
-    values = chapters.parse_overrides(chapter, overrides, root)
-    name = chapters.find_chapter(chapter, root).stem
+    values = chapters.parse_overrides(names[0], overrides, root)
+    name = chapters.find_chapter(names[0], root).stem
     click.echo(f"Chapter {name}, profile {profile}")
     with _ending_well():
         folder = chapters.run(name, profile=profile, overrides=values, into=into)
@@ -299,13 +298,13 @@ def inspect(volume: Path, reading: dict[str, Any], png: Path | None, force: bool
 )
 @_velocity
 def train(volume: Path, root: Path, reading: dict[str, Any], **settings: Any) -> None:
-    r"""
+    """
     Train a network on VOLUME and its mask, and score it on lines kept aside: the last fifth.
 
     \b
     thesis train survey.sgy -o mask salt.sgy
     thesis segment survey.sgy predicted.sgy --network runs/KEY
-    """
+    """  # noqa: D301  click keeps lines after this character
     patch = settings["patch"]
     find_axes([saltvolumes.open_volume(volume, **reading)], (patch, patch))
     from thesis_lib.study import surveys  # slow to import, and these errors should come at once
@@ -351,7 +350,7 @@ def segment(
     disagreement: bool,
     **options: Any,
 ) -> None:
-    r"""
+    """
     Write the salt in VOLUME to OUTPUT (.sgy, .nc, .zarr), and score it where a mask is given.
 
     SEG-Y from SEG-Y keeps all headers. Computed on the GPU where there is one.
@@ -359,7 +358,7 @@ def segment(
     \b
     thesis segment survey.sgy salt.sgy --network runs/KEY
     thesis segment survey.sgy salt.zarr --network runs/A --ensemble runs/B --ensemble runs/C
-    """
+    """  # noqa: D301  click keeps lines after this character
     if probability and disagreement:
         raise ValueError("Write --probability or --disagreement, not both.")
     check_output("OUTPUT", output, endings=WRITTEN_ENDINGS, inputs=[volume], force=options["force"])

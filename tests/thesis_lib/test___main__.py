@@ -52,7 +52,17 @@ def test_run(project, monkeypatch):
     run.assert_called_once_with(CHAPTER, profile="laptop", overrides=overrides, into=None)
     assert call("run --all --into results/site --jobs 2").exit_code == 0
     where = {"profile": "smoke", "n_at_once": 2, "into": "results/site", "root": project}
-    together.assert_called_once_with([CHAPTER], **where)
+    together.assert_called_once_with((CHAPTER,), **where)
+    assert call("run 3 4 --into results/site --jobs 2").exit_code == 0
+    together.assert_called_with(("3", "4"), **where)
+
+
+@pytest.mark.parametrize(("command", "n_examples"), [("run", 4), ("train", 1), ("segment", 2)])
+def test_examples_in_help_have_a_line_each(command, n_examples):
+    """What to type stands in lines of its own, without marks of the formatter."""
+    lines = call(f"{command} --help").output.splitlines()
+    assert sum(line.startswith(f"  thesis {command} ") for line in lines) == n_examples
+    assert not any("\\b" in line for line in lines)
 
 
 def test_chapters_are_listed_with_their_questions():
@@ -71,12 +81,13 @@ def test_parameters_are_shown_with_their_meaning():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("run 1 --all", "Name one CHAPTER or give --all"),
+        ("run 1 --all", "Name chapters or give --all"),
         ("run --all -p count 1", "belong to one CHAPTER"),
-        ("run 1 --jobs 2", "Jobs belong to --all"),
-        ("run --minutes 5", "Name one CHAPTER or give --all"),
-        ("run --all --parameters", "--parameters shows those of one CHAPTER"),
-        ("run 1 --parameters -p count 1", "--parameters shows those of one CHAPTER"),
+        ("run 1 2 -p count 1", "belong to one CHAPTER"),
+        ("run 1 --jobs 2", "Jobs belong to several chapters"),
+        ("run --minutes 5", "Name a CHAPTER or give --all"),
+        ("run --all --parameters", "belong to one CHAPTER"),
+        ("run 1 --parameters -p count 1", "--parameters shows those of a CHAPTER"),
         ("run 7", "Invalid chapter '7'"),
         ("run 1 --profile huge", "Invalid profile 'huge'"),
         ("run 1 -p cuont 1", "Did you mean 'count'?"),
