@@ -503,7 +503,8 @@ page.save(scores=scores)
 named = scores.replace({"method": METHODS})
 named["method"] = pd.Categorical(named["method"], METHODS.values())
 grouped = named.groupby(["method", "survey"], observed=True)
-dice = grouped["dice"].agg(format_cell, digits=3).unstack()[[*cases]]
+dice = grouped["dice"].agg(format_cell, digits=3).unstack()
+dice = dice.reindex(columns=[*cases])
 page.save(next_table=dice.rename_axis("Method"))
 
 # %% [markdown]
@@ -519,7 +520,8 @@ page.save(next_table=dice.rename_axis("Method"))
 # %% tags=["training"] mystnb={"figure": {"name": "fig-dice", "caption": "Dice by survey and method: one dot per seed, a bar is a mean."}, "image": {"alt": "Three panels, one a survey, each with a line of dots for every method."}}
 dots = named.pivot(index=["method", "seed"], columns="survey", values="dice")
 fig = plotting.plot_measures(
-    dots[[*cases]].reset_index(names=["group", "seed"]), [*cases]
+    dots.reindex(columns=[*cases]).reset_index(names=["group", "seed"]),
+    [*cases],
 )
 for ax in fig.axes:
     ax.set_xlim(-0.03, 1.03)
@@ -578,7 +580,7 @@ single = pd.DataFrame(
     columns=["Architecture", "survey", "dice"],
 )
 table = single.groupby(["Architecture", "survey"])["dice"]
-table = table.agg(format_cell, digits=3).unstack()[[*cases]]
+table = table.agg(format_cell, digits=3).unstack().reindex(columns=[*cases])
 table = table.reindex([e for e in encoders if e in table.index])
 table[f"{real_name}, all seeds together"] = pd.Series(
     {e: f"{run.scores['dice']:.3f}" for e, run in together.items()}
