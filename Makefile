@@ -104,7 +104,7 @@ publish: install  ## Keep the results of PROFILE in published/ (CHAPTER=2: of on
 	$(BIN)/python book/readme.py
 	$(BIN)/python book/metadata.py
 
-archive: install  ## One file for Zenodo: what is committed, the built book, checksums; build/archive
+archive: site  ## One file for Zenodo: what is committed, the public site, checksums; build/archive
 	$(BIN)/python book/archive.py
 
 html: install  ## Build the book from the results that PROFILE left
@@ -141,6 +141,7 @@ fuzz: install  ## Damaged files, odd parameters and kills: MINUTES=5 [SEED=7 [IN
 
 ci: check test  ## What the forge runs: check, test, strict book of the smoke results, its pages
 	@$(MAKE) --no-print-directory html PROFILE=smoke
+	@$(MAKE) --no-print-directory pages
 
 clean:  ## Remove what was built and computed; .venv stays
 	rm -rf _build build results runs book/chapters book/results *.egg-info

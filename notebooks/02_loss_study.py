@@ -79,11 +79,13 @@ from thesis_lib.study import evidence
 from thesis_lib.study.answer import answer_losses, name_set
 from thesis_lib.study.claim_tables import effect_table
 from thesis_lib.study.claims import gate_claims
+from thesis_lib.study.ensembles import tabulate_ensembles
 from thesis_lib.study.segmentation import load_sections
 from thesis_lib.study.tables import (
     LOSS_NAMES,
     NOT_RUN,
     SCORE_NAMES,
+    format_cell,
     format_table1,
     read_thesis_table,
 )
@@ -660,6 +662,39 @@ fig = plotting.plot_predictions(
 )
 page.save(answer=fig)
 # %% [markdown]
+# ## All losses together
+#
+# Networks that err in different places are better together: the thesis says that ensembles usually are. Here the
+# mean of what the networks of all losses predict, for the middle sections of the first test volume of each seed,
+# next to one of them alone. {doc}`Chapter 7 <07_next_survey>` does the same for architectures, where a network
+# has never seen the survey.
+
+# %%
+together = tabulate_ensembles(runs)
+together["gain"] = together["together"] - together["mean"]
+labels = {
+    "mean": "One loss, mean of all",
+    "highest": "One loss, the best of the seed",
+    "together": "All losses together",
+    "gain": "Together, less the mean",
+}
+page.save(
+    ensembles=pd.DataFrame(
+        [
+            (label, format_cell(together[k], digits=4))
+            for k, label in labels.items()
+        ],
+        columns=["Prediction", "Dice"],
+    )
+)
+
+# %% [markdown]
+# ```{csv-table} Dice of all losses together and of one alone, in the middle sections of unseen earths: mean over seeds (and half of the 95 % interval).
+# :file: ../results/02_loss_study/ensembles.csv
+# :header-rows: 1
+# :name: tab-ensembles
+# ```
+#
 # ## The claims
 #
 # Each statement of the thesis about losses was written down with its score, rule and margin before

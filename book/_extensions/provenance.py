@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from thesis_lib.chapters.staging import _format_duration
+from thesis_lib.chapters.staging import format_duration
 
 RESULTS = Path("book") / "results"
 RUN_INFO = "run.json"
@@ -92,7 +92,7 @@ def format_recorded(info: Info) -> str:
     runs = info.get("runs", {})
     if not runs.get("recorded"):
         return ""
-    took = _format_duration(runs["recorded_s"])
+    took = format_duration(runs["recorded_s"])
     other = f", {runs['of_other_code']} by other code" if runs.get("of_other_code") else ""
     return f"{runs['recorded']} records of earlier runs{other}, which took {took}"
 
@@ -128,7 +128,7 @@ def format_overview(runs: Mapping[str, Info]) -> str:
 
 def format_run(chapter: str, info: Info, address: str | None) -> str:
     """Write the section of a chapter on the page of runs, in MyST."""
-    page = f"{_format_time(info['started'])}, in {_format_duration(info['duration_s'])}"
+    page = f"{_format_time(info['started'])}, in {format_duration(info['duration_s'])}"
     facts = {
         "Profile": f"*{info['profile']}*, {format_share(info)}" + _format_changed(info),
         "Page made": f"{page}, on {format_machine(info)}, {info['system']}, "
@@ -227,7 +227,7 @@ def _format_changed(info: Info) -> str:
 
 
 def _format_computing(info: Info) -> str:
-    own = f"{_format_duration(info['compute_s'])} of computing" if "compute_s" in info else ""
+    own = f"{format_duration(info['compute_s'])} of computing" if "compute_s" in info else ""
     return "; ".join(filter(None, (own, format_recorded(info)))) or "not recorded"
 
 

@@ -132,7 +132,7 @@ def format_banner(info: dict[str, Any]) -> str:
         note += f"; {runs['finished']} of {runs['asked']} runs are finished"
     recorded = ""
     if n_recorded := runs.get("recorded"):
-        took = _format_duration(runs["recorded_s"])
+        took = format_duration(runs["recorded_s"])
         recorded = f" {n_recorded} results are records of earlier runs that took {took}"
         if n_other := runs.get("of_other_code"):
             recorded += f", {n_other} of them by other code"
@@ -173,13 +173,14 @@ def _shorten(digests: str) -> str:
 
 
 def _format_time(info: dict[str, Any]) -> str:
-    page = _format_duration(info["duration_s"])
+    page = format_duration(info["duration_s"])
     if "compute_s" not in info:
         return page
-    return f"{_format_duration(info['compute_s'])} of computing; page made in {page}"
+    return f"{format_duration(info['compute_s'])} of computing; page made in {page}"
 
 
-def _format_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
+    """Write a time in hours, minutes or seconds, whichever reads best."""
     if seconds >= 100 * 60:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

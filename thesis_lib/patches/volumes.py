@@ -141,7 +141,7 @@ class FlawedEarths(Earths):
     Parameters
     ----------
     flaws : mapping of str to float
-        How strong each is at most, as of :func:`saltearth.flaws.make_flawed`.
+        How strong each is at most, as of :func:`saltearth.make_flawed`.
     **others
         As of `Earths`.
 

@@ -89,7 +89,7 @@ def plot_image_grid(
     for names, label, cmap, end in scales:
         for name in names:
             for ax, image in zip(panels[name], rows[name], strict=False):
-                drawn = ax.imshow(image, cmap=cmap, vmin=-end, vmax=end)
+                drawn = ax.imshow(image, cmap=cmap, vmin=-end, vmax=end, interpolation="nearest")
         _add_bar(fig, drawn, [ax for name in names for ax in panels[name]], label)
     if column_titles is not None:
         for ax, title in _pair("column titles", fig.axes, column_titles, n_columns):
