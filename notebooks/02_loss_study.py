@@ -664,24 +664,27 @@ page.save(answer=fig)
 # %% [markdown]
 # ## All losses together
 #
-# Networks that err in different places are better together: the thesis says that ensembles usually are. Here the
-# mean of what the networks of all losses predict, for the middle sections of the first test volume of each seed,
-# next to one of them alone. {doc}`Chapter 7 <07_next_survey>` does the same for architectures, where a network
-# has never seen the survey.
+# Networks that err in different places are better together: the thesis says that ensembles usually perform better
+# than one network. {numref}`tab-ensembles` compares the mean of what the networks of all losses predict with what
+# one of them does, for the middle sections of the first test volume of each seed: together they gain
+# {glue:text}`gain_together`. The best loss of a seed is known only by the score itself; to be better than that one
+# would be more than can be asked. {doc}`Chapter 7 <07_next_survey>` combines architectures, on surveys that no
+# network has seen.
 
 # %%
 together = tabulate_ensembles(runs)
+together = together[together["n_networks"] == len(losses)]
 together["gain"] = together["together"] - together["mean"]
 labels = {
     "mean": "One loss, mean of all",
-    "highest": "One loss, the best of the seed",
+    "highest": "One loss, the best of the seed by this score",
     "together": "All losses together",
     "gain": "Together, less the mean",
 }
 page.save(
     ensembles=pd.DataFrame(
         [
-            (label, format_cell(together[k], digits=4))
+            (label, format_cell(together[k], digits=3))
             for k, label in labels.items()
         ],
         columns=["Prediction", "Dice"],
@@ -694,7 +697,11 @@ page.save(
 # :header-rows: 1
 # :name: tab-ensembles
 # ```
-#
+
+# %% tags=["nbval-ignore-output"]
+page.tell(gain_together=format_cell(together["gain"], digits=3))
+
+# %% [markdown]
 # ## The claims
 #
 # Each statement of the thesis about losses was written down with its score, rule and margin before

@@ -116,7 +116,7 @@ from thesis_lib.study.robust import (
     VARIANTS,
     vary,
 )
-from thesis_lib.study.segmentation import load_sections
+from thesis_lib.study.segmentation import SECTIONS, load_sections
 from thesis_lib.study.tables import NOT_RUN, format_cell
 from thesis_lib.training import TrainConfig
 
@@ -504,7 +504,7 @@ named = scores.replace({"method": METHODS})
 named["method"] = pd.Categorical(named["method"], METHODS.values())
 grouped = named.groupby(["method", "survey"], observed=True)
 dice = grouped["dice"].agg(format_cell, digits=3).unstack()
-dice = dice.reindex(columns=[*cases])
+dice = dice.reindex(columns=[*cases]).fillna(NOT_RUN)
 page.save(next_table=dice.rename_axis("Method"))
 
 # %% [markdown]
@@ -580,7 +580,8 @@ single = pd.DataFrame(
     columns=["Architecture", "survey", "dice"],
 )
 table = single.groupby(["Architecture", "survey"])["dice"]
-table = table.agg(format_cell, digits=3).unstack().reindex(columns=[*cases])
+table = table.agg(format_cell, digits=3).unstack()
+table = table.reindex(columns=[*cases]).fillna(NOT_RUN)
 table = table.reindex([e for e in encoders if e in table.index])
 table[f"{real_name}, all seeds together"] = pd.Series(
     {e: f"{run.scores['dice']:.3f}" for e, run in together.items()}
@@ -604,7 +605,12 @@ predicted = {
     METHODS[method]: load_sections(run)["probability"].sel({real_axis: line})
     for (name, seed, method), run in found.items()
     if (name, seed) == (real_name, seeds[0])
+    and (run.folder / SECTIONS).exists()
 }
+if not predicted:
+    raise ValueError(
+        f"Records keep no section of seed {seeds[0]}: --records none"
+    )
 section = shown[real_name]
 panels = {
     title: image.transpose(*section["amplitude"].dims).values

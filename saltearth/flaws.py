@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from scipy import ndimage, signal
 
 from saltearth.earth import Array, Earth
+from saltearth.imaging import WATER_VELOCITY_M_S
 from saltearth.making import build_earth, image_earth
 from saltearth.presets import random_stream
 from saltvolumes._checks import check_choice, check_range
-from saltvolumes.volume import content_hash
+from saltvolumes.volume import content_hash, vertical_dim
 
+Times = NDArray[np.floating[Any]]
 Flaw = Callable[[xr.Dataset, float, np.random.Generator], Array]
 
 
@@ -27,7 +30,8 @@ def make_flawed(
     """
     Make the volume of `make_volume` with flaws of real images.
 
-    Salt and velocity are those of the earth without them, but where layers are dragged.
+    They change the finished image, its noise and gain included, in the order of `FLAWS`; but for
+    ``drag``, which changes the layers before they are imaged. The salt stays where it is.
 
     Parameters
     ----------
@@ -35,12 +39,13 @@ def make_flawed(
         As in `make_volume`, with its ``spacing_m``, ``preset`` and changes of it.
     flaws : mapping of str to float
         How strong each is at most, from 0 (none) to 1; a seed draws from there. Names are those
-        of `FLAWS`, and ``drag``: layers bend along faults instead of breaking there.
+        of `FLAWS`, and ``drag``: half of the throw of faults bends layers instead of breaking them.
 
     Returns
     -------
     Dataset
-        As of `make_volume`; the root mean square of the amplitude stays what it was.
+        As of `make_volume`; ``flaws`` among the attributes has the strengths that were drawn. The
+        root mean square of the amplitude stays what it was.
 
     Raises
     ------
@@ -53,27 +58,44 @@ def make_flawed(
     >>> bool(volume.salt.any())
     True
     """
-    amounts: dict[str, float] = {}
+    check_flaws(flaws)
+    drawn = {
+        name: random_stream(seed, f"strength of {name}").uniform(0, flaws[name])
+        for name in (DRAG, *FLAWS)
+        if name in flaws
+    }
+    earth = build_earth(shape, seed=seed, watch=_Drag(drawn.get(DRAG, 0.0)), **choices)
+    volume = image_earth(earth)
+    power = np.square(volume["amplitude"]).mean()
+    for name, flaw in FLAWS.items():
+        if name in drawn:
+            rng = random_stream(seed, f"what is drawn for {name}")
+            volume["amplitude"][:] = flaw(volume, drawn[name], rng)
+    volume["amplitude"] *= np.sqrt(power / np.square(volume["amplitude"]).mean())
+    return volume.assign_attrs(content_hash=content_hash(volume), flaws=json.dumps(drawn))
+
+
+def check_flaws(flaws: Mapping[str, float]) -> None:
+    """
+    Refuse flaws that `make_flawed` does not know.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or a strength outside 0 to 1.
+    """
     for name, most in flaws.items():
         check_choice("flaw", name, (*FLAWS, DRAG))
         check_range(name, most, low=0, high=1)
-        amounts[name] = random_stream(seed, f"flaw {name}").uniform(0, most)
-    earth = build_earth(shape, seed=seed, watch=_Drag(amounts.pop(DRAG, 0.0)), **choices)
-    volume = image_earth(earth)
-    power = np.square(volume["amplitude"]).mean()
-    for name, amount in amounts.items():
-        rng = random_stream(seed, f"what is drawn for {name}")
-        volume["amplitude"][:] = FLAWS[name](volume, amount, rng)
-    volume["amplitude"] *= np.sqrt(power / np.square(volume["amplitude"]).mean())
-    return volume.assign_attrs(content_hash=content_hash(volume), flaws=json.dumps(dict(flaws)))
 
 
 def add_multiples(volume: xr.Dataset, amount: float, rng: np.random.Generator) -> Array:
     """
     Return the amplitude with multiples: of the water, and of the top of salt.
 
-    The first repeat the whole trace, later and with the other sign, twice as late and with the
-    same sign, and so on; the second one repeats the top of salt at twice its depth.
+    The first repeat the whole trace after the two-way time in the water with the other sign, after
+    twice that time with the same sign. The second one repeats the top of salt at twice its time
+    below the sea surface, with the other sign. Over depth, times follow from the velocity.
 
     Parameters
     ----------
@@ -82,22 +104,46 @@ def add_multiples(volume: xr.Dataset, amount: float, rng: np.random.Generator) -
     amount : float
         0: none; 1: each repetition has two fifths of what it repeats.
     rng : Generator
-        Draws the time in the water, 4 to 15 % of the trace, and its slope across the volume.
+        Draws the time in the water where the image begins below the sea floor: 4 to 15 % of the
+        trace. What is cut off above the image counts as well.
     """
-    amplitude, salt = volume["amplitude"].values, volume["salt"].values
-    n_x, n_y, n = amplitude.shape
-    lines = np.linspace(-0.5, 0.5, n_x)[:, None], np.linspace(-0.5, 0.5, n_y)
-    slopes = rng.uniform(-0.03, 0.03, 2)
-    delay = n * (rng.uniform(0.04, 0.15) + slopes[0] * lines[0] + slopes[1] * lines[1])
-    late = np.maximum(np.rint(delay), 1).astype(np.intp)[..., None]  # (n_x, n_y, 1)
-    strength, result = np.float32(0.4 * amount), amplitude.copy()
+    amplitude, velocity = volume["amplitude"].values, volume["velocity"].values
+    n = amplitude.shape[2]
+    if vertical_dim(volume) == "time":
+        times = np.broadcast_to(np.arange(n, dtype=float), amplitude.shape)
+    else:  # two-way times in units of the first sample of water
+        times = np.cumsum(WATER_VELOCITY_M_S / velocity, axis=2, dtype=float)
+    wet = velocity <= WATER_VELOCITY_M_S
+    n_wet = wet.sum(axis=2, keepdims=True)  # (n_x, n_y, 1)
+    in_water = np.take_along_axis(times, np.maximum(n_wet - 1, 0), axis=2)
+    above = 0.0  # time from the sea surface to the first sample
+    if not wet.any():
+        in_water = np.full_like(in_water, n * rng.uniform(0.04, 0.15))
+        above = in_water[0, 0, 0] - n * min(json.loads(volume.attrs["preset_values"])["water"], 0.0)
+    strength, result = 0.4 * amount, amplitude.astype(float)
     for order in (1, 2):
-        result += (-strength) ** order * _delay(amplitude, order * late)
-    top = salt.argmax(axis=2)[..., None]
-    event = np.exp(-np.square((np.arange(n) - top) / np.float32(0.02 * n))) * salt.any(
-        axis=2, keepdims=True
-    )
-    result -= strength * _delay((amplitude * event).astype(np.float32), top)
+        result += (-strength) ** order * delay(amplitude, times, order * in_water)
+    salt = volume["salt"].values
+    top = np.take_along_axis(times, salt.argmax(axis=2)[..., None], axis=2)
+    near = np.exp(-np.square((times - top) / (0.02 * n))) * salt.any(axis=2, keepdims=True)
+    return np.asarray(result - strength * delay(amplitude * near, times, above + top), np.float32)
+
+
+def delay(values: Times, times: Times, late: Times) -> Times:
+    """
+    Return traces that come later.
+
+    Parameters
+    ----------
+    values, times : arrays of shape (n_x, n_y, n)
+        Samples and their two-way times, which grow along traces.
+    late : array of shape (n_x, n_y, 1)
+        How much later each trace comes, in the unit of the times. Zeros come in above.
+    """
+    result = np.zeros(values.shape)
+    for trace in np.ndindex(values.shape[:2]):
+        here = times[trace]
+        result[trace] = np.interp(here - late[trace], here, values[trace], left=0.0)
     return result
 
 
@@ -134,7 +180,7 @@ def smear_flanks(volume: xr.Dataset, amount: float, rng: np.random.Generator) ->
     volume : Dataset
         Of `make_volume`.
     amount : float
-        0: none; 1: over four traces, at distances of up to 5 % of the trace.
+        0: none; 1: by a Gaussian of four traces, nearer than about 5 % of the samples of a trace.
     rng : Generator
         Not used.
     """
@@ -189,13 +235,9 @@ class _Drag:
         if step == "disturb":  # the one before faults, in `making.STEPS`
             self.before_m = earth.age_m.copy()
         if step == "fault":
-            shift_m = earth.age_m - self.before_m
-            bent_m = ndimage.gaussian_filter(shift_m, 4 * self.amount, axes=(0, 1))
-            earth.age_m[:] = self.before_m + (shift_m + bent_m) / 2
+            earth.age_m[:] = self.before_m + bend(earth.age_m - self.before_m, 4 * self.amount)
 
 
-def _delay(values: Array, samples: Any) -> Array:
-    """Shift traces down by numbers of samples of shape (n_x, n_y, 1); zeros come in."""
-    index = np.arange(values.shape[2]) - samples
-    shifted = np.take_along_axis(values, np.maximum(index, 0), axis=2)
-    return np.where(index >= 0, shifted, np.float32(0))
+def bend(shift_m: Array, sigma: float) -> Array:
+    """Return a shift of layers of which one half breaks as before, the other over some traces."""
+    return np.asarray((shift_m + ndimage.gaussian_filter(shift_m, sigma, axes=(0, 1))) / 2)

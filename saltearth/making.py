@@ -102,7 +102,7 @@ def build_earth(
     Parameters
     ----------
     watch : callable, optional
-        Called after each step with its name and the earth, which it must not change.
+        Called after each step with its name and the earth, whose layers it may still shift.
 
     Returns
     -------

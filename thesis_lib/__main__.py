@@ -109,7 +109,7 @@ def app() -> None:
     "--minutes",
     envvar="THESIS_MINUTES",
     type=click.FloatRange(min=0),
-    help="Start no run of a chapter later than this, and show what has finished.",
+    help="Start no run later than this after its chapter, and show what has finished.",
 )
 @click.option(
     "--records",
@@ -153,10 +153,10 @@ def run(
     """  # noqa: D301  click keeps lines after this character
     if every and names:
         raise ValueError("Name chapters or give --all.")
-    if not every and not names and (overrides or minutes is not None or jobs > 1 or show):
-        raise ValueError("Name a CHAPTER or give --all.")
-    if (overrides or show) and (every or len(names) > 1):
+    if (overrides or show) and len(names) != 1:
         raise ValueError("Parameters (-p, --parameters) belong to one CHAPTER.")
+    if not every and not names and (minutes is not None or jobs > 1):
+        raise ValueError("Name a CHAPTER or give --all.")
     if show and overrides:
         raise ValueError("--parameters shows those of a CHAPTER, and takes no -p.")
     if jobs > 1 and not every and len(names) == 1:

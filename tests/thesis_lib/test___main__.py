@@ -86,6 +86,7 @@ def test_parameters_are_shown_with_their_meaning():
         ("run 1 2 -p count 1", "belong to one CHAPTER"),
         ("run 1 --jobs 2", "Jobs belong to several chapters"),
         ("run --minutes 5", "Name a CHAPTER or give --all"),
+        ("run --parameters", "belong to one CHAPTER"),
         ("run --all --parameters", "belong to one CHAPTER"),
         ("run 1 --parameters -p count 1", "--parameters shows those of a CHAPTER"),
         ("run 7", "Invalid chapter '7'"),

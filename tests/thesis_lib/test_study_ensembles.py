@@ -52,6 +52,10 @@ def test_seeds_are_apart_and_need_two_networks(keep):
 
 
 def test_missing_samples_do_not_count(keep):
-    """Where a prediction is not a number, no score looks."""
-    table = tabulate_ensembles([keep(0, "dice", 0.9, missing=4), keep(0, "bce", 0.8)])
+    """Salt that one network has no prediction of is not missed by the mean of two."""
+    missing = 20  # rows, of which some hold salt in either section
+    volume = EARTHS.test(0, 1)[0]
+    for axis in ("inline", "crossline"):
+        assert middle_section(volume, axis)["salt"][:missing].any()
+    table = tabulate_ensembles([keep(0, "dice", 0.9, missing=missing), keep(0, "bce", 0.8)])
     assert table["together"].tolist() == [1.0]

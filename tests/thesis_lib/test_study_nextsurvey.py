@@ -180,6 +180,12 @@ def test_a_variant_changes_something(name):
     assert build_task("TrainRobust", to_plain(varied)).key == varied.key
 
 
+def test_a_flaw_is_added_to_others():
+    """Of earths that have a flaw already, the variant has both."""
+    once = vary(NETWORK, "multiples")
+    assert vary(once, "drag at faults").data.flaws == {"multiples": 1.0, "drag": 1.0}
+
+
 def test_the_study_predicts_as_segment_does():
     """Sizes and statistics of the profile are those of networks that were trained for elsewhere."""
     values = load_profile("study", Path(__file__).parents[2])["07_next_survey"]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from saltearth import PRESETS, Preset, make_flawed, make_volume
+from saltearth.flaws import check_flaws
 from saltvolumes import SURVEYS, open_volume, select_lines
 from saltvolumes._checks import check_choice, check_count, check_range, check_sizes, keep_plain
 from saltvolumes._files import write_text
@@ -136,7 +137,7 @@ def _make_earth(
 @dataclass(frozen=True)
 class FlawedEarths(Earths):
     """
-    Earths with flaws, known by their recipe.
+    Earths whose images have flaws of real ones, known by their recipe; all that it makes have them.
 
     Parameters
     ----------
@@ -148,10 +149,15 @@ class FlawedEarths(Earths):
     Raises
     ------
     TypeError, ValueError
-        As `Earths`. What is wrong about the flaws is said when an earth is made.
+        As `Earths`, or if a flaw is unknown or outside 0 to 1.
     """
 
     flaws: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_flaws(self.flaws)
+        object.__setattr__(self, "flaws", _freeze(self.flaws))
 
     def _make(self, name: str, earth: int, spacing_m: float) -> xr.Dataset:
         preset = replace(PRESETS[name], **self.changes)

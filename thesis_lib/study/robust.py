@@ -144,9 +144,12 @@ def vary(task: TrainRobust, name: str) -> TrainRobust:
     check_choice("variant", name, tuple(VARIANTS))
     changed: dict[str, Any] = {}
     for changed_field, values in VARIANTS[name].items():
-        part = getattr(task, changed_field)
-        kind = FlawedEarths if "flaws" in values else type(part)
-        changed[changed_field] = kind(**vars(part) | values)
+        given = vars(part := getattr(task, changed_field))
+        if "flaws" in values:
+            flaws = given.get("flaws", {}) | values["flaws"]
+            changed[changed_field] = FlawedEarths(**given | {"flaws": flaws})
+        else:
+            changed[changed_field] = replace(part, **values)
     if name == AVERAGED:
         changed["n_averaged"] = min(max(task.train.epochs // 4, 2), task.train.epochs)
     return replace(task, **changed)
