@@ -505,6 +505,7 @@ named["method"] = pd.Categorical(named["method"], METHODS.values())
 grouped = named.groupby(["method", "survey"], observed=True)
 dice = grouped["dice"].agg(format_cell, digits=3).unstack()
 dice = dice.reindex(columns=[*cases]).fillna(NOT_RUN)
+dice.loc[dice.index == METHODS["home"], real_name] = "–"  # nobody is at home
 page.save(next_table=dice.rename_axis("Method"))
 
 # %% [markdown]
