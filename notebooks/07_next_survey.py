@@ -505,7 +505,7 @@ named["method"] = pd.Categorical(named["method"], METHODS.values())
 grouped = named.groupby(["method", "survey"], observed=True)
 dice = grouped["dice"].agg(format_cell, digits=3).unstack()
 dice = dice.reindex(columns=[*cases]).fillna(NOT_RUN)
-dice.loc[dice.index == METHODS["home"], real_name] = "–"  # nobody is at home
+dice.loc[dice.index == METHODS["home"], real_name] = "–"  # no network knows it
 page.save(next_table=dice.rename_axis("Method"))
 
 # %% [markdown]
@@ -610,7 +610,7 @@ predicted = {
 }
 if not predicted:
     raise ValueError(
-        f"Records keep no section of seed {seeds[0]}: --records none"
+        f"No section of seed {seeds[0]} in the records. Run with --records none."
     )
 section = shown[real_name]
 panels = {

@@ -59,7 +59,7 @@ def test_run(project, monkeypatch):
 
 @pytest.mark.parametrize(("command", "n_examples"), [("run", 4), ("train", 1), ("segment", 2)])
 def test_examples_in_help_have_a_line_each(command, n_examples):
-    """What to type stands in lines of its own, without marks of the formatter."""
+    """Each example is on a line of its own, without marks of the formatter."""
     lines = call(f"{command} --help").output.splitlines()
     assert sum(line.startswith(f"  thesis {command} ") for line in lines) == n_examples
     assert not any("\\b" in line for line in lines)

@@ -137,7 +137,7 @@ def _make_earth(
 @dataclass(frozen=True)
 class FlawedEarths(Earths):
     """
-    Earths whose images have flaws of real ones, known by their recipe; all that it makes have them.
+    Earths whose images have flaws of real ones, known by their recipe: to train on and to score.
 
     Parameters
     ----------
