@@ -52,6 +52,7 @@ n_train_volumes: int = 2  # earths to train on, per seed
 seeds: list[int] = [0]  # three at least for a verdict
 encoders: list[str] = ["convnext_atto", "edgenext_xx_small"]  # the ensemble
 loss: str = "bce_dice"  # of all networks
+losses: list[str] = ["bce_dice", "bce"]  # that are compared on the real survey
 epochs: int = 2  # rounds of the training
 n_patches: int = 32  # patches per round
 lr: float = 0.002  # peak of the one-cycle learning rate
@@ -117,7 +118,7 @@ from thesis_lib.study.robust import (
     vary,
 )
 from thesis_lib.study.segmentation import SECTIONS, load_sections
-from thesis_lib.study.tables import NOT_RUN, format_cell
+from thesis_lib.study.tables import LOSS_NAMES, NOT_RUN, format_cell
 from thesis_lib.training import TrainConfig
 
 page = chapters.open_page("07_next_survey", globals())
@@ -546,7 +547,7 @@ page.save(next_others=others)
 # :name: tab-next-others
 # ```
 # %% [markdown]
-# ## Architectures and seeds
+# ## Architectures, seeds and losses
 #
 # An ensemble of architectures is more than one of seeds if the architectures see different things. Each
 # architecture by itself, as a member of the ensembles above, and on the real survey, which all seeds share, an
@@ -594,6 +595,39 @@ page.save(architectures=table.rename_axis("Architecture"))
 # :file: ../results/07_next_survey/architectures.csv
 # :header-rows: 1
 # :name: tab-architectures
+# ```
+#
+# The same for losses, on the real survey: the first architecture, trained with each of them, and what the
+# networks of a seed predict together. {numref}`tab-ensembles` has the losses on unseen earths of the kind
+# that they were trained on.
+
+# %% tags=["hide-input", "nbval-ignore-output"]
+of_losses = []
+for seed in seeds if len(losses) > 1 else ():
+    alone = tasks[real_name, seed, "ensemble"].members[0]
+    networks = [replace(alone.network, loss=each) for each in losses]
+    members = [replace(alone, network=each) for each in networks]
+    of_losses.append(study.Ensemble(tuple(members)))
+compared = page.run(of_losses, n_workers, partial=True)
+
+# %%
+alone = [
+    {LOSS_NAMES[m.task.network.loss]: m.scores["dice"] for m in each}
+    for each in (run.parents.values() for run in compared)
+]
+per_seed = pd.DataFrame(alone, columns=[LOSS_NAMES[each] for each in losses])
+mean, together = per_seed.mean(axis=1), [r.scores["dice"] for r in compared]
+per_seed["One loss, mean of all"] = mean
+per_seed["All losses together"] = together
+per_seed["Together, less the mean"] = together - mean
+table = per_seed.agg(format_cell, digits=3).rename(real_name)
+page.save(next_losses=table.rename_axis("Loss").to_frame())
+
+# %% [markdown]
+# ```{csv-table} Dice on the real survey of networks trained with each loss, and of all of a seed together: mean over seeds (and half of the 95 % interval).
+# :file: ../results/07_next_survey/next_losses.csv
+# :header-rows: 1
+# :name: tab-next-losses
 # ```
 #
 # ## A section of the real survey
