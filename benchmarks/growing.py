@@ -31,6 +31,7 @@ from thesis_lib.training import TrainConfig, fit, predict_volume
 
 Point = dict[str, Any]
 PATCH = {"patch": (64, 64), "stride": (32, 32)}
+GIGABYTES = (0.1, 0.4, 1.6)  # a file of 20 takes 20 minutes and 30 GB of disk
 
 
 def time_call(call: Any) -> float:
@@ -51,10 +52,10 @@ def predict_volumes() -> Iterator[Point]:
         yield {"series": "prediction", "x": size / 1e6, "seconds": time_call(call)}
 
 
-def segment_files() -> Iterator[Point]:
+def segment_files(sizes: tuple[float, ...] = GIGABYTES) -> Iterator[Point]:
     """Seconds and peak memory of a segmentation from SEG-Y to SEG-Y, by the size of the file."""
     script = Path(__file__).with_name("volume_memory.py")
-    for gigabytes in (0.1, 0.4, 1.6):
+    for gigabytes in sizes:
         command = [sys.executable, str(script), str(gigabytes), "segment", "--encoder", "resnet18"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         size, before, peak, seconds = map(int, done.stdout.splitlines()[-1].split())
@@ -125,15 +126,17 @@ SERIES = {
 
 @click.command()
 @click.option("--only", type=click.Choice(list(SERIES)), multiple=True, help="Keep the others.")
+@click.option("--gigabytes", type=float, multiple=True, default=GIGABYTES, help="Sizes of files.")
 @click.option("--to", "path", type=Path, default=ROOT / "results" / "growing.json")
-def grow(only: tuple[str, ...], path: Path) -> None:
+def grow(only: tuple[str, ...], gigabytes: tuple[float, ...], path: Path) -> None:
     """Print a line for each point, and keep all of them as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     known = json.loads(path.read_text(encoding="utf-8"))["points"] if only else []
     points = [point for point in known if point["series"] not in only]
     content = {"machine": describe_machine(), "work": count_work(), "points": points}
+    series = SERIES | {"sparse file": partial(segment_files, gigabytes)}
     for name in only or SERIES:
-        for point in SERIES[name]():
+        for point in series[name]():
             points.append(point)
             click.echo("  ".join(f"{key} {value}" for key, value in point.items()))
             write_json(path, content, sort_keys=False)

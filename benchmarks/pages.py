@@ -14,6 +14,7 @@ from thesis_lib.plotting._layout import PAGE_WIDTH
 from thesis_lib.plotting._style import BLUE, ORANGE
 
 ROOT = Path(__file__).resolve().parents[1]
+WIDE = 30  # an axis whose values differ by this factor is logarithmic
 PATCH, OVERLAP, N_DIRECTIONS = 64, 0.5, 2  # of a prediction, as `thesis segment` does it
 SURVEY_SAMPLES = 1e12 / 4  # 1 TB of float32
 GPU_FLOPS = 50e12  # assumed: what one GPU sustains on a U-Net in bf16, a fraction of its peak
@@ -107,7 +108,15 @@ def _draw_line(
     x = chosen["x"].astype(float)
     ax.plot(x, chosen[y], "o-", color=BLUE)
     unit = "time (s)" if y == "seconds" else "peak memory (GB)"
-    ax.set(xlabel=label, ylabel=unit, xlim=(0, 1.05 * x.max()), ylim=(0, 1.15 * chosen[y].max()))
+    ax.set(xlabel=label, ylabel=unit, ylim=(0, 1.15 * chosen[y].max()))
+    if x.max() < WIDE * x.min():
+        ax.set(xlim=(0, 1.05 * x.max()))
+        return
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    if y == "seconds":
+        ax.set(yscale="log", ylim=(chosen[y].min() / 2, chosen[y].max() * 2))
+        ax.yaxis.set_major_formatter("{x:g}")
 
 
 def _draw_bars(ax: Any, points: pd.DataFrame, series: str) -> None:

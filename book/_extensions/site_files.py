@@ -5,10 +5,13 @@ The two addresses are in ``_config.yml`` and nowhere else: ``repository.url`` an
 Where one is empty, nothing that needs it is written: no link leads nowhere.
 """
 
+import inspect
 import os
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial, reduce
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+ROOT = Path(__file__).resolve().parents[2]
 FEED = "changelog.xml"
 CARD = "_static/card.png"
 CARD_SIZE = (1200, 630)  # pixels, what social media ask for
@@ -30,10 +34,26 @@ BINDER = "https://mybinder.org/v2/gh"
 VERSION = re.compile(r"^## \[(.+?)\](?: - (\d{4}-\d{2}-\d{2}))?$", re.MULTILINE)
 
 
-def show_repository(_app: Sphinx, config: Config) -> None:
-    """Show the theme's buttons to the repository where it has an address."""
+def show_repository(app: Sphinx, config: Config) -> None:
+    """Show the theme's buttons to the repository, and links to sources, where it has an address."""
     if get_repository(config):
         config.html_theme_options.update(use_repository_button=True, use_issues_button=True)
+        app.setup_extension("sphinx.ext.linkcode")
+        config.linkcode_resolve = partial(link_source, config)
+
+
+def link_source(config: Config, _domain: str, names: dict[str, str]) -> str | None:
+    """Address of the lines of the repository that define a ``fullname`` of a ``module``."""
+    module = sys.modules[names["module"]]
+    try:
+        found = reduce(getattr, names["fullname"].split("."), module)
+        file = Path(inspect.getsourcefile(found) or "").relative_to(ROOT).as_posix()
+        lines, first = inspect.getsourcelines(found)
+    except (AttributeError, TypeError, OSError, ValueError):  # an attribute has no source
+        return None
+    branch = config.html_theme_options.get("repository_branch") or "HEAD"
+    where = f"L{first}-L{first + len(lines) - 1}"
+    return f"{get_repository(config)}/blob/{branch}/{file}#{where}"
 
 
 def get_repository(config: Config) -> str:

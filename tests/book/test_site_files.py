@@ -33,19 +33,26 @@ CHANGELOG = """# Changelog
 - First.
 """
 
+PAGE = """# Which loss?
+
+```{eval-rst}
+.. autofunction:: saltvolumes.middle_section
+```
+"""
+
 
 def build(folder: Path, **options: str) -> Path:
     """Build a book of a page and a chapter, and give the folder of its HTML."""
     source, out = folder / "source", folder / "html"
     (source / "book" / "chapters").mkdir(parents=True)
     (source / "index.md").write_text("# Salt & more\n\n```{toctree}\nbook/chapters/02_x\n```\n")
-    (source / "book" / "chapters" / "02_x.md").write_text("# Which loss?\n\nText.\n")
+    (source / "book" / "chapters" / "02_x.md").write_text(PAGE)
     (source / "CHANGELOG.md").write_text(CHANGELOG)
     figure = source / site_files.FIGURES[0]
     figure.parent.mkdir(parents=True)
     Image.new("RGB", (300, 100), "red").save(figure)
     settings = {
-        "extensions": ["myst_parser", "sphinx_book_theme", "site_files"],
+        "extensions": ["myst_parser", "sphinx.ext.autodoc", "sphinx_book_theme", "site_files"],
         "html_theme": "sphinx_book_theme",
         "html_title": "The book",
         "author": "Its authors",
@@ -170,3 +177,14 @@ def test_the_feed_has_an_entry_for_each_version(site):
     assert [link.get("href") for link in feed.findall(f"{ATOM}link")] == (
         [f"{SITE}changelog.xml", SITE] if site else []
     )
+
+
+def test_entries_of_the_library_lead_to_their_lines(with_addresses, without):
+    """The link behind a function names the lines that define it; without an address it has none."""
+    (link,) = read(with_addresses, "book/chapters/02_x").select("dl.function a[href*=blob]")
+    path, _, lines = str(link["href"]).removeprefix(f"{REPOSITORY}/blob/HEAD/").partition("#")
+    first, last = (int(part.removeprefix("L")) for part in lines.split("-"))
+    code = (ROOT / path).read_text("utf-8").splitlines()[first - 1 : last]
+    assert code[0].startswith("def middle_section(")
+    assert code[-1].lstrip().startswith("return ")
+    assert read(without, "book/chapters/02_x").select("dl.function a[href*=blob]") == []

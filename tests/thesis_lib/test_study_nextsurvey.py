@@ -117,10 +117,10 @@ def test_records_refer_to_their_parents(outcomes, tmp_path):
 
 def test_records_keep_the_section_that_figures_show(tmp_path):
     """Of a real survey the first line scored, by ensembles and plain networks of the first seed."""
-    survey = Survey("f3")
-    wide = replace(PREDICTED, target=survey, axis="crossline", lines=(211, 231), others=(61,))
+    small = replace(NETWORK, encoder="test_resnet")
+    wide = PredictSurvey(small, Survey("f3"), lines=(211, 231), others=(61,), zooms=(0.25, 0.5))
     both = Ensemble((wide, replace(wide, statistics=0.5)))
-    other = replace(wide, network=replace(NETWORK, seed=1))
+    other = replace(wide, network=replace(small, seed=1))
     of_seeds = Ensemble((wide, other))
     tasks = [both, replace(wide, zooms=(1.0,))]
     runs = run_all([*tasks, of_seeds], root=tmp_path / "runs", progress=False)

@@ -15,6 +15,13 @@ from thesis_lib.study import grid, run_all
 from thesis_lib.study.workers import open_workers
 
 
+@pytest.fixture(scope="module")
+def client():
+    """Two workers that tests share: each imports all of torch."""
+    with open_workers(2) as client:
+        yield client
+
+
 def test_one_worker_is_this_process():
     """With one worker nothing is started, and runs are computed here; with none, nowhere."""
     with open_workers(1) as client:
@@ -39,25 +46,22 @@ def test_clusters_do_not_meet():
         assert servers[0].port != servers[1].port
 
 
-def test_workers_keep_the_order(tmp_path, capsys):
+def test_workers_keep_the_order(client, tmp_path, capsys):
     """Workers take tasks nearly in the order that they were asked for, whatever their keys are."""
     walks = grid(Walk(0), seed=[*range(20, 0, -1)], n_steps=[1])
-    with open_workers(2) as client:
-        run_all(walks, root=tmp_path, client=client)
+    run_all(walks, root=tmp_path, client=client)
     seeds = [int(text) for text in re.findall(r"Walk (\d+)", capsys.readouterr().out)]
     assert np.abs(np.subtract(seeds, range(20, 0, -1))).max() <= 8  # at random 15 or more
 
 
-def test_workers_stop_when_time_is_up(tmp_path):
+def test_workers_stop_when_time_is_up(client, tmp_path):
     """What workers have finished by then is returned; the rest goes on where it stopped."""
     walks = grid(Walk(0), seed=[1, 2, 3, 4, 5, 6])
-    with open_workers(2) as client:
-        found = run_all(walks, root=tmp_path, client=client, minutes=2.5 / 60, progress=False)
+    options = {"root": tmp_path, "client": client, "progress": False}
+    found = run_all(walks, **options, minutes=2.5 / 60)
     assert len(found) < len(walks)
-    with open_workers(2) as client:
-        options = {"root": tmp_path, "client": client, "progress": False}
-        assert len(run_all(walks, **options, minutes=0)) >= len(found)  # what is there is found
-        again = run_all(walks, **options)
+    assert len(run_all(walks, **options, minutes=0)) >= len(found)  # what is there is found
+    again = run_all(walks, **options)
     assert [outcome.task for outcome in again] == walks
     assert {outcome.task.key for outcome in found} <= {o.task.key for o in again if not o.computed}
 
