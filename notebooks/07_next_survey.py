@@ -53,8 +53,8 @@ seeds: list[int] = [0]  # three at least for a verdict
 encoders: list[str] = ["convnext_atto", "edgenext_xx_small"]  # the ensemble
 loss: str = "bce_dice"  # of all networks
 losses: list[str] = ["bce_dice", "bce"]  # that are compared on the real survey
-epochs: int = 2  # rounds of the training
-n_patches: int = 32  # patches per round
+epochs: int = 1  # rounds of the training
+n_patches: int = 16  # patches per round
 lr: float = 0.002  # peak of the one-cycle learning rate
 batch_size: int = 8  # patches per step
 patch: int = 48  # height and width of a patch, in samples
@@ -62,7 +62,7 @@ zooms: list[float] = [0.4]  # of the sections, whose predictions are averaged
 statistics: float = 0.0  # of BatchNorm, on the way to a survey to come
 n_rounds: int = 1  # of learning from proxy labels
 round_epochs: int = 1  # rounds over the proxies, each time
-n_batches: int = 4  # steps in each of them
+n_batches: int = 2  # steps in each of them
 round_lr: float = 0.0005  # peak of their learning rate
 confidence: float = 0.5  # least probability of a proxy label
 disagreement: float = 0.5  # largest of a proxy label
@@ -221,7 +221,7 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# Below each other, patches as they are and as a network is shown them:
+# Below each other, patches of two earths as they are and as a network is shown them:
 
 # %% tags=["hide-input"]
 network = study.TrainRobust(
@@ -241,9 +241,10 @@ network = study.TrainRobust(
 naive = replace(network, augmentation=Augmentation(), changes=SurveyChanges())
 
 # %% tags=["hide-input"]
+few = replace(real_earths, n_train=min(2, n_train_volumes)).train(seeds[0])
 batches = {
     title: ChangedBatches(
-        task.data.train(seeds[0]),
+        few,
         patch=task.patch,
         stride=task.stride,
         axes=task.axes,

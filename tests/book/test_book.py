@@ -7,6 +7,7 @@ Without it these tests are skipped: they judge a build, and there is none.
 import json
 import os
 import re
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,8 +15,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 
-from thesis_lib.study.tables import NOT_RUN
-
+NOT_RUN = "not run"  # that of thesis_lib.study.tables, which brings torch and takes seconds
 LOADING = "[src], link[href], object[data]"  # elements that a browser fetches something for
 
 
@@ -101,13 +101,12 @@ def test_scripts_and_styles_name_no_other_host(html, pages):
     assert [path for path in sheets if pattern.search(path.read_text(encoding="utf-8"))] == []
 
 
-def test_local_links_lead_somewhere(html, names):
+def test_local_links_lead_somewhere(html, names, pages):
     """Every link and picture within the book exists, and so does the place on the page."""
     broken = []
     for name in names:
         folder = (html / name).parent
-        page = BeautifulSoup((html / f"{name}.html").read_text("utf-8"), "html.parser")
-        for element in find_article(page).select("a[href], img[src]"):
+        for element in find_article(pages[Path(name).name]).select("a[href], img[src]"):
             address = str(element.get("href") or element.get("src"))
             parts = urlsplit(address)
             if parts.scheme or parts.netloc:
@@ -120,7 +119,13 @@ def test_local_links_lead_somewhere(html, names):
 
 def holds_anchor(path: Path, anchor: str) -> bool:
     """Say whether a page has an element with this id; any file will do without one."""
-    return not anchor or f'id="{anchor}"' in path.read_text(encoding="utf-8")
+    return not anchor or anchor in list_anchors(path)
+
+
+@cache
+def list_anchors(path: Path) -> frozenset[str]:
+    """All ids of a page."""
+    return frozenset(re.findall(r'id="([^"]*)"', path.read_text(encoding="utf-8")))
 
 
 def test_every_picture_says_what_is_to_be_seen(pages):

@@ -10,6 +10,7 @@ import shlex
 import tokenize
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -104,23 +105,7 @@ def read_parameters(path: Path) -> type[Parameters]:
     TypeError
         If a value has another type than its line states.
     """
-    cells = jupytext.read(path).cells
-    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(tagged) != 1:
-        raise ValueError(
-            f"Invalid chapter {path.name}: {len(tagged)} cells are tagged parameters. Must be one."
-        )
-    source = tagged[0].source
-    meanings = _read_comments(source)
-    lines: dict[str, Any] = {}
-    for statement in ast.parse(source).body:
-        name, kind, default = _read_line(statement)
-        rows = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
-        meaning = " ".join(meanings[row] for row in rows if row in meanings)
-        lines[name] = (kind, Field(default, description=meaning))
-    parameters = create_model(path.stem, __base__=Parameters, **lines)
-    check_values({name: field.default for name, (_, field) in lines.items()}, parameters)
-    return parameters
+    return _read_cell(path, path.read_text(encoding="utf-8"))
 
 
 def load_profile(profile: str, root: Path) -> dict[str, dict[str, Any]]:
@@ -294,6 +279,28 @@ def parse_overrides(chapter: str, pairs: Iterable[tuple[str, str]], root: Path) 
     known = read_parameters(find_chapter(chapter, root)).model_fields
     kinds = {name: item.annotation for name, item in known.items()}
     return {name: parse_value(text, kinds.get(name, Any)) for name, text in pairs}
+
+
+@lru_cache(maxsize=64)  # profiles are compared with each other, chapter by chapter
+def _read_cell(path: Path, text: str) -> type[Parameters]:
+    """Read the parameters cell of a chapter with this text."""
+    cells = jupytext.reads(text, fmt=path.suffix).cells
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(
+            f"Invalid chapter {path.name}: {len(tagged)} cells are tagged parameters. Must be one."
+        )
+    source = tagged[0].source
+    meanings = _read_comments(source)
+    lines: dict[str, Any] = {}
+    for statement in ast.parse(source).body:
+        name, kind, default = _read_line(statement)
+        rows = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+        meaning = " ".join(meanings[row] for row in rows if row in meanings)
+        lines[name] = (kind, Field(default, description=meaning))
+    parameters = create_model(path.stem, __base__=Parameters, **lines)
+    check_values({name: field.default for name, (_, field) in lines.items()}, parameters)
+    return parameters
 
 
 def _find_changes(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:

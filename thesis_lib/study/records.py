@@ -191,6 +191,9 @@ def _keep_sections(outcome: Outcome, place: Path) -> None:
         return
     if not (outcome.folder / SECTIONS).exists():
         return
+    if is_record(outcome):
+        shutil.copyfile(outcome.folder / SECTIONS, place / SECTIONS)
+        return
     with (
         xr.open_dataset(outcome.folder / SECTIONS, engine="h5netcdf") as sections,
         replace_when_done(place / SECTIONS) as partial,
