@@ -52,7 +52,7 @@ def predict_volumes() -> Iterator[Point]:
         yield {"series": "prediction", "x": size / 1e6, "seconds": time_call(call)}
 
 
-def segment_files(sizes: tuple[float, ...] = GIGABYTES) -> Iterator[Point]:
+def segment_files(sizes: tuple[float, ...]) -> Iterator[Point]:
     """Seconds and peak memory of a segmentation from SEG-Y to SEG-Y, by the size of the file."""
     script = Path(__file__).with_name("volume_memory.py")
     for gigabytes in sizes:
@@ -117,7 +117,7 @@ def count_work() -> dict[str, float]:
 
 SERIES = {
     "prediction": predict_volumes,
-    "sparse file": segment_files,
+    "sparse file": partial(segment_files, GIGABYTES),
     "training": train_patches,
     "loss": train_losses,
     "workers": train_by_workers,
@@ -126,7 +126,9 @@ SERIES = {
 
 @click.command()
 @click.option("--only", type=click.Choice(list(SERIES)), multiple=True, help="Keep the others.")
-@click.option("--gigabytes", type=float, multiple=True, default=GIGABYTES, help="Sizes of files.")
+@click.option(
+    "--gigabytes", type=float, multiple=True, default=GIGABYTES, help="Sizes of the sparse files."
+)
 @click.option("--to", "path", type=Path, default=ROOT / "results" / "growing.json")
 def grow(only: tuple[str, ...], gigabytes: tuple[float, ...], path: Path) -> None:
     """Print a line for each point, and keep all of them as JSON."""

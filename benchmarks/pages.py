@@ -14,7 +14,7 @@ from thesis_lib.plotting._layout import PAGE_WIDTH
 from thesis_lib.plotting._style import BLUE, ORANGE
 
 ROOT = Path(__file__).resolve().parents[1]
-WIDE = 30  # an axis whose values differ by this factor is logarithmic
+WIDE = 30  # where values of x differ by this factor, x and seconds are logarithmic
 PATCH, OVERLAP, N_DIRECTIONS = 64, 0.5, 2  # of a prediction, as `thesis segment` does it
 SURVEY_SAMPLES = 1e12 / 4  # 1 TB of float32
 GPU_FLOPS = 50e12  # assumed: what one GPU sustains on a U-Net in bf16, a fraction of its peak

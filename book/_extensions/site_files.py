@@ -26,6 +26,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("saltearth", "saltvolumes", "thesis_lib")
 FEED = "changelog.xml"
 CARD = "_static/card.png"
 CARD_SIZE = (1200, 630)  # pixels, what social media ask for
@@ -42,18 +43,23 @@ def show_repository(app: Sphinx, config: Config) -> None:
         config.linkcode_resolve = partial(link_source, config)
 
 
-def link_source(config: Config, _domain: str, names: dict[str, str]) -> str | None:
-    """Address of the lines of the repository that define a ``fullname`` of a ``module``."""
-    module = sys.modules[names["module"]]
+def link_source(config: Config, domain: str, names: dict[str, str]) -> str | None:
+    """Address of the lines that define a ``fullname`` of a ``module``, in a GitHub repository."""
+    repository, module = get_repository(config), sys.modules.get(names.get("module", ""))
+    if domain != "py" or module is None or urlsplit(repository).hostname != "github.com":
+        return None
     try:
-        found = reduce(getattr, names["fullname"].split("."), module)
-        file = Path(inspect.getsourcefile(found) or "").relative_to(ROOT).as_posix()
+        found: Any = reduce(getattr, names["fullname"].split("."), module)
+        found = inspect.unwrap(getattr(found, "fget", None) or getattr(found, "func", found))
+        file = Path(inspect.getsourcefile(found) or "").resolve().relative_to(ROOT)
         lines, first = inspect.getsourcelines(found)
     except (AttributeError, TypeError, OSError, ValueError):  # an attribute has no source
         return None
-    branch = config.html_theme_options.get("repository_branch") or "HEAD"
+    if file.parts[0] not in PACKAGES:
+        return None
+    branch = quote(config.html_theme_options.get("repository_branch") or "HEAD")
     where = f"L{first}-L{first + len(lines) - 1}"
-    return f"{get_repository(config)}/blob/{branch}/{file}#{where}"
+    return f"{repository}/blob/{branch}/{file.as_posix()}#{where}"
 
 
 def get_repository(config: Config) -> str:

@@ -19,6 +19,16 @@ def test_cell_gives_types_and_smoke_values(project):
     assert parameters().model_dump() == SMOKE | {"results_dir": f"results/smoke/{CHAPTER}"}
 
 
+def test_a_cell_that_changes_is_read_again(project):
+    """An edited chapter gives its new values, and nobody's changes are given to others."""
+    path = chapters.find_chapter(CHAPTER, project)
+    chapters.read_parameters(path)().losses.append("wing")
+    assert chapters.read_parameters(path)().losses == SMOKE["losses"]
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("count: int = 2", "count: int = 3"), encoding="utf-8")
+    assert chapters.read_parameters(path)().count == 3
+
+
 @pytest.mark.parametrize(
     ("line", "error", "match"),
     [

@@ -122,16 +122,20 @@ def test_records_keep_the_section_that_figures_show(tmp_path):
     both = Ensemble((wide, replace(wide, statistics=0.5)))
     other = replace(wide, network=replace(small, seed=1))
     of_seeds = Ensemble((wide, other))
+    of_losses = Ensemble((wide, replace(wide, network=replace(small, loss="bce"))))
     tasks = [both, replace(wide, zooms=(1.0,))]
-    runs = run_all([*tasks, of_seeds], root=tmp_path / "runs", progress=False)
+    runs = run_all([*tasks, of_seeds, of_losses], root=tmp_path / "runs", progress=False)
     write_records(tmp_path / "records", runs)
     found = read_records(tmp_path / "records")
-    for run in runs[:-1]:
+    for run in runs[: len(tasks)]:
         kept = load_sections(found[run.task.key])["probability"]
         assert kept["crossline"].values.tolist() == [211]
         whole = load_sections(run)["probability"].sel(crossline=[211])
         assert np.allclose(kept, whole, atol=0.051)
-    for task in (wide, other, of_seeds):
+    write_records(tmp_path / "copied", found.values())
+    for path in (tmp_path / "records").glob(f"*/{SECTIONS}"):
+        assert (tmp_path / "copied" / path.parent.name / SECTIONS).read_bytes() == path.read_bytes()
+    for task in (wide, other, of_seeds, of_losses):
         assert not (found[task.key].folder / SECTIONS).exists()
     for profile in ("laptop", "study", "gpu"):  # otherwise its first seed is that of the cell
         values = load_profile(profile, Path(__file__).parents[2])["07_next_survey"]

@@ -57,13 +57,19 @@ def test_workers_keep_the_order(client, tmp_path, capsys):
 def test_workers_stop_when_time_is_up(client, tmp_path):
     """What workers have finished by then is returned; the rest goes on where it stopped."""
     walks = grid(Walk(0), seed=[1, 2, 3, 4, 5, 6])
-    options = {"root": tmp_path, "client": client, "progress": False}
-    found = run_all(walks, **options, minutes=2.5 / 60)
-    assert len(found) < len(walks)
+    options = {"root": tmp_path, "progress": False}
+    with open_workers(2) as own:
+        run_all(grid(Walk(0), seed=[7, 8], n_steps=[1]), **options, client=own)  # brings torch
+        found = run_all(walks, **options, client=own, minutes=3.5 / 60)
+    assert 0 < len(found) < len(walks)
+    begun = {path.parent.name for walk in walks for path in tmp_path.glob(f"{walk.key}/step0")}
+    assert len(begun) > len(found)
+    options |= {"client": client}
     assert len(run_all(walks, **options, minutes=0)) >= len(found)  # what is there is found
     again = run_all(walks, **options)
     assert [outcome.task for outcome in again] == walks
     assert {outcome.task.key for outcome in found} <= {o.task.key for o in again if not o.computed}
+    assert {outcome.scores["n_begun"] for outcome in again} <= {5, 6}  # no step but one was lost
 
 
 def test_a_killed_worker_of_a_cluster_costs_its_last_step(tmp_path, monkeypatch, capsys):

@@ -179,7 +179,7 @@ def _keep_tensors(outcome: Outcome, place: Path) -> None:
 
 def _keep_sections(outcome: Outcome, place: Path) -> None:
     """
-    Copy the sections that a run predicted, as bytes.
+    Copy the sections that a run predicted, as bytes, or those of a record as they are.
 
     Of surveys to come figures show the first section that is scored of a real one, as networks of
     the first seed see it as it is and as their ensembles do; in tenths, a fifth of the bytes.
@@ -211,6 +211,7 @@ def _is_shown(members: Sequence[PredictSurvey]) -> bool:
     return all(
         not isinstance(each.target, Earths)
         and each.network.seed == _SHOWN_SEED
+        and each.trained.loss == members[0].trained.loss
         and (len(members) > 1 or each.zooms == (1.0,))
         for each in members
     )
