@@ -69,7 +69,8 @@ def plot_ratios(rows: pd.DataFrame) -> Figure:
     ax.scatter(rows["ratio"], lines, s=24, color=BLUE, zorder=3, label="measured")
     ax.scatter(rows["target"], lines, marker="D", s=20, fc="white", ec=ORANGE, label="aimed at")
     ax.axvline(1, color="0.4", linewidth=0.8)
-    ax.set(xscale="log", yticks=lines, yticklabels=names, ylim=(len(rows) - 0.4, -0.6))
+    ax.set_xscale("log", base=2)
+    ax.set(yticks=lines, yticklabels=names, ylim=(len(rows) - 0.4, -0.6))
     ax.set_xlabel("time of the other / our time")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.grid(axis="y")
@@ -164,9 +165,10 @@ def _write_table(table: pd.DataFrame, path: Path, *, header: bool = True) -> Non
 
 
 def _three_digits(value: Any) -> Any:
-    if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:.3g}"
-    return value
+    """Write a number with three digits that count, and none as a power of ten."""
+    if not isinstance(value, float) or not np.isfinite(value):
+        return value
+    return np.format_float_positional(value, precision=3, fractional=False, trim="-")
 
 
 def _write_machine(machine: dict[str, Any], path: Path) -> None:
