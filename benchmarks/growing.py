@@ -127,7 +127,11 @@ SERIES = {
 @click.command()
 @click.option("--only", type=click.Choice(list(SERIES)), multiple=True, help="Keep the others.")
 @click.option(
-    "--gigabytes", type=float, multiple=True, default=GIGABYTES, help="Sizes of the sparse files."
+    "--gigabytes",
+    type=float,
+    multiple=True,
+    default=GIGABYTES,
+    help="Of the sparse files, in place of those known.",
 )
 @click.option("--to", "path", type=Path, default=ROOT / "results" / "growing.json")
 def grow(only: tuple[str, ...], gigabytes: tuple[float, ...], path: Path) -> None:
