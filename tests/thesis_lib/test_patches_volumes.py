@@ -10,7 +10,7 @@ import pytest
 
 import saltearth
 from saltvolumes import build_volume
-from thesis_lib.patches import Earths, Survey, choose_data
+from thesis_lib.patches import Earths, FlawedEarths, Survey, choose_data, open_test
 from thesis_lib.patches.volumes import TEST_EARTH, VALIDATION_EARTH, hash_file
 from thesis_lib.study.tasks import _identify
 
@@ -79,6 +79,14 @@ def test_training_earths_take_presets_and_spacings_in_turn():
     assert steps[0] == 20.0
     assert steps[2] == 10.0
     assert [volume["amplitude"].dims[-1] for volume in mixed.train(0)] == ["depth", "time"] * 2
+
+
+@pytest.mark.parametrize("flaws", [None, {"footprint": 1.0}])
+def test_the_first_volume_to_test_is_opened_alone(flaws):
+    """It is the one that the test volumes begin with, whatever their number."""
+    data = FlawedEarths(SMALL.presets, SMALL.shape, flaws=flaws) if flaws else SMALL
+    for n_volumes in (1, 2):
+        assert open_test(data, 3, n_volumes).identical(data.test(3, n_volumes)[0])
 
 
 @pytest.mark.parametrize("seed", [VALIDATION_EARTH // 2, TEST_EARTH, -1])

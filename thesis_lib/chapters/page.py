@@ -198,7 +198,8 @@ class Page:
 
         This is the last call of a chapter, after everything is saved. Content hashes, seeds and
         computing time of all tasks that the page ran are recorded, and of those that they started
-        from. Records of what has finished are added, for `thesis_lib.chapters.publish`.
+        from. Records of what has finished are added for `thesis_lib.chapters.publish`, but for
+        those that are published.
 
         Parameters
         ----------
@@ -234,7 +235,9 @@ class Page:
             **_describe_environment(self.root),
         }
         write_json(self.results / RUN_INFO, self.info, sort_keys=False)
-        write_records(self.results / RECORDS, finished)
+        published = self.root / "published" / RECORDS
+        new = [outcome for outcome in finished if outcome.folder.parent != published]
+        write_records(self.results / RECORDS, new)
         folder = self.find(self.info["parameters"][RESULTS])
         with replace_when_done(folder) as partial:
             self.results.rename(partial)

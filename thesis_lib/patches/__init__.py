@@ -15,3 +15,4 @@ from thesis_lib.patches.volumes import Earths as Earths
 from thesis_lib.patches.volumes import FlawedEarths as FlawedEarths
 from thesis_lib.patches.volumes import Survey as Survey
 from thesis_lib.patches.volumes import choose_data as choose_data
+from thesis_lib.patches.volumes import open_test as open_test

@@ -332,6 +332,13 @@ class Survey:
 Data = Earths | FlawedEarths | Survey
 
 
+def open_test(data: Data, seed: int, n_volumes: int) -> xr.Dataset:
+    """Open the first volume of ``data.test(seed, n_volumes)``; of earths no other one is made."""
+    if isinstance(data, Earths):
+        return data.open(TEST_EARTH + _first_earth(seed, n_volumes))
+    return data.test(seed, n_volumes)[0]
+
+
 def choose_data(
     source: str, *, shape: Sequence[int], n_train: int = 1, **survey: Any
 ) -> Earths | Survey:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from saltvolumes import middle_section
 from thesis_lib.metrics import dice_score
+from thesis_lib.patches import open_test
 from thesis_lib.study.segmentation import load_sections
 from thesis_lib.study.tasks import Outcome
 
@@ -46,7 +47,7 @@ def _score_group(
 ) -> tuple["np.ndarray[tuple[int], np.dtype[np.float64]]", float]:
     """Dice scores of networks, and of the mean of what they predict; means over the sections."""
     task = group[0].task
-    volume = task.network.data.test(task.network.seed, task.n_earths)[0]
+    volume = open_test(task.network.data, task.network.seed, task.n_earths)
     sections = [load_sections(score) for score in group]
     scores = []
     for axis in task.network.axes:
