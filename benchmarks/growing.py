@@ -131,7 +131,7 @@ SERIES = {
     type=float,
     multiple=True,
     default=GIGABYTES,
-    help="Of the sparse files, in place of those known.",
+    help="Sizes of the sparse files; they replace the ones measured before.",
 )
 @click.option("--to", "path", type=Path, default=ROOT / "results" / "growing.json")
 def grow(only: tuple[str, ...], gigabytes: tuple[float, ...], path: Path) -> None:

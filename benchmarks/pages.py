@@ -165,7 +165,7 @@ def _write_table(table: pd.DataFrame, path: Path, *, header: bool = True) -> Non
 
 
 def _three_digits(value: Any) -> Any:
-    """Write a number with three digits that count, and none as a power of ten."""
+    """Write a number with three significant digits and without an exponent."""
     if not isinstance(value, float) or not np.isfinite(value):
         return value
     return np.format_float_positional(value, precision=3, fractional=False, trim="-")

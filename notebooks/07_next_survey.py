@@ -156,7 +156,7 @@ if {*labelled} & {*lines} or {*real_labelled} & {*real_lines}:
     raise ValueError("Invalid labelled lines: some are scored. Must be others.")
 if len({*losses}) < len(losses) or not {*losses} <= {*LOSS_NAMES}:
     raise ValueError(
-        f"Invalid losses {losses}. Must be different ones of {[*LOSS_NAMES]}."
+        f"Invalid losses {losses}. Must be distinct, out of {[*LOSS_NAMES]}."
     )
 if {*ablated_seeds} & {*seeds}:
     raise ValueError("Invalid ablated_seeds: some are scored. Must be others.")

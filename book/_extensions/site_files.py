@@ -25,8 +25,9 @@ from PIL import Image, ImageDraw, ImageFont
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from thesis_lib._sources import PACKAGES
+
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("saltearth", "saltvolumes", "thesis_lib")
 FEED = "changelog.xml"
 CARD = "_static/card.png"
 CARD_SIZE = (1200, 630)  # pixels, what social media ask for

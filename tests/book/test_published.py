@@ -74,6 +74,7 @@ def test_chapters_come_from_records(repository, chapter, tmp_path, monkeypatch):
     }
     execute(repository, chapter, tmp_path / chapter, **moved)
     assert not list(tmp_path.glob("runs/*/scores.json"))
+    assert not list(tmp_path.glob(f"{chapter}/runs/*"))  # no record is written again
     if (FOLDER / chapter / "claims.json").exists():
         kept, found = (
             read_decisions(folder / chapter / "claims.json") for folder in (FOLDER, tmp_path)

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 from bs4 import BeautifulSoup
+from jupyter_book.config import get_final_config
 from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
@@ -223,6 +224,19 @@ def test_what_is_decorated_leads_to_its_own_lines(module, name):
 def test_what_has_no_lines_here_has_no_link(repository, domain, names):
     """Neither other libraries and languages nor hosts with addresses of another form."""
     assert site_files.link_source(make_config(repository), domain, names) is None
+
+
+def test_the_address_in_the_configuration_reaches_the_theme(tmp_path):
+    """Jupyter Book hands the repository's address on, next to options of the theme."""
+    text = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    assert re.search(r'^  url: ""', text, re.MULTILINE)
+    path = tmp_path / "_config.yml"
+    path.write_text(re.sub(r'^  url: ""', f'  url: "{REPOSITORY}"', text, flags=re.MULTILINE))
+    options = {"latex_individualpages": False}
+    config, _ = get_final_config(user_yaml=path, sourcedir=tmp_path, cli_config=options)
+    theme = config["html_theme_options"]
+    assert site_files.get_repository(SimpleNamespace(html_theme_options=theme)) == REPOSITORY
+    assert theme["show_toc_level"] == 2
 
 
 def make_config(repository: str) -> Any:

@@ -20,7 +20,7 @@ def test_cell_gives_types_and_smoke_values(project):
 
 
 def test_a_cell_that_changes_is_read_again(project):
-    """An edited chapter gives its new values, and nobody's changes are given to others."""
+    """An edited chapter gives its new values; a list that is changed is not shared."""
     path = chapters.find_chapter(CHAPTER, project)
     chapters.read_parameters(path)().losses.append("wing")
     assert chapters.read_parameters(path)().losses == SMOKE["losses"]

@@ -83,7 +83,7 @@ def test_training_earths_take_presets_and_spacings_in_turn():
 
 @pytest.mark.parametrize("flaws", [None, {"footprint": 1.0}])
 def test_the_first_volume_to_test_is_opened_alone(flaws):
-    """It is the one that the test volumes begin with, whatever their number."""
+    """It equals the first of one test volume and of two."""
     data = FlawedEarths(SMALL.presets, SMALL.shape, flaws=flaws) if flaws else SMALL
     for n_volumes in (1, 2):
         assert open_test(data, 3, n_volumes).identical(data.test(3, n_volumes)[0])

@@ -281,7 +281,7 @@ def parse_overrides(chapter: str, pairs: Iterable[tuple[str, str]], root: Path) 
     return {name: parse_value(text, kinds.get(name, Any)) for name, text in pairs}
 
 
-@lru_cache(maxsize=64)  # to describe a chapter every profile is read, and for it every cell
+@lru_cache(maxsize=64)  # describing a chapter reads each cell once per profile
 def _read_cell(path: Path, text: str) -> type[Parameters]:
     """Read the parameters cell of a chapter with this text."""
     cells = jupytext.reads(text, fmt=path.suffix).cells

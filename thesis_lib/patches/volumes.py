@@ -333,7 +333,7 @@ Data = Earths | FlawedEarths | Survey
 
 
 def open_test(data: Data, seed: int, n_volumes: int) -> xr.Dataset:
-    """Open the first volume of ``data.test(seed, n_volumes)``; of earths no other one is made."""
+    """Open the first volume of ``data.test(seed, n_volumes)`` without making the other earths."""
     if isinstance(data, Earths):
         return data.open(TEST_EARTH + _first_earth(seed, n_volumes))
     return data.test(seed, n_volumes)[0]

@@ -179,7 +179,7 @@ def _keep_tensors(outcome: Outcome, place: Path) -> None:
 
 def _keep_sections(outcome: Outcome, place: Path) -> None:
     """
-    Copy the sections that a run predicted, as bytes, or those of a record as they are.
+    Copy the sections that a run predicted, as bytes; those of a record are copied unchanged.
 
     Of surveys to come figures show the first section that is scored of a real one, as networks of
     the first seed see it as it is and as their ensembles do; in tenths, a fifth of the bytes.
