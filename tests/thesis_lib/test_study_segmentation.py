@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import distributed
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +17,7 @@ from thesis_lib.metrics import dice_score
 from thesis_lib.patches import Earths, Survey
 from thesis_lib.study import Score, ScoreSections, grid, run_all, tabulate
 from thesis_lib.study.segmentation import build_model, load_model, load_sections, predict
+from thesis_lib.study.workers import open_workers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -105,12 +105,7 @@ def test_history_has_one_row_per_epoch(outcomes):
 
 def test_workers_change_no_score(outcomes, tmp_path):
     """Runs spread over two Dask workers are those computed here: keys, training and scores."""
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with open_workers(2) as client:
         spread = run_all(STUDY[:2], root=tmp_path, client=client, progress=False)
     assert all(outcome.computed for outcome in spread)
     pd.testing.assert_frame_equal(make_table(spread), make_table(outcomes[:2]), rtol=1e-5)

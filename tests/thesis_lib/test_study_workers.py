@@ -6,13 +6,14 @@ import signal
 import threading
 import time
 
+import dask
 import numpy as np
 import pytest
 from dask.distributed import LocalCluster
 from tiny_project import Walk
 
 from thesis_lib.study import grid, run_all
-from thesis_lib.study.workers import open_workers
+from thesis_lib.study.workers import open_workers, preload_workers
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,10 @@ def test_workers_stop_when_time_is_up(client, tmp_path):
 def test_a_killed_worker_of_a_cluster_costs_its_last_step(tmp_path, monkeypatch, capsys):
     """A cluster that exists already shares the runs; what a killed worker had done is kept."""
     local = {"dashboard_address": "127.0.0.1:0", "memory_limit": 0}
-    with LocalCluster(n_workers=2, threads_per_worker=1, **local) as cluster:
+    with (
+        dask.config.set(preload_workers()),
+        LocalCluster(n_workers=2, threads_per_worker=1, **local) as cluster,
+    ):
         monkeypatch.setenv("THESIS_SCHEDULER", cluster.scheduler_address)
         found = []
         with open_workers(1) as client:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from dask.distributed import Client, LocalCluster
 from test_training import make_line, make_model
 
 from saltvolumes import volume as volumes
 from saltvolumes.volume import build_volume
+from thesis_lib.study.workers import open_workers
 from thesis_lib.training import SlabStore, predict_volume
 from thesis_lib.training.prediction import _Work
 
@@ -74,8 +74,7 @@ def test_the_same_for_any_order_of_axes(monkeypatch, expected):
 
 def test_the_same_for_any_number_of_workers(tmp_path, expected):
     """Processes of a cluster share the slabs, and the result is that of one process."""
-    local = {"dashboard_address": "127.0.0.1:0", "memory_limit": 0, "threads_per_worker": 1}
-    with LocalCluster(n_workers=2, **local) as cluster, Client(cluster) as client:
+    with open_workers(2) as client:
         client.run(sys.path.append, str(Path(__file__).parent))
         store = SlabStore(tmp_path / "store", "")
         found = predict(make_volume().chunk(inline=5), store=store, client=client)

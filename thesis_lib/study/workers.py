@@ -1,12 +1,15 @@
 """Workers that share the runs of a study: processes of this machine, or a cluster's."""
 
+import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from saltvolumes._checks import check_count
 
+METHOD = "distributed.worker.multiprocessing-method"
 SCHEDULER = "THESIS_SCHEDULER"  # environment variable with the address of a Dask scheduler
 
 
@@ -39,18 +42,44 @@ def open_workers(n_workers: int) -> Iterator[Any | None]:
     if n_workers == 1 and not scheduler:
         yield None
         return
-    from dask.distributed import Client, LocalCluster  # slow to import, and few need it
+    import dask  # slow to import, and few need it
+    from dask.distributed import Client, LocalCluster
 
     if scheduler:
         with Client(scheduler) as client:  # type: ignore[no-untyped-call]
             print(f"Dashboard: {client.dashboard_link}", flush=True)
             yield client
         return
-    cluster = LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=n_workers,
-        threads_per_worker=1,  # one run at a time
-        dashboard_address="127.0.0.1:0",  # any free port; None is 8787, open to other machines
-        memory_limit=0,
-    )
-    with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
-        yield client
+    with dask.config.set(preload_workers()):
+        cluster = LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=n_workers,
+            threads_per_worker=1,  # one run at a time
+            dashboard_address="127.0.0.1:0",  # any free port; None is 8787, open to other machines
+            memory_limit=0,
+        )
+        with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+            yield client
+
+
+def preload_workers() -> dict[str, str]:
+    """
+    Import for all workers at once what each of them needs, where processes can be forked safely.
+
+    Workers of this machine are then forked from one process that has imported torch and holds no
+    threads, in place of importing it each, at their start and after a kill.
+
+    Returns
+    -------
+    dict of str to str
+        Configuration for Dask while the workers run; empty where each of them imports by itself.
+    """
+    if sys.platform != "linux":  # libraries of macOS do not survive a fork, Windows has none
+        return {}
+    import dask
+    from distributed.utils import get_mp_context
+
+    config = {METHOD: "forkserver"}
+    with dask.config.set(config):
+        get_mp_context()  # type: ignore[no-untyped-call]  # the first call sets a list of its own
+    multiprocessing.set_forkserver_preload(["distributed", "thesis_lib.study"])
+    return config
