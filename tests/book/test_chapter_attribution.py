@@ -81,14 +81,15 @@ def test_chapter_is_rebuilt_from_records(repository, left, mapped, tmp_path, mon
     records = read_records(mapped["page"].results / "runs")
     for file in (mapped["page"].results / "runs").rglob("*"):
         assert file.name != "weights.safetensors"
-    monkeypatch.setattr(Page, "_records", records)
+    monkeypatch.setattr(Page, "_read_records", lambda _page, _tasks: records)
     monkeypatch.setenv("THESIS_MINUTES", "0")
     sizes = {"n_patches": 6, "width_px": 1, "n_cams": 2}
     again = execute(repository, CAM, tmp_path / "cam", classifiers=left.classifiers, **sizes)
     pd.testing.assert_frame_equal(again["scores"], mapped["scores"])
     assert not list(tmp_path.glob("runs/*/scores.json"))
     partly = {key: found for key, found in records.items() if found.task.__class__ is study.Explain}
-    monkeypatch.setattr(Page, "_records", dict(list(partly.items())[:3]))
+    three = dict(list(partly.items())[:3])
+    monkeypatch.setattr(Page, "_read_records", lambda _page, _tasks: three)
     few = execute(repository, CAM, tmp_path / "few", classifiers=left.classifiers, **sizes)
     assert len(few["runs"]) == 3
 

@@ -164,6 +164,19 @@ def test_records_count_whatever_computed_them(records, monkeypatch):
     assert len(content["sources"]) == 16
 
 
+def test_a_few_records_are_found_without_reading_all(records, monkeypatch):
+    """Of the same code the record of a task and those of its parents are opened; of any, all."""
+    both, first = read_records(records), BETS[0]
+    (records / BETS[1].key / RECORD).write_text("damaged")
+    (found,) = read_records(records, choice="same", tasks=[first]).values()
+    assert found == both[first.key]
+    assert read_records(records, choice="same", tasks=[Bet(Throw(5))]) == {}
+    with pytest.raises(ValueError, match="Cannot read"):
+        read_records(records, choice="any", tasks=[first])
+    monkeypatch.setattr(Throw, "hash_sources", lambda _task: "other code")
+    assert read_records(records, choice="same", tasks=[first]) == {}
+
+
 def test_records_of_records_are_the_same(records, tmp_path):
     """Published again, records keep their bytes; those that are there are left alone."""
     outcomes = run_all(BETS, root=tmp_path / "x", records=read_records(records), progress=False)

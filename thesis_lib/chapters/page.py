@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,7 +113,7 @@ class Page:
                 root=folder,
                 client=client,
                 progress=progress,
-                records=self._records,
+                records=self._read_records(tasks),
                 minutes=left,
             )
         self._asked |= {task.key: task for task in tasks}
@@ -127,13 +126,12 @@ class Page:
             )
         return outcomes
 
-    @cached_property
-    def _records(self) -> "dict[str, Outcome]":
+    def _read_records(self, tasks: "Iterable[Task]") -> "dict[str, Outcome]":
         """Records that may take the place of runs."""
         from thesis_lib.study.records import read_records
 
         folder = self.root / "published" / RECORDS
-        return read_records(folder, choice=os.environ.get(CHOICE, "same"))
+        return read_records(folder, choice=os.environ.get(CHOICE, "same"), tasks=tasks)
 
     def find(self, path: str) -> Path:
         """Path of a parameter: a relative one starts at the project, ``~`` at home."""

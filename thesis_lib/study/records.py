@@ -27,7 +27,7 @@ from thesis_lib.study.readout import Readout
 from thesis_lib.study.robust import AVERAGE
 from thesis_lib.study.saltnet import Ensemble, PredictSurvey
 from thesis_lib.study.segmentation import SECTIONS
-from thesis_lib.study.tasks import CONFIG, Outcome, build_task, save_tensors
+from thesis_lib.study.tasks import CONFIG, Outcome, Task, build_task, save_tensors
 
 RECORD = "record.json"
 CHOICES = ("same", "any", "none")
@@ -74,7 +74,9 @@ def write_records(folder: Path, outcomes: Iterable[Outcome]) -> None:
     _remove_replaced(folder)
 
 
-def read_records(folder: Path, *, choice: str = "any") -> dict[str, Outcome]:
+def read_records(
+    folder: Path, *, choice: str = "any", tasks: Iterable[Task] | None = None
+) -> dict[str, Outcome]:
     """
     Read records by the keys that their tasks have today.
 
@@ -85,6 +87,9 @@ def read_records(folder: Path, *, choice: str = "any") -> dict[str, Outcome]:
     choice : {"same", "any", "none"}
         Which records count: those that the code of today computed, which of definitions that a
         task reaches is the same; those of any code; none.
+    tasks : iterable of Task, optional
+        Of which tasks; by default of all. A few among many records of the same code are found
+        without reading the others.
 
     Returns
     -------
@@ -99,8 +104,12 @@ def read_records(folder: Path, *, choice: str = "any") -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
     if check_choice("records", choice, CHOICES) == "none":
         return found
-    for outcome in _list_records(folder):
+    wanted = None if tasks is None else {task.key for task in tasks}
+    named = wanted if choice == "same" else None  # records of the same code are named after keys
+    for outcome in _list_records(folder, named):
         key = outcome.task.key
+        if wanted is not None and key not in wanted:
+            continue
         is_newest = key not in found or outcome.folder.name == key
         if is_newest and (choice == "any" or not is_of_other_code(outcome)):
             found[key] = outcome
@@ -233,11 +242,12 @@ def _remove_replaced(folder: Path) -> None:
             shutil.rmtree(found.pop(name).folder)
 
 
-def _list_records(folder: Path) -> list[Outcome]:
-    """Read all records whose tasks this version of the library knows."""
+def _list_records(folder: Path, names: Iterable[str] | None = None) -> list[Outcome]:
+    """Read records, by default all, whose tasks this version of the library knows."""
     known: dict[Path, Outcome | None] = {}
-    for path in sorted(folder.glob(f"*/{RECORD}")):
-        _read_record(path.parent, known)
+    paths = folder.glob("*") if names is None else (folder / name for name in names)
+    for path in sorted(path for path in paths if (path / RECORD).is_file()):
+        _read_record(path, known)
     found = (known[path] for path in sorted(known) if path.parent == folder)
     return [each for each in found if each is not None and not _rests_on_files(each.task)]
 
