@@ -2,7 +2,8 @@
 Give nbval the tolerances of `tests/book/notebook_comparison.py`: ``pytest --nbval notebooks``.
 
 A reference that was never executed is an error, and what was executed is kept beside the results
-in ``results/smoke/``, like a smoke run.
+in ``results/smoke/``, like a smoke run. Workers of pytest-xdist share the chapters, each after those
+that it goes on from.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -13,9 +14,10 @@ import pytest
 from nbformat import NotebookNode
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
-from notebook_comparison import compare_outputs
+from notebook_comparison import compare_outputs, wait_for
 
 from thesis_lib import chapters
+from thesis_lib.chapters.together import find_needs
 
 collect_ignore_glob = [
     "*.py"
@@ -72,6 +74,7 @@ class ChapterFile(IPyNbFile):
         yield from self.cells
 
     def setup(self) -> None:
+        self._wait()
         self.kernel = HistoryKernel(
             CURRENT_ENV_KERNEL_NAME, cwd=str(self.path.parents[1])
         )
@@ -81,6 +84,32 @@ class ChapterFile(IPyNbFile):
         super().teardown()
         if all(item.test_outputs is not None for item in self.cells):
             self._keep()
+        mark = self._find_mark(self.path.stem)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(self._session)
+
+    @property
+    def _session(self) -> str:
+        """Identifier of this run of all workers; empty where nothing is shared."""
+        return getattr(self.config, "workerinput", {}).get("testrunuid", "")
+
+    def _find_mark(self, chapter: str) -> Path:
+        """File that says in which session a chapter was executed last, well or not."""
+        return (
+            self.path.parents[1] / "results" / "smoke" / f".{chapter}.executed"
+        )
+
+    def _wait(self) -> None:
+        """Wait for the chapters of this session that this one goes on from."""
+        if not self._session:
+            return
+        cells = (
+            item for item in self.session.items if isinstance(item, ChapterCell)
+        )
+        names = sorted({cell.path.stem for cell in cells})
+        needs = find_needs(names, profile="smoke", root=self.path.parents[1])
+        for chapter in sorted(needs[self.path.stem]):
+            wait_for(self._find_mark(chapter), self._session)
 
     def _keep(self) -> None:
         for number, item in enumerate(self.cells, start=1):
