@@ -33,8 +33,8 @@ N_SALT_INLINES, N_SALT_CROSSLINES = 16, 32  # the first ones
 SMALL = {"patch": (64, 64), "stride": (32, 32), "n_patches": 16}
 
 
-def write_sparse(path: Path, n_bytes: int) -> None:
-    """Write IEEE floats, 0 in most traces and 1 in those of a body of salt at one corner."""
+def write_sparse(path: Path, n_bytes: int, n_salt: int) -> None:
+    """Write IEEE floats, 1 in the first samples of the traces at one corner and 0 in all others."""
     record = np.dtype(
         {
             "names": ["inline", "crossline", "samples"],
@@ -54,7 +54,8 @@ def write_sparse(path: Path, n_bytes: int) -> None:
             for trace in line:
                 file.write(trace.tobytes()[:240])
                 if inline < N_SALT_INLINES and trace["crossline"] < N_SALT_CROSSLINES:
-                    file.write(np.ones(N_SAMPLES, ">f4").tobytes())
+                    file.write(np.ones(n_salt, ">f4").tobytes())
+                    file.seek(4 * (N_SAMPLES - n_salt), 1)
                 else:
                     file.seek(4 * N_SAMPLES, 1)
         file.truncate(file.tell())
@@ -97,11 +98,19 @@ def segment(path: Path, encoder: str) -> None:
 @click.argument("gigabytes", type=float)
 @click.argument("work", type=click.Choice(["patches", "train", "segment"]), default="patches")
 @click.option("--encoder", default="resnet34", show_default=True)
-def measure(gigabytes: float, work: str, encoder: str) -> None:
+@click.option(
+    "--salt",
+    "n_salt",
+    type=click.IntRange(1, N_SAMPLES),
+    default=N_SAMPLES,
+    show_default=True,
+    help="Samples of salt in a trace: what a network has to look at, and costs time not memory.",
+)
+def measure(gigabytes: float, work: str, encoder: str, n_salt: int) -> None:
     """Print size of the file, memory before and at the peak, all in MB, and seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.sgy"
-        write_sparse(path, int(gigabytes * 1e9))
+        write_sparse(path, int(gigabytes * 1e9), n_salt)
         if work != "patches":
             SaltUNet(encoder)  # the libraries that a network brings are no part of the work
         before, start = read_memory_mb("VmRSS"), perf_counter()
