@@ -113,7 +113,9 @@ def test_a_chapter_waits_for_those_of_its_session(tmp_path):
     for left in (None, "another"):
         if left:
             mark.write_text(left)
-        with pytest.raises(TimeoutError, match="No .01_toy.executed of this session after 0.05 s"):
+        with pytest.raises(
+            TimeoutError, match=r"No \.01_toy\.executed of this session after 0\.05 s"
+        ):
             wait_for(mark, "this", seconds=0.05)
     threading.Timer(0.2, mark.write_text, ["this"]).start()
     start = time.monotonic()
