@@ -73,12 +73,9 @@ check: install  ## Style, lint, types, floors, lock and environment
 
 # One thread for each process that tests: two threads that wait for each other are slower than one.
 TEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto
-# Chapters that wait for others come last, so that both workers are busy until the end.
-NBVAL := $(TEST) -p no:randomly --dist loadfile --no-loadscope-reorder --nbval
 
-test: install  ## Unit tests, then the chapters against their stored smoke outputs
-	$(TEST) --dist loadscope --no-loadscope-reorder
-	$(NBVAL) notebooks/0[127]*.ipynb notebooks/0[3-6]*.ipynb
+test: install  ## Unit tests, and the chapters against their stored smoke outputs
+	$(TEST) --dist loadscope --no-loadscope-reorder --nbval
 
 smoke: PROFILE := smoke
 smoke: book  ## The book from the smallest run

@@ -11,6 +11,7 @@ its own.
 """
 
 import tempfile
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -20,12 +21,7 @@ import numpy as np
 
 from saltvolumes import open_volume
 from thesis_lib._json import write_json
-from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Earths, PatchBatches
-from thesis_lib.study import Train, run_all, surveys
-from thesis_lib.study.segmentation import build_model
-from thesis_lib.study.tasks import save_tensors
-from thesis_lib.training import TrainConfig
 
 N_CROSSLINES = 500
 N_SAMPLES = 2000
@@ -77,6 +73,9 @@ def draw_patches(path: Path, _encoder: str) -> None:
 
 def train(path: Path, encoder: str) -> None:
     """Train a network for a step; the tenth before the last fifth is watched."""
+    from thesis_lib.study import Train, run_all, surveys
+    from thesis_lib.training import TrainConfig
+
     reading = {"mask": str(path), "spacing_m": (25.0, 25.0), "vertical": "depth"}
     survey = surveys.Survey(str(path), reading=reading, guard_lines=64)
     network = Train(0, "bce", survey, TrainConfig(epochs=1), encoder=encoder, **SMALL)
@@ -85,6 +84,10 @@ def train(path: Path, encoder: str) -> None:
 
 def segment(path: Path, encoder: str) -> None:
     """Segment by a network of random weights, and score against the mask."""
+    from thesis_lib.study import Train, surveys
+    from thesis_lib.study.segmentation import build_model
+    from thesis_lib.study.tasks import save_tensors
+
     task = Train(0, "bce", Earths({"gulf": (20.0,)}), encoder=encoder, **SMALL)
     folder = path.parent / "network"
     folder.mkdir()
@@ -111,8 +114,11 @@ def measure(gigabytes: float, work: str, encoder: str, n_salt: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.sgy"
         write_sparse(path, int(gigabytes * 1e9), n_salt)
-        if work != "patches":
-            SaltUNet(encoder)  # the libraries that a network brings are no part of the work
+        if work != "patches":  # the libraries that a network brings are no part of the work
+            from thesis_lib.model import SaltUNet
+
+            import_module("thesis_lib.study")
+            SaltUNet(encoder)
         before, start = read_memory_mb("VmRSS"), perf_counter()
         {"patches": draw_patches, "train": train, "segment": segment}[work](path, encoder)
         seconds, n_mb = perf_counter() - start, path.stat().st_size // 10**6

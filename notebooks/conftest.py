@@ -121,6 +121,27 @@ class ChapterFile(IPyNbFile):
         chapters.write_notebook(self.nb, results / self.path.name)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the cells of chapters first and in order, those that go on from others after these."""
+    cells = [item for item in items if isinstance(item, ChapterCell)]
+    if not cells:
+        return
+    root = cells[0].path.parents[1]
+    names = sorted({cell.path.stem for cell in cells})
+    needs = find_needs(names, profile="smoke", root=root)
+    cells.sort(
+        key=lambda cell: (
+            len(needs[cell.path.stem]),
+            cell.path.stem,
+            cell.cell_num,
+        )
+    )
+    items[:] = cells + [
+        item for item in items if not isinstance(item, ChapterCell)
+    ]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(
     file_path: Path, parent: pytest.Collector

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,17 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of the longest modules before all others."""
     items.sort(key=lambda item: item.path.name not in LONGEST)  # stable
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what imports brought, a million objects that stay."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Take modules down at the end as always: libraries complain about what is left over."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 import threading
 import time
 
@@ -36,6 +37,10 @@ def test_workers_are_processes_of_one_task_each():
     with open_workers(2) as client:
         assert list(client.nthreads().values()) == [1, 1]
         assert len(set(client.run(os.getpid).values())) == 2
+        if sys.platform == "linux":  # forked with torch, and without what only some runs need
+            names = {"torch", "torchmetrics", "torchvision", "timm"}
+            loaded = client.run(lambda: names & {*sys.modules})
+            assert list(loaded.values()) == [{"torch"}] * 2
     assert client.status == "closed"
 
 
