@@ -83,7 +83,10 @@ def train(path: Path, encoder: str) -> None:
 
 
 def segment(path: Path, encoder: str) -> None:
-    """Segment by a network of random weights, and score against the mask."""
+    """Segment by a network of random weights that sees some salt, and score against the mask."""
+    import torch
+
+    from thesis_lib.patching import zscore
     from thesis_lib.study import Train, surveys
     from thesis_lib.study.segmentation import build_model
     from thesis_lib.study.tasks import save_tensors
@@ -92,7 +95,13 @@ def segment(path: Path, encoder: str) -> None:
     folder = path.parent / "network"
     folder.mkdir()
     write_json(folder / "config.json", task.describe() | {"fields": task})
-    save_tensors(folder / "weights.safetensors", build_model(task).state_dict())
+    model = build_model(task).eval()
+    patches = torch.zeros(2, 1, *SMALL["patch"])
+    patches[1, ..., :32] = 1.0
+    with torch.no_grad():  # no salt where a patch is constant, some at an edge: a boundary to score
+        empty, edge = model(zscore(patches))
+        model.head.bias -= (empty.max() + edge.max()) / 2
+    save_tensors(folder / "weights.safetensors", model.state_dict())
     reading = {"mask": str(path), "spacing_m": (25.0, 25.0), "vertical": "depth"}
     print(surveys.segment(path, path.with_name("salt.sgy"), folder, reading=reading))
 
