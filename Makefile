@@ -74,7 +74,7 @@ check: install  ## Style, lint, types, floors, lock and environment
 # One thread for each process that tests: two threads that wait for each other are slower than one.
 TEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto
 
-test: install  ## Unit tests, and the chapters against their stored smoke outputs
+test: install  ## Unit tests and the chapters against their stored smoke outputs
 	$(TEST) --dist loadscope --no-loadscope-reorder --nbval
 
 smoke: PROFILE := smoke

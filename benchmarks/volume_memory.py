@@ -1,7 +1,7 @@
 """
 Memory and time that a large SEG-Y file takes: to patches, a trained network, or a mask.
 
-``python benchmarks/volume_memory.py GIGABYTES [patches|train|segment]`` writes a sparse file of
+``benchmarks/volume_memory.py GIGABYTES [patches|train|segment] [--salt N]`` writes a sparse file of
 that size, opens it with itself as its mask and draws batches of patches in both directions, or
 trains a network for a step, or segments and scores it as ``thesis segment`` does. It prints the
 size of the file in MB, the memory of the process before and at its peak in MB, and seconds. Linux
@@ -100,6 +100,7 @@ def segment(path: Path, encoder: str) -> None:
     patches[1, ..., :32] = 1.0
     with torch.no_grad():  # no salt where a patch is constant, some at an edge: a boundary to score
         empty, edge = model(zscore(patches))
+        assert empty.max() < edge.max()
         model.head.bias -= (empty.max() + edge.max()) / 2
     save_tensors(folder / "weights.safetensors", model.state_dict())
     reading = {"mask": str(path), "spacing_m": (25.0, 25.0), "vertical": "depth"}
@@ -116,7 +117,7 @@ def segment(path: Path, encoder: str) -> None:
     type=click.IntRange(1, N_SAMPLES),
     default=N_SAMPLES,
     show_default=True,
-    help="Samples of salt in a trace: what a network has to look at, and costs time not memory.",
+    help="Samples of salt in a trace: more take longer, not more memory.",
 )
 def measure(gigabytes: float, work: str, encoder: str, n_salt: int) -> None:
     """Print size of the file, memory before and at the peak, all in MB, and seconds."""

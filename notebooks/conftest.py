@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chapter_order import FAILED, find_mark, order_chapters, wait_for
 from nbformat import NotebookNode
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
-from notebook_comparison import compare_outputs, wait_for
+from notebook_comparison import compare_outputs
 
 from thesis_lib import chapters
 from thesis_lib.chapters.together import find_needs
@@ -81,23 +82,25 @@ class ChapterFile(IPyNbFile):
         self.setup_sanitize_files()
 
     def teardown(self) -> None:
-        super().teardown()
-        if all(item.test_outputs is not None for item in self.cells):
-            self._keep()
-        mark = self._find_mark(self.path.stem)
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(self._session)
+        state = [self._session, FAILED]
+        try:
+            super().teardown()
+            if all(item.test_outputs is not None for item in self.cells):
+                self._keep()
+                state.remove(FAILED)
+        finally:
+            mark = find_mark(self._root, self.path.stem)
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text(" ".join(state), encoding="utf-8")
 
     @property
     def _session(self) -> str:
         """Identifier of this run of all workers; empty where nothing is shared."""
         return getattr(self.config, "workerinput", {}).get("testrunuid", "")
 
-    def _find_mark(self, chapter: str) -> Path:
-        """File that says in which session a chapter was executed last, well or not."""
-        return (
-            self.path.parents[1] / "results" / "smoke" / f".{chapter}.executed"
-        )
+    @property
+    def _root(self) -> Path:
+        return self.path.parents[1]
 
     def _wait(self) -> None:
         """Wait for the chapters of this session that this one goes on from."""
@@ -107,9 +110,9 @@ class ChapterFile(IPyNbFile):
             item for item in self.session.items if isinstance(item, ChapterCell)
         )
         names = sorted({cell.path.stem for cell in cells})
-        needs = find_needs(names, profile="smoke", root=self.path.parents[1])
+        needs = find_needs(names, profile="smoke", root=self._root)
         for chapter in sorted(needs[self.path.stem]):
-            wait_for(self._find_mark(chapter), self._session)
+            wait_for(find_mark(self._root, chapter), self._session)
 
     def _keep(self) -> None:
         for number, item in enumerate(self.cells, start=1):
@@ -129,14 +132,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     root = cells[0].path.parents[1]
     names = sorted({cell.path.stem for cell in cells})
-    needs = find_needs(names, profile="smoke", root=root)
-    cells.sort(
-        key=lambda cell: (
-            len(needs[cell.path.stem]),
-            cell.path.stem,
-            cell.cell_num,
-        )
-    )
+    try:
+        needs = find_needs(names, profile="smoke", root=root)
+    except (TypeError, ValueError) as error:
+        raise pytest.UsageError(str(error)) from error
+    order = order_chapters(needs)
+    cells.sort(key=lambda cell: (order.index(cell.path.stem), cell.cell_num))
     items[:] = cells + [
         item for item in items if not isinstance(item, ChapterCell)
     ]
@@ -146,11 +147,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collect_file(
     file_path: Path, parent: pytest.Collector
 ) -> Generator[None, Any, list[Any]]:
-    """Collect chapters in place of nbval's plain notebooks."""
+    """Collect chapters in place of nbval's plain notebooks, and no others."""
     collectors = yield
+    known = chapters.list_chapters(file_path.parents[1])
     return [
         ChapterFile.from_parent(parent, path=file_path)
         if type(found) is IPyNbFile
         else found
         for found in collectors
+        if type(found) is not IPyNbFile or file_path.stem in known
     ]

@@ -37,13 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector leave alone what imports brought, a million objects that stay."""
+    """Exempt what imports brought from garbage collection: a million objects that stay."""
     gc.collect()
     gc.freeze()
 
 
 def pytest_unconfigure() -> None:
-    """Take modules down at the end as always: libraries complain about what is left over."""
+    """Unload modules as always: libraries complain about what is left over."""
     gc.unfreeze()
 
 

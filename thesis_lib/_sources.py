@@ -10,7 +10,11 @@ from typing import Any, NamedTuple
 
 PACKAGES = ("thesis_lib", "saltearth", "saltvolumes")
 # They find and store results, or import a library late, and change no result.
-ENGINE = ("thesis_lib.study.tasks", "thesis_lib.study.running", "thesis_lib.study._late")
+ENGINE = (
+    "thesis_lib.study.tasks",
+    "thesis_lib.study.running",
+    "thesis_lib.study._torchmetrics",
+)
 
 
 class _Module(NamedTuple):

@@ -10,9 +10,7 @@ Without a tag t is 1e-6 and pictures are compared pixel by pixel. In a cell tagg
 import base64
 import io
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,6 @@ from PIL import Image
 
 ARITHMETIC = 1e-6
 TRAINING = 0.1
-WAIT_S = 600  # for another chapter
 PIXEL_LEVELS = 8  # of 255: rounding moves a colour by a level or two, another picture by many
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?!\w)")
 _FIGURE_SIZE = re.compile(r"<Figure size [\d.]+x[\d.]+")
@@ -91,12 +88,3 @@ def _split(outputs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
 def _decode(picture: str) -> np.ndarray:
     image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGBA")
     return np.asarray(image, dtype=np.int16)  # (H, W, 4)
-
-
-def wait_for(mark: Path, session: str, *, seconds: float = WAIT_S) -> None:
-    """Wait until a file says that a chapter was executed in this session."""
-    end = time.monotonic() + seconds
-    while not mark.is_file() or mark.read_text(encoding="utf-8") != session:
-        if time.monotonic() > end:
-            raise TimeoutError(f"No {mark.name} of this session after {seconds:g} s")
-        time.sleep(min(0.1, seconds))

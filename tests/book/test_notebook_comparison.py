@@ -4,8 +4,6 @@ import base64
 import io
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import nbformat
@@ -19,7 +17,6 @@ from notebook_comparison import (
     compare_outputs,
     compare_text,
     read_band,
-    wait_for,
 )
 from PIL import Image
 from tiny_project import CHAPTER, make_project
@@ -105,22 +102,6 @@ def test_glued_numbers_are_compared_and_progress_is_not():
     assert differences == ["0.91 was 0.92 (tolerance 1e-06)"]
     progress = nbformat.v4.new_output("stream", name="stderr", text="3 s")
     assert compare_outputs([progress], []) == []
-
-
-def test_a_chapter_waits_for_those_of_its_session(tmp_path):
-    """What another session left is no reason to begin, and nobody waits for ever."""
-    mark = tmp_path / ".01_toy.executed"
-    for left in (None, "another"):
-        if left:
-            mark.write_text(left)
-        with pytest.raises(
-            TimeoutError, match=r"No \.01_toy\.executed of this session after 0\.05 s"
-        ):
-            wait_for(mark, "this", seconds=0.05)
-    threading.Timer(0.2, mark.write_text, ["this"]).start()
-    start = time.monotonic()
-    wait_for(mark, "this", seconds=60)
-    assert time.monotonic() - start > 0.1
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,8 +14,8 @@ import pytest
 from dask.distributed import LocalCluster
 from tiny_project import Walk
 
-from thesis_lib.study import grid, run_all
-from thesis_lib.study.workers import open_workers, preload_workers
+from thesis_lib.study import grid, run_all, workers
+from thesis_lib.study.workers import PRELOADED, open_workers, preload_workers
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +38,37 @@ def test_workers_are_processes_of_one_task_each():
     with open_workers(2) as client:
         assert list(client.nthreads().values()) == [1, 1]
         assert len(set(client.run(os.getpid).values())) == 2
-        if sys.platform == "linux":  # forked with torch, and without what only some runs need
-            names = {"torch", "torchmetrics", "torchvision", "timm"}
-            loaded = client.run(lambda: names & {*sys.modules})
-            assert list(loaded.values()) == [{"torch"}] * 2
+        if sys.platform == "linux":  # forked with all that is slow to import
+            loaded = client.run(lambda: {*sys.modules}.issuperset(PRELOADED))
+            assert all(loaded.values())
     assert client.status == "closed"
+
+
+def test_more_threads_than_cores_are_warned_about(monkeypatch, caplog):
+    """Workers that would compete for the cores of a machine say how many threads they need."""
+    monkeypatch.setattr(workers, "CPU_COUNT", 4)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for n_threads in (2, 3):
+        monkeypatch.setattr("torch.get_num_threads", lambda n=n_threads: n)
+        workers._warn_of_threads(2)
+    (said,) = (each.getMessage() for each in caplog.records if each.name == workers.__name__)
+    assert said.startswith("2 workers with 3 threads each compete for 4 cores. Set OMP_NUM_THREADS")
+
+
+def test_workers_have_the_environment_of_their_start(monkeypatch):
+    """A variable set between two clusters, such as the choice of a GPU, reaches the second."""
+    for value in ("2", "3"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+        with open_workers(2) as client:
+            found = client.run(os.environ.get, "CUDA_VISIBLE_DEVICES")
+        assert list(found.values()) == [value] * 2
+
+
+def test_what_is_slow_to_import_waits(repository):
+    """Importing the study brings neither torchmetrics nor timm, and so no torchvision."""
+    names = {"torchmetrics", "torchvision", "timm", "matplotlib"}
+    line = f"import sys, thesis_lib.study; assert not {names} & {{*sys.modules}}"
+    subprocess.run([sys.executable, "-c", line], cwd=repository, check=True)
 
 
 def test_clusters_do_not_meet():

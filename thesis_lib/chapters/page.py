@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,12 +127,20 @@ class Page:
             )
         return outcomes
 
-    def _read_records(self, tasks: "Iterable[Task]") -> "dict[str, Outcome]":
+    def _read_records(self, tasks: "list[Task]") -> "dict[str, Outcome]":
         """Records that may take the place of runs."""
         from thesis_lib.study.records import read_records
 
-        folder = self.root / "published" / RECORDS
-        return read_records(folder, choice=os.environ.get(CHOICE, "same"), tasks=tasks)
+        choice = os.environ.get(CHOICE, "same")
+        if choice == "any":  # of which all have to be read
+            return self._all_records
+        return read_records(self.root / "published" / RECORDS, choice=choice, tasks=tasks)
+
+    @cached_property
+    def _all_records(self) -> "dict[str, Outcome]":
+        from thesis_lib.study.records import read_records
+
+        return read_records(self.root / "published" / RECORDS)
 
     def find(self, path: str) -> Path:
         """Path of a parameter: a relative one starts at the project, ``~`` at home."""

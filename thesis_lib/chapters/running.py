@@ -174,5 +174,5 @@ def _execute(path: Path, parameters: dict[str, Any], output: Path, root: Path) -
         stderr_file=sys.stderr,
         kernel_manager_class=_OwnKernelManager,
         config=Config(KernelManager=kernel),
-        shutdown_kernel="immediate",  # all is written, and modules take a second to be taken down
+        shutdown_kernel="immediate",  # all is written, and unloading modules takes a second
     )

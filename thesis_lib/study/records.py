@@ -27,7 +27,14 @@ from thesis_lib.study.readout import Readout
 from thesis_lib.study.robust import AVERAGE
 from thesis_lib.study.saltnet import Ensemble, PredictSurvey
 from thesis_lib.study.segmentation import SECTIONS
-from thesis_lib.study.tasks import CONFIG, Outcome, Task, build_task, save_tensors
+from thesis_lib.study.tasks import (
+    CONFIG,
+    Outcome,
+    Task,
+    build_task,
+    describe_libraries,
+    save_tensors,
+)
 
 RECORD = "record.json"
 CHOICES = ("same", "any", "none")
@@ -88,8 +95,7 @@ def read_records(
         Which records count: those that the code of today computed, which of definitions that a
         task reaches is the same; those of any code; none.
     tasks : iterable of Task, optional
-        Of which tasks; by default of all. A few among many records of the same code are found
-        without reading the others.
+        Tasks whose records are read; all by default.
 
     Returns
     -------
@@ -105,7 +111,9 @@ def read_records(
     if check_choice("records", choice, CHOICES) == "none":
         return found
     wanted = None if tasks is None else {task.key for task in tasks}
-    named = wanted if choice == "same" else None  # records of the same code are named after keys
+    named = None
+    if wanted is not None and choice == "same":
+        named = wanted | _list_of_other_libraries(folder)
     for outcome in _list_records(folder, named):
         key = outcome.task.key
         if wanted is not None and key not in wanted:
@@ -250,6 +258,13 @@ def _list_records(folder: Path, names: Iterable[str] | None = None) -> list[Outc
         _read_record(path, known)
     found = (known[path] for path in sorted(known) if path.parent == folder)
     return [each for each in found if each is not None and not _rests_on_files(each.task)]
+
+
+def _list_of_other_libraries(folder: Path) -> set[str]:
+    """Names of records by other versions of libraries: all others are named after keys of today."""
+    today = describe_libraries()
+    contents = {path.parent.name: _read_content(path) for path in folder.glob(f"*/{RECORD}")}
+    return {name for name, content in contents.items() if content.get("libraries") != today}
 
 
 def _read_record(folder: Path, known: dict[Path, Outcome | None]) -> Outcome | None:

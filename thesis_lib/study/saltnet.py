@@ -19,7 +19,7 @@ from thesis_lib.model import SaltUNet
 from thesis_lib.patches import Earths, PatchBatches, ProxyBatches
 from thesis_lib.patches.volumes import Data
 from thesis_lib.patching import Floats, section_dims
-from thesis_lib.study._late import binary_auroc, binary_calibration_error
+from thesis_lib.study._torchmetrics import binary_auroc, binary_calibration_error
 from thesis_lib.study.robust import TrainRobust, list_views, make_batches
 from thesis_lib.study.segmentation import (
     SECTIONS,

@@ -96,7 +96,7 @@ class Task(ABC):
             "task": type(self).__name__,
             "fields": {name: _identify(value) for name, value in _list_fields(self)},
             "sources": self.hash_sources(),
-            "libraries": {name: version(name) for name in LIBRARIES},
+            "libraries": describe_libraries(),
         }
 
     def hash_sources(self) -> Any:
@@ -376,6 +376,11 @@ def _identify(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return repr(float(value))  # 1 and 1.0 are one setting; infinity is not JSON
     return value
+
+
+def describe_libraries() -> dict[str, str]:
+    """Versions of the libraries that are part of every key."""
+    return {name: version(name) for name in LIBRARIES}
 
 
 def build_task(name: str, values: Any) -> Task:

@@ -1,5 +1,6 @@
 """Workers that share the runs of a study: processes of this machine, or a cluster's."""
 
+import logging
 import multiprocessing
 import os
 import sys
@@ -7,10 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+from dask.system import CPU_COUNT
+
 from saltvolumes._checks import check_count
 
-METHOD = "distributed.worker.multiprocessing-method"
+PRELOADED = ("distributed", "thesis_lib.study", "timm")  # by all workers at once
+_METHOD = "distributed.worker.multiprocessing-method"
 SCHEDULER = "THESIS_SCHEDULER"  # environment variable with the address of a Dask scheduler
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -50,12 +57,14 @@ def open_workers(n_workers: int) -> Iterator[Any | None]:
             print(f"Dashboard: {client.dashboard_link}", flush=True)
             yield client
         return
+    _warn_of_threads(n_workers)
     with dask.config.set(preload_workers()):
         cluster = LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=n_workers,
             threads_per_worker=1,  # one run at a time
             dashboard_address="127.0.0.1:0",  # any free port; None is 8787, open to other machines
             memory_limit=0,
+            env=dict(os.environ),  # of now: a fork has that of the first start
         )
         with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
             yield client
@@ -63,10 +72,10 @@ def open_workers(n_workers: int) -> Iterator[Any | None]:
 
 def preload_workers() -> dict[str, str]:
     """
-    Import for all workers at once what each of them needs, where processes can be forked safely.
+    Import once what every worker needs, where processes can be forked safely.
 
-    Workers of this machine are then forked from one process that has imported torch and holds no
-    threads, in place of importing it each, at their start and after a kill.
+    Workers of this machine are then forked, at their start and after a kill, from one process that
+    has imported these libraries and runs no other threads.
 
     Returns
     -------
@@ -78,8 +87,18 @@ def preload_workers() -> dict[str, str]:
     import dask
     from distributed.utils import get_mp_context
 
-    config = {METHOD: "forkserver"}
+    config = {_METHOD: "forkserver"}
     with dask.config.set(config):
         get_mp_context()  # type: ignore[no-untyped-call]  # the first call sets a list of its own
-    multiprocessing.set_forkserver_preload(["distributed", "thesis_lib.study"])
+    multiprocessing.set_forkserver_preload(list(PRELOADED))
     return config
+
+
+def _warn_of_threads(n_workers: int) -> None:
+    n_threads = torch.get_num_threads()
+    if n_workers * n_threads > CPU_COUNT and not torch.cuda.is_available():
+        logger.warning(
+            "%d workers with %d threads each compete for %d cores. Set OMP_NUM_THREADS=%d before "
+            "the start: faster, with sums that are rounded differently.",
+            *(n_workers, n_threads, CPU_COUNT, max(1, CPU_COUNT // n_workers)),
+        )
