@@ -30,7 +30,7 @@ SMALL = {"patch": (64, 64), "stride": (32, 32), "n_patches": 16}
 
 
 def write_sparse(path: Path, n_bytes: int, n_salt: int) -> None:
-    """Write IEEE floats, 1 in the first samples of the traces at one corner and 0 in all others."""
+    """Write IEEE floats: 1 in the first samples of the traces at one corner, 0 elsewhere."""
     record = np.dtype(
         {
             "names": ["inline", "crossline", "samples"],

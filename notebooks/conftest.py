@@ -126,7 +126,7 @@ class ChapterFile(IPyNbFile):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the cells of chapters first and in order, those that go on from others after these."""
+    """Put the cells of chapters first, each chapter after those that it goes on from."""
     cells = [item for item in items if isinstance(item, ChapterCell)]
     if not cells:
         return

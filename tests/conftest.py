@@ -37,13 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exempt what imports brought from garbage collection: a million objects that stay."""
+    """Exempt imported modules, a million objects, from garbage collection."""
     gc.collect()
     gc.freeze()
 
 
 def pytest_unconfigure() -> None:
-    """Unload modules as always: libraries complain about what is left over."""
+    """Undo the exemption: at the end libraries complain about objects that are not freed."""
     gc.unfreeze()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PACKAGES = ("thesis_lib", "saltearth", "saltvolumes")
-# They find and store results, or import a library late, and change no result.
+# They find and store results, or only call a library: none of them changes a result.
 ENGINE = (
     "thesis_lib.study.tasks",
     "thesis_lib.study.running",

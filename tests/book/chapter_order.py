@@ -6,7 +6,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 WAIT_S = 2000.0  # as long as nbval lets a cell take
-FAILED = "failed"  # what a mark says after the session where cells of the chapter were left out
+FAILED = "failed"  # in a mark: not all cells of the chapter were executed
 
 
 def order_chapters(needs: Mapping[str, Collection[str]]) -> list[str]:
@@ -18,7 +18,7 @@ def order_chapters(needs: Mapping[str, Collection[str]]) -> list[str]:
 
 
 def find_mark(root: Path, chapter: str) -> Path:
-    """File that says in which session a chapter was executed last, and whether whole."""
+    """File with the session that executed a chapter last, and whether it executed all cells."""
     return root / "results" / "smoke" / f".{chapter}.executed"
 
 
@@ -31,7 +31,7 @@ def wait_for(mark: Path, session: str, *, seconds: float = WAIT_S) -> None:
         if found == [session]:
             return
         if found == [session, FAILED]:
-            raise RuntimeError(f"{chapter}, which this chapter goes on from, did not end")
+            raise RuntimeError(f"{chapter}, which this chapter goes on from, has failed")
         if time.monotonic() > end:
             raise TimeoutError(
                 f"{chapter}, which this chapter goes on from, was not executed in {seconds:g} s"

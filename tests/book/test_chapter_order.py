@@ -14,7 +14,7 @@ def test_chapters_come_after_all_that_they_need():
 
 
 def test_a_chapter_waits_for_those_of_its_session(tmp_path):
-    """What another session left is no reason to begin, and nobody waits for ever."""
+    """Marks of other sessions are ignored, and waiting too long is an error."""
     mark = find_mark(tmp_path, "01_toy")
     mark.parent.mkdir(parents=True)
     for left in ("", "another"):
@@ -28,10 +28,8 @@ def test_a_chapter_waits_for_those_of_its_session(tmp_path):
 
 
 def test_a_chapter_does_not_begin_after_a_failure(tmp_path):
-    """Where one that it goes on from left cells out, results are those of another session."""
+    """Where a chapter that it goes on from has failed, only older results are there to read."""
     mark = tmp_path / ".01_toy.executed"
     mark.write_text(f"this {FAILED}")
-    with pytest.raises(
-        RuntimeError, match=r"^01_toy, which this chapter goes on from, did not end"
-    ):
+    with pytest.raises(RuntimeError, match=r"^01_toy, which this chapter goes on from, has failed"):
         wait_for(mark, "this")

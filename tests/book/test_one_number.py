@@ -108,9 +108,9 @@ def replace_number(folder: Path, old: str, new: str) -> None:
 
 def test_a_changed_score_changes_on_every_page(tmp_path):
     """
-    A score that changes does so in glued sentences, tables and README, and the old one is gone.
+    A changed score appears in sentences, tables and README, and the old one nowhere.
 
-    A cell of table1.csv alone is read by the first page, by its chapter and by README.
+    A changed cell of table1.csv appears on the first page, in its chapter and in README.
     """
     results = tmp_path / "published" / CHAPTER
     copy_sources(tmp_path)

@@ -167,7 +167,7 @@ def test_records_count_whatever_computed_them(records, monkeypatch):
 
 
 def test_a_few_records_are_found_without_reading_all(records, monkeypatch):
-    """Of the same code those of a task and its parents are read. Of any code all are."""
+    """With "same" only records of a task and its parents are read, with "any" all of them."""
     first, read = BETS[0], set()
     original = study_records._read_record
     monkeypatch.setattr(

@@ -64,7 +64,7 @@ def test_workers_have_the_environment_of_their_start(monkeypatch):
         assert list(found.values()) == [value] * 2
 
 
-def test_what_is_slow_to_import_waits(repository):
+def test_slow_libraries_are_imported_late(repository):
     """Importing the study brings neither torchmetrics nor timm, and so no torchvision."""
     names = {"torchmetrics", "torchvision", "timm", "matplotlib"}
     line = f"import sys, thesis_lib.study; assert not {names} & {{*sys.modules}}"

@@ -132,7 +132,7 @@ class Page:
         from thesis_lib.study.records import read_records
 
         choice = os.environ.get(CHOICE, "same")
-        if choice == "any":  # of which all have to be read
+        if choice == "any":  # names of folders do not tell: all have to be read
             return self._all_records
         return read_records(self.root / "published" / RECORDS, choice=choice, tasks=tasks)
 

@@ -113,7 +113,7 @@ def read_records(
     wanted = None if tasks is None else {task.key for task in tasks}
     named = None
     if wanted is not None and choice == "same":
-        named = wanted | _list_of_other_libraries(folder)
+        named = wanted | _list_other_libraries(folder)
     for outcome in _list_records(folder, named):
         key = outcome.task.key
         if wanted is not None and key not in wanted:
@@ -260,8 +260,8 @@ def _list_records(folder: Path, names: Iterable[str] | None = None) -> list[Outc
     return [each for each in found if each is not None and not _rests_on_files(each.task)]
 
 
-def _list_of_other_libraries(folder: Path) -> set[str]:
-    """Names of records by other versions of libraries: all others are named after keys of today."""
+def _list_other_libraries(folder: Path) -> set[str]:
+    """Names of records by other versions of libraries; the others are named after today's keys."""
     today = describe_libraries()
     contents = {path.parent.name: _read_content(path) for path in folder.glob(f"*/{RECORD}")}
     return {name for name, content in contents.items() if content.get("libraries") != today}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import dask
 import torch
 from dask.system import CPU_COUNT
 
@@ -49,8 +50,7 @@ def open_workers(n_workers: int) -> Iterator[Any | None]:
     if n_workers == 1 and not scheduler:
         yield None
         return
-    import dask  # slow to import, and few need it
-    from dask.distributed import Client, LocalCluster
+    from dask.distributed import Client, LocalCluster  # slow to import, and few need it
 
     if scheduler:
         with Client(scheduler) as client:  # type: ignore[no-untyped-call]
@@ -64,7 +64,7 @@ def open_workers(n_workers: int) -> Iterator[Any | None]:
             threads_per_worker=1,  # one run at a time
             dashboard_address="127.0.0.1:0",  # any free port; None is 8787, open to other machines
             memory_limit=0,
-            env=dict(os.environ),  # of now: a fork has that of the first start
+            env=dict(os.environ),  # forks would have that of the first start
         )
         with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
             yield client
@@ -84,7 +84,6 @@ def preload_workers() -> dict[str, str]:
     """
     if sys.platform != "linux":  # libraries of macOS do not survive a fork, Windows has none
         return {}
-    import dask
     from distributed.utils import get_mp_context
 
     config = {_METHOD: "forkserver"}
@@ -99,6 +98,6 @@ def _warn_of_threads(n_workers: int) -> None:
     if n_workers * n_threads > CPU_COUNT and not torch.cuda.is_available():
         logger.warning(
             "%d workers with %d threads each compete for %d cores. Set OMP_NUM_THREADS=%d before "
-            "the start: faster, with sums that are rounded differently.",
+            "the start: this is faster, and rounds sums differently.",
             *(n_workers, n_threads, CPU_COUNT, max(1, CPU_COUNT // n_workers)),
         )
