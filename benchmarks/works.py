@@ -361,7 +361,7 @@ def list_files(path: Path) -> Iterator[Work]:
 
 
 def _round_trip(path: Path, copy: Path) -> None:
-    volume = open_volume(path, vertical="depth")
+    volume = open_volume(path, vertical="depth").load()  # as the others: read once, then in memory
     cube = volume["amplitude"].values
     grid = PatchGrid(cube.shape, (1, 64, 64), (1, 64, 64))
     sum(float(view[0, 0, 0]) for _, view in grid.extract(cube))

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import segyio
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from segyio import BinField, TraceField
 
 from saltvolumes._io.segy import Geometry
-from saltvolumes._io.segy_layout import FIELD_BYTES, IEEE, check_line_bytes
+from saltvolumes._io.segy_layout import FIELD_BYTES, IEEE, Layout, check_line_bytes
 from saltvolumes._io.segy_positions import find_unit_m
 from saltvolumes.errors import DataError
 from saltvolumes.masks import check_alike, find_gaps
@@ -55,16 +55,35 @@ def write_like(cube: xr.DataArray, path: Path, original: Geometry) -> None:
         trailer = file.read()
     head[FORMAT_BYTES] = IEEE.to_bytes(2, source.order)
     target = replace(source, path=path, code=IEEE)
+    in_order = np.array_equal(traces.values.ravel(), np.arange(source.n_traces))
+    write = _write_in_order if in_order and source.skipped is None else _write_scattered
     with path.open("wb") as file:
         file.write(head)
-        file.truncate(len(head) + target.n_traces * target.record.itemsize)
-        file.seek(0, os.SEEK_END)
+        write(file, cube, target, original)
         file.write(trailer)
+
+
+def _write_in_order(file: BinaryIO, cube: xr.DataArray, target: Layout, original: Geometry) -> None:
+    """Write traces that lie in the file as in the volume, all of them, in one go."""
+    for line, (section, _) in zip(original.traces.values, _read_sections(cube), strict=True):
+        records = np.empty(line.size, target.record)
+        records["header"] = original.layout.map_traces()["header"][line[0] : line[-1] + 1]
+        records["samples"] = section
+        records.tofile(file)
+
+
+def _write_scattered(
+    file: BinaryIO, cube: xr.DataArray, target: Layout, original: Geometry
+) -> None:
+    """Write traces in any order, and headers of others with samples of zero."""
+    source, traces, _ = original
+    file.truncate(target.first_byte + target.n_traces * target.record.itemsize)
     for block in source.list_blocks():
         headers = source.map_traces()["header"][block]  # anew: mapped pages count as memory
         target.map_traces("r+")["header"][block] = headers
     for line, (section, _) in zip(traces.values, _read_sections(cube), strict=True):
         target.write_samples(line[line >= 0], section[line >= 0])
+    file.seek(0, os.SEEK_END)
 
 
 def write_new(cube: xr.DataArray, path: Path, *, iline_byte: int, xline_byte: int) -> None:

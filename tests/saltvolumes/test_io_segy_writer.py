@@ -24,11 +24,12 @@ def assert_same_headers(original, written, factor=1):
         assert (new.trace.raw[:] == old.trace.raw[:] / np.float32(factor)).all()
 
 
+@pytest.mark.parametrize("order", [{}, {"by_crossline": True, "missing": [(1, 1)]}])
 @pytest.mark.parametrize("text", [b"C01 ASCII", "C01 Größe".encode("cp500")])
-def test_original_headers_come_back_byte_for_byte(path, cube, tmp_path, text):
+def test_original_headers_come_back_byte_for_byte(path, cube, tmp_path, text, order):
     """Only sample format and samples change, whatever traces are missing and text headers hold."""
     fields = {TraceField.SourceGroupScalar: -10, TraceField.CDP_TRACE: 7}
-    traces = {"by_crossline": True, "missing": [(1, 1)], "place": rotate, "trace_fields": fields}
+    traces = {"place": rotate, "trace_fields": fields} | order
     overwrite(write_segy(path, cube, code=3, **traces), 0, text.ljust(3200))
     volume = open_volume(path)
     volume["probability"] = volume.amplitude / 100
