@@ -128,7 +128,7 @@ built: install
 	@[ -f $(HTML)/index.html ] || { echo "No pages yet: call make book, make html or make site first."; exit 1; } >&2
 
 bench: install  ## Time our work next to what else does it, and how it grows; results/*.json
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python -W ignore::FutureWarning:monai.utils.deprecate_utils benchmarks/bench.py
 	$(BIN)/python benchmarks/growing.py
 
 fuzz: install  ## Damaged files, odd parameters and kills: MINUTES=5 [SEED=7 [INPUT=123]]

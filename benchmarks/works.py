@@ -22,6 +22,7 @@ from monai import losses as monai_losses
 from monai import metrics as monai
 from monai.inferers import AvgMerger, SliceInferer, SlidingWindowSplitter
 from scipy import ndimage
+from segysak.progress import Progress
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
@@ -66,7 +67,7 @@ class Work:
     target: float
     bound: str
     floor: Call
-    rounds: int = 20
+    rounds: int
 
 
 def list_losses(device: torch.device) -> Iterator[Work]:
@@ -75,6 +76,7 @@ def list_losses(device: torch.device) -> Iterator[Work]:
     logits = torch.randn(32, 1, 128, 128, generator=generator).to(device).requires_grad_()
     blobs = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(32, 128, 128)), (0, 9, 9))
     target = torch.from_numpy(blobs > 0).float()[:, None].to(device)
+    hausdorff = monai_losses.HausdorffDTLoss(include_background=True, sigmoid=True)
     classes = {"dice": smp.losses.DiceLoss, "jaccard": smp.losses.JaccardLoss}
     peers: list[tuple[str, str, Callable[[Tensor, Tensor], Tensor], float]] = [
         ("bce", "torch", F.binary_cross_entropy_with_logits, 1),
@@ -95,7 +97,7 @@ def list_losses(device: torch.device) -> Iterator[Work]:
         ("wing", "plain torch", _plain_wing, 1),
         ("contour", "plain torch", _plain_contour, 1),
         ("bce_dice", "MONAI", monai_losses.DiceCELoss(sigmoid=True), 1),
-        ("hausdorff", "MONAI", monai_losses.HausdorffDTLoss(sigmoid=True), 4),
+        ("hausdorff", "MONAI", hausdorff, 4),
         ("lovasz", "smp", smp.losses.LovaszLoss("binary", per_image=True), 2.5),
     ]
     bound, floor = (
@@ -104,7 +106,7 @@ def list_losses(device: torch.device) -> Iterator[Work]:
     )
     for name, peer, loss, goal in peers:
         ours, theirs = (partial(_differentiate, f, logits, target) for f in (LOSSES[name], loss))
-        yield Work(f"loss {name}, 32x1x128x128", peer, ours, theirs, goal, bound, floor)
+        yield Work(f"loss {name}, 32x1x128x128", peer, ours, theirs, goal, bound, floor, 100)
 
 
 def _differentiate(
@@ -146,7 +148,7 @@ def list_volumes(device: torch.device) -> Iterator[Work]:
         ("MONAI one by one", one_by_one, 8),
         ("surface-distance", together, 5),
     ):
-        yield Work("all scores of 160^3", peer, ours, theirs, goal, bound, floor, 3)
+        yield Work("all scores of 160^3", peer, ours, theirs, goal, bound, floor, 5)
     cube = blobs.astype(np.float32)
     patching, ours = "cut + stitch 160^3 in 32^3 / 16", partial(_stitch, cube)
     copy = partial(_copy, cube)
@@ -154,7 +156,7 @@ def list_volumes(device: torch.device) -> Iterator[Work]:
         ("MONAI", partial(_stitch_by_monai, cube), 3),
         ("a copy of the bytes", copy, 0.5),
     ):
-        yield Work(patching, peer, ours, theirs, goal, "a copy of the bytes", copy, 5)
+        yield Work(patching, peer, ours, theirs, goal, "a copy of the bytes", copy, 20)
     volume = make_volume((64, 128, 128), seed=0)
     model, other = SaltUNet().to(device), _smp_unet(device)
     cut: dict[str, Any] = {"patch": (64, 64), "stride": (32, 32), "axes": ["inline"]}
@@ -251,7 +253,7 @@ def list_networks(device: torch.device) -> Iterator[Work]:
         theirs = partial(_train_plainly, _smp_unet(device), batches, device)
         floor = partial(_step_only, SaltUNet().to(device), 4, device)
         work, bound = "training epoch of 4 steps, 16x128^2", "forward and backward in fp32"
-        yield Work(work, peer, ours, theirs, target, bound, floor, 2)
+        yield Work(work, peer, ours, theirs, target, bound, floor, 3)
     model = SaltClassifier(2).to(device)
     sections = volume["amplitude"].values[::24, :128, :128]
     patches = zscore(torch.from_numpy(sections).mT)[:, None].to(device)
@@ -269,7 +271,7 @@ def list_networks(device: torch.device) -> Iterator[Work]:
         3,
         "the same passes of one batch",
         partial(_ascend_only, model, 4, device),
-        1,
+        3,
     )
     ours = partial(invert, model, "block4", patches, levels=[0.01], progress=False)
     theirs = partial(_invert_plainly, model, patches)
@@ -356,12 +358,13 @@ def list_files(path: Path) -> Iterator[Work]:
         "a copy of the file",
         partial(shutil.copyfile, path, copy),
     )
+    Progress.set_defaults(disable=True)  # bars of segysak would tear the table apart
     for peer, by_peer, goal in (("segyio by hand", _by_segyio, 1), ("segysak", _by_segysak, 2)):
-        yield Work(work, peer, ours, partial(by_peer, path, copy), goal, bound, floor, 2)
+        yield Work(work, peer, ours, partial(by_peer, path, copy), goal, bound, floor, 4)
 
 
 def _round_trip(path: Path, copy: Path) -> None:
-    volume = open_volume(path, vertical="depth").load()  # as the others: read once, then in memory
+    volume = open_volume(path, vertical="depth", spacing_m=(25.0, 25.0)).load()  # once, as others
     cube = volume["amplitude"].values
     grid = PatchGrid(cube.shape, (1, 64, 64), (1, 64, 64))
     sum(float(view[0, 0, 0]) for _, view in grid.extract(cube))

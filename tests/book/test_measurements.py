@@ -1,6 +1,7 @@
 """Tests of the pages that show published measurements of speed and growth."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -24,6 +25,16 @@ def test_speed(tmp_path: Path) -> None:
     ]
     assert "Date,2026-01-01" in (tmp_path / "bench_machine.csv").read_text()
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_missed_goal_has_its_reason() -> None:
+    """The page says of each published row below its goal why it is."""
+    rows = json.loads((ROOT / "published" / "bench.json").read_text(encoding="utf-8"))["rows"]
+    page = (ROOT / "book" / "speed.md").read_text(encoding="utf-8")
+    explained = ", ".join(re.findall(r"^- \*(.+?)\*:", page, re.MULTILINE)).split(", ")
+    missed = {row["work"] for row in rows if row["ratio"] < row["target"]}
+    named = {w for w in missed for name in explained if re.search(rf"\b{re.escape(name)}\b", w)}
+    assert named == missed
 
 
 def test_growth(tmp_path: Path) -> None:
