@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 PRINTING = runpy.run_path(str(ROOT / "book" / "print.py"))  # the script that knows the browser
-ADDED = ("search", "genindex")  # pages that Sphinx adds and readers get to see
+ADDED = ("search", "genindex", "py-modindex")  # pages that Sphinx adds and readers get to see
 STILL = "*, ::before, ::after { animation: none !important; transition: none !important; }"
 
 

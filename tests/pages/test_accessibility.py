@@ -137,6 +137,15 @@ def test_the_header_can_be_seen(screen, html, selector, property_name, least):
     assert min(contrasts) >= least
 
 
+@pytest.mark.parametrize("width", ["desktop"], indirect=True)
+def test_letters_of_the_module_index_can_be_seen(screen, html):
+    """Single letters, which axe-core leaves out, stand out by day and night."""
+    open_unfolded(screen, html, "py-modindex")
+    contrasts = screen.evaluate(CONTRAST, ["tr.cap strong", "color"])
+    assert contrasts
+    assert min(contrasts) >= 4.5
+
+
 @pytest.mark.parametrize("mode", ["light"], indirect=True)
 @pytest.mark.parametrize("width", ["phone"], indirect=True)
 @pytest.mark.parametrize("name", list_pages())
