@@ -283,7 +283,7 @@ def list_networks(device: torch.device) -> Iterator[Work]:
         2,
         "44 passes, forward and backward",
         partial(_ascend_only, model, 11, device),
-        1,
+        2,
     )
 
 

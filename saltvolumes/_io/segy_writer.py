@@ -64,26 +64,33 @@ def write_like(cube: xr.DataArray, path: Path, original: Geometry) -> None:
 
 
 def _write_in_order(file: BinaryIO, cube: xr.DataArray, target: Layout, original: Geometry) -> None:
-    """Write traces that lie in the file as in the volume, all of them, in one go."""
-    for line, (section, _) in zip(original.traces.values, _read_sections(cube), strict=True):
-        records = np.empty(line.size, target.record)
-        records["header"] = original.layout.map_traces()["header"][line[0] : line[-1] + 1]
-        records["samples"] = section
-        records.tofile(file)
+    """Write inline by inline, where the file has all traces in the order of the volume."""
+    source, traces, _ = original
+    for line, (section, _) in zip(traces.values, _read_sections(cube), strict=True):
+        headers = source.map_traces()["header"][line[0] : line[-1] + 1]
+        _write_traces(file, target, headers, section)
 
 
 def _write_scattered(
     file: BinaryIO, cube: xr.DataArray, target: Layout, original: Geometry
 ) -> None:
-    """Write traces in any order, and headers of others with samples of zero."""
+    """Write all headers, and samples in any order; zeros where the volume has no trace."""
     source, traces, _ = original
-    file.truncate(target.first_byte + target.n_traces * target.record.itemsize)
     for block in source.list_blocks():
-        headers = source.map_traces()["header"][block]  # anew: mapped pages count as memory
-        target.map_traces("r+")["header"][block] = headers
+        _write_traces(file, target, source.map_traces()["header"][block], 0)
+    file.flush()
     for line, (section, _) in zip(traces.values, _read_sections(cube), strict=True):
         target.write_samples(line[line >= 0], section[line >= 0])
-    file.seek(0, os.SEEK_END)
+
+
+def _write_traces(
+    file: BinaryIO, target: Layout, headers: NDArray[np.void], samples: NDArray[np.float32] | int
+) -> None:
+    """Write traces that follow each other; a full disk raises, where a mapped file would crash."""
+    records = np.empty(headers.size, target.record)
+    records["header"] = headers
+    records["samples"] = samples
+    file.write(records.data)
 
 
 def write_new(cube: xr.DataArray, path: Path, *, iline_byte: int, xline_byte: int) -> None:

@@ -24,12 +24,12 @@ def assert_same_headers(original, written, factor=1):
         assert (new.trace.raw[:] == old.trace.raw[:] / np.float32(factor)).all()
 
 
-@pytest.mark.parametrize("order", [{}, {"by_crossline": True, "missing": [(1, 1)]}])
+@pytest.mark.parametrize("layout", [{}, {"by_crossline": True, "missing": [(1, 1)]}])
 @pytest.mark.parametrize("text", [b"C01 ASCII", "C01 Größe".encode("cp500")])
-def test_original_headers_come_back_byte_for_byte(path, cube, tmp_path, text, order):
+def test_original_headers_come_back_byte_for_byte(path, cube, tmp_path, text, layout):
     """Only sample format and samples change, whatever traces are missing and text headers hold."""
     fields = {TraceField.SourceGroupScalar: -10, TraceField.CDP_TRACE: 7}
-    traces = {"place": rotate, "trace_fields": fields} | order
+    traces = {"place": rotate, "trace_fields": fields} | layout
     overwrite(write_segy(path, cube, code=3, **traces), 0, text.ljust(3200))
     volume = open_volume(path)
     volume["probability"] = volume.amplitude / 100
@@ -38,6 +38,21 @@ def test_original_headers_come_back_byte_for_byte(path, cube, tmp_path, text, or
     assert_same_headers(path, written, 100)
     again = open_volume(written)
     xr.testing.assert_equal(again.amplitude, volume.probability.rename("amplitude"))
+
+
+@pytest.mark.parametrize("layout", [{}, {"by_crossline": True}])
+def test_a_file_that_finds_no_room_says_so(path, cube, tmp_path, layout):
+    """The system's own error comes through, and nothing is left."""
+    resource = pytest.importorskip("resource")
+    volume = open_volume(write_segy(path, cube, **layout))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size - 1, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_volume(volume, tmp_path / "written.sgy", like=path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_masks_are_written_as_zero_and_one(tmp_path, cube):
