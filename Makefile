@@ -127,6 +127,7 @@ pdf: built  ## One PDF of the built pages, printed by the system's Chromium
 built: install
 	@[ -f $(HTML)/index.html ] || { echo "No pages yet: call make book, make html or make site first."; exit 1; } >&2
 
+# MONAI calls a function of its own that it deprecates.
 bench: install  ## Time our work next to what else does it, and how it grows; results/*.json
 	$(BIN)/python -W ignore::FutureWarning:monai.utils.deprecate_utils benchmarks/bench.py
 	$(BIN)/python benchmarks/growing.py
