@@ -39,11 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """
-    Collect garbage rarely, and never among what imports and the collection of tests leave.
-
-    These are a million objects that stay: looking through them takes a twentieth of all time.
-    """
+    """Collect garbage rarely, and not among imported modules and collected tests, which stay."""
     gc.disable()
     try:
         return (yield)

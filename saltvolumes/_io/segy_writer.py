@@ -67,8 +67,8 @@ def _write_in_order(file: BinaryIO, cube: xr.DataArray, target: Layout, original
     """Write inline by inline, where the file has all traces in the order of the volume."""
     source, traces, _ = original
     for line, (section, _) in zip(traces.values, _read_sections(cube), strict=True):
-        headers = source.map_traces()["header"][line[0] : line[-1] + 1]
-        _write_traces(file, target, headers, section)
+        mapped = source.map_traces()["header"]  # anew: mapped pages count as memory
+        _write_traces(file, target, mapped[line[0] : line[-1] + 1], section)
 
 
 def _write_scattered(
@@ -77,7 +77,8 @@ def _write_scattered(
     """Write all headers, and samples in any order; zeros where the volume has no trace."""
     source, traces, _ = original
     for block in source.list_blocks():
-        _write_traces(file, target, source.map_traces()["header"][block], 0)
+        mapped = source.map_traces()["header"]  # anew: mapped pages count as memory
+        _write_traces(file, target, mapped[block], 0)
     file.flush()
     for line, (section, _) in zip(traces.values, _read_sections(cube), strict=True):
         target.write_samples(line[line >= 0], section[line >= 0])

@@ -60,7 +60,7 @@ def test_blocks_join_without_a_seam(path):
 @pytest.mark.parametrize("ending", [".zarr", ".nc"])
 def test_a_lazy_volume_is_saved_in_little_memory(tmp_path, ending):
     """Saving holds less than a quarter of the samples at any time."""
-    volume = make_lazy(640, 64, 512)  # large next to garbage that is not yet collected
+    volume = make_lazy(640, 64, 512)  # large compared with uncollected garbage
     save_volume(make_lazy(32), tmp_path / f"first{ending}")  # imports take memory too
     tracemalloc.start()
     save_volume(volume, tmp_path / f"volume{ending}")
